@@ -1,0 +1,61 @@
+# make repro      the whole pipeline, on params.yaml; ends by naming the report to open
+# make test       the fast tests, lint and types
+# make test-slow  interrupts in every stage, fresh clones
+# make fresh      does the committed dvc.lock match code, params and results?
+# make setup      .venv from requirements.lock (the others do it where it is needed)
+# make lock       requirements.lock from pyproject.toml (needs uv)
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+# Before .venv is on the path, and through its link: a new .venv must not be made with the one it replaces.
+SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup repro test test-slow fresh lock
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# pip's own output is a page per package; this is a line (on a terminal: one that changes) with how far it is.
+PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(test -t 2 && echo 1 || echo 0)" ' \
+  /^Collecting/ { n++; if (tty) { printf "\r\033[K%d of %d packages: %s", n, total, $$2; fflush() } \
+                  else if (n % 25 == 0) { printf "%d of %d packages\n", n, total; fflush() } } \
+  /^ +Downloading .*\([0-9.]+ MB\)/ { size = $$(NF-1); sub(/\(/, "", size); \
+                  if (size + 0 > 50) { printf "%s%s %s MB ...\n", tty ? "\r\033[K" : "", $$2, size; fflush() } } \
+  /^Installing collected/ { printf "%sunpacking them (TensorFlow is large: about a minute) ...\n", tty ? "\r\033[K" : ""; fflush() } \
+  /^ERROR|^WARNING: Retrying/ { print; fflush() }'
+
+setup: .venv/installed
+.venv/installed: requirements.lock
+	@test -n "$(SYSTEM_PYTHON)" || { echo "error: there is no $(PYTHON); name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@"$(SYSTEM_PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and \
+	  "error: Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 ..." % v[:2])'
+	@"$(SYSTEM_PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: $(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@rm -rf .venv
+	@echo "Setting up .venv from requirements.lock ..."
+	@"$(SYSTEM_PYTHON)" -m venv .venv
+	@python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock 2>&1 | $(PIP_PROGRESS)
+	@touch $@
+
+repro: setup
+	@python -m stages.params params.yaml
+	@dvc repro
+	@echo
+	@echo "The report: $(CURDIR)/reports/report.html"
+
+test: setup
+	@ruff format --check .
+	@ruff check .
+	@mypy
+	@pytest -q -m "not slow"
+
+test-slow: setup
+	@pytest -q -m slow
+
+fresh: setup
+	@python .ci/fresh.py
+
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --quiet --upgrade -o requirements.lock

@@ -1,0 +1,223 @@
+"""Files that stages leave for each other: where they are, written whole or not at all, hashed, strict JSON."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.errors import StageError
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON, indented by two spaces, finite numbers only.
+
+    Raises StageError for NaN or infinity, which JSON has no way to write and which DVC would drop in silence.
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise StageError(f"{path.name}: a value is not finite, and JSON cannot hold it: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def missing(path: Path | str) -> StageError:
+    """The error for an input that is not there."""
+    return StageError(f"{path}: missing; `dvc repro` makes it, `dvc pull` fetches it")
+
+
+def damaged(path: Path, what: object) -> StageError:
+    """The error for an input that cannot be what a stage wrote."""
+    return StageError(f"{path}: damaged ({what}); delete it and run `dvc checkout`, `dvc pull` or `dvc repro`")
+
+
+def read_json(path: Path, *required: str) -> dict[str, Any]:
+    """A JSON object with at least the `required` keys. Raises StageError naming the file that is missing or is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path) from None
+    except ValueError as error:
+        raise damaged(path, f"no JSON: {error}") from None
+    if not isinstance(value, dict) or not all(key in value for key in required):
+        raise damaged(path, f"expected an object with {', '.join(required)}")
+    return value
+
+
+def read_arrays(path: Path, *names: str) -> tuple[np.ndarray, ...]:
+    """Arrays of an .npz file, by name. Raises StageError naming the file that is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return tuple(arrays[name] for name in names)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(path, error) from None
+
+
+def rounded(value: float, digits: int = 6) -> float:
+    """`value` to `digits` significant digits: what a metrics file shows, and a diff can be read by."""
+    if value == 0 or not math.isfinite(value):
+        return float(value)
+    return round(float(value), digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def state_folder() -> Path:
+    """Where unfinished work waits: `.state/` of the project.
+
+    Under DVC that is $DVC_ROOT, which in a queued experiment is the parent repository, so that a temporary workspace
+    finds what an earlier one left; outside DVC the current folder. Git ignores it and DVC does not know it.
+    """
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".state"
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the few renames inside.
+
+    By handlers and not by a mask: a mask holds for one thread, and TensorFlow's others would take the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs handlers in the main thread only, so none can cut in here
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _clear_abandoned(staging: Path) -> None:
+    """Remove what killed runs left: folders named after a process that is no more (or after this one, a namesake)."""
+    for left in staging.iterdir():
+        pid = left.name.split("-")[0]
+        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _move_all(moves: list[tuple[Path, Path, Path]]) -> None:
+    """Move each (new, target, old): target to old where it exists, new to target. After an error all is as before."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for new, target, old in moves:
+            if target.exists():
+                target.rename(old)
+                done.append((old, target))
+            new.rename(target)
+            done.append((target, new))
+    except BaseException:
+        for now, before in reversed(done):
+            now.rename(before)
+        raise
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage finds its inputs and puts its outputs, as paths relative to the project (`data/prepared`).
+
+    Outputs go below `out`. An input is taken from below `out` if it is there, else from below `base`: so one cell of a
+    study lies on top of the project like a sheet of glass, with its own models and the project's data.
+    """
+
+    out: Path = Path()
+    base: Path = Path()
+
+    def input(self, relative: str) -> Path:
+        """The path of an input. Raises StageError where neither folder has it."""
+        for folder in (self.out, self.base):
+            if (folder / relative).exists():
+                return folder / relative
+        places = " or ".join(dict.fromkeys(str(folder / relative) for folder in (self.out, self.base)))
+        raise missing(places)
+
+    def _staging(self, relative: str) -> Path:
+        """Where an output is written before it moves into place: on the file system where its place is.
+
+        `.state/staging` below `out`, or below the output's top folder where that is a link or a mount of its own.
+        """
+        top = self.out / Path(relative).parts[0]
+        elsewhere = top.is_dir() and top.stat().st_dev != self.out.stat().st_dev
+        return (top if elsewhere else self.out) / ".state" / "staging"
+
+    @contextlib.contextmanager
+    def outputs(self, *relatives: str) -> Iterator[Callable[[str], Path]]:
+        """Write outputs aside, and move them into place together when the block ends well.
+
+        Yields a function from an output's name to the path to write it to; outputs below one top folder lie in one
+        tree there. After an error, or a Ctrl-C, nothing of it is left and what was in place before still is; after a
+        kill -9 the next run clears it away.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        work: dict[Path, Path] = {}
+        for staging in {self._staging(relative) for relative in relatives}:
+            staging.mkdir(parents=True, exist_ok=True)
+            _clear_abandoned(staging)
+            work[staging] = Path(tempfile.mkdtemp(dir=staging, prefix=f"{os.getpid()}-"))
+
+        def place(kind: str, relative: str) -> Path:
+            path = work[self._staging(relative)] / kind / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path
+
+        def new(relative: str) -> Path:
+            if relative not in relatives:
+                raise KeyError(f"{relative} is not among the outputs {relatives}")
+            return place("new", relative)
+
+        try:
+            yield new
+            for relative in relatives:
+                if not new(relative).exists():
+                    raise FileNotFoundError(f"the stage ended without writing {relative}")
+            moves = [(new(relative), self.out / relative, place("old", relative)) for relative in relatives]
+            for _, target, _ in moves:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            with _signals_held():
+                _move_all(moves)
+        finally:
+            for folder in work.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def record_timing(self, stage: str, figures: Mapping[str, float]) -> None:
+        """Note how long a stage took in `reports/timings.json`, the one file that differs from run to run."""
+        path = self.out / "reports" / "timings.json"
+        try:
+            timings = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            timings = {}
+        timings[stage] = {name: rounded(value, 4) for name, value in figures.items()}
+        with self.outputs("reports/timings.json") as new:
+            write_json(new("reports/timings.json"), timings)

@@ -1,0 +1,1 @@
+"""The download room: bytes from elsewhere, verified."""

@@ -1,0 +1,255 @@
+"""Get one file of a data set into its final form, verified: from a place by hand, an address, a Debian package.
+
+Mirrors pack the same bytes differently, so what is kept and hashed is the decompressed file: the output of the stage is
+then the same wherever it came from.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import requests
+
+from stages import shell
+from stages.artifacts import state_folder
+from stages.download.catalog import DataSet, DebianPackage, File
+from stages.errors import StageError
+from stages.progress import Progress
+
+_CHUNK = 1 << 16  # bytes; a broken transfer loses at most one
+_ATTEMPTS = 4
+_TIMEOUT = (10, 30)  # seconds to connect, and between two chunks
+MANUAL_FOLDER = Path("data/manual")
+
+
+class SourceError(Exception):
+    """This source did not give the file; the message says why. The next one is tried."""
+
+
+def _decompressed(stream: IO[bytes]) -> IO[bytes]:
+    """The stream itself, or what it unpacks to where it begins as gzip does."""
+    head = stream.read(2)
+    stream.seek(0)
+    return gzip.GzipFile(fileobj=stream) if head == b"\x1f\x8b" else stream  # type: ignore[return-value]
+
+
+def unpack_verified(source: Path, expected: File, target: Path) -> None:
+    """Decompress `source` to `target` and hold it against the catalog.
+
+    Raises SourceError where the content is torn, of another size, a web page, or has another SHA-256; `target` is then
+    not there. Never writes more than the expected size plus one chunk (a gzip bomb ends there).
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with source.open("rb") as raw, target.open("wb") as out:
+            if raw.read(512).lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+                raise SourceError("a web page came instead of the file (an error or a quota page?)")
+            raw.seek(0)
+            stream = _decompressed(raw)
+            while size <= expected.bytes and (chunk := stream.read(_CHUNK)):
+                digest.update(chunk)
+                size += len(chunk)
+                out.write(chunk)
+        if size != expected.bytes:
+            more = "more than " if size > expected.bytes else ""
+            raise SourceError(f"{more}{min(size, expected.bytes):,} bytes, expected {expected.bytes:,}")
+        if digest.hexdigest() != expected.sha256:
+            raise SourceError(f"the SHA-256 is {digest.hexdigest()}, expected {expected.sha256}")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        target.unlink(missing_ok=True)
+        raise SourceError(f"torn or not gzip ({error})") from error
+    except SourceError:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def fetch_address(url: str, part: Path) -> None:
+    """Download `url` to `part`, going on where an earlier try stopped if the server allows ranges.
+
+    Retries with a doubling pause after a broken transfer, a time-out or a server's 5xx or 429; a name that does not
+    resolve and a 4xx end it at once. Raises SourceError. What arrived so far stays in `part` for the next run.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            _transfer(url, part)
+            return
+        except requests.RequestException as error:
+            status = error.response.status_code if error.response is not None else None
+            hopeless = "NameResolutionError" in repr(error) or (
+                status is not None and status < 500 and status not in (408, 429)
+            )
+            if status == 416 and part.exists():  # nothing after what we have: it is whole, or not this file's beginning
+                return
+            if hopeless or attempt == _ATTEMPTS - 1:
+                raise SourceError(f"{_short(error)} (tries: {attempt + 1})") from error
+            pause = 2.0**attempt
+            shell.say(f"{url}: {_short(error)}; trying again in {pause:g} s")
+            time.sleep(pause)
+
+
+def _short(error: requests.RequestException) -> str:
+    """What went wrong, without urllib3's nest of brackets."""
+    if error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if "NameResolutionError" in repr(error):
+        return "the address does not resolve (no network?)"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        return f"the connection failed or broke off ({type(error).__name__})"
+    return f"the transfer broke ({type(error).__name__})"
+
+
+def _transfer(url: str, part: Path) -> None:
+    """One try: the rest of `url` appended to `part`. Raises requests.RequestException, also for a short transfer."""
+    have = part.stat().st_size if part.exists() else 0
+    # identity: what is counted, resumed and hashed are the file's bytes, not a transport encoding of them
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        length = response.headers.get("Content-Length")
+        total = int(length) + (have if resumed else 0) if length and length.isdigit() else 0
+        with (
+            part.open("ab" if resumed else "wb") as out,
+            Progress(f"download {part.stem}", total, "bytes") as progress,
+        ):
+            progress.advance(have if resumed else 0)
+            for chunk in response.iter_content(_CHUNK):
+                out.write(chunk)
+                progress.advance(len(chunk))
+        if total and part.stat().st_size < total:
+            raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes")
+
+
+@contextlib.contextmanager
+def debian_folder(package: str, installed: Path) -> Iterator[Path]:
+    """The folder of the files that a Debian package carries: installed, or downloaded and unpacked without root.
+
+    apt gets lists, cache and state of its own in a private folder, and checks the archive's signatures as ever. Raises
+    SourceError where there is no apt, no network or no such package.
+    """
+    if installed.is_dir():
+        yield installed
+        return
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise SourceError("not installed, and there is no apt-get here to download it")
+    private = state_folder() / "apt"
+    for name in ("state/lists/partial", "cache/archives/partial", "packages"):
+        (private / name).mkdir(parents=True, exist_ok=True)
+    options = [
+        *("-o", f"Dir::State={private}/state", "-o", f"Dir::Cache={private}/cache"),
+        *("-o", "Dir::State::status=/var/lib/dpkg/status", "-o", "Debug::NoLocking=1"),
+        *("-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=3"),
+    ]
+    try:
+        shell.say(f"looking for the Debian package {package} ...")
+        update = _run(["apt-get", *options, "-qq", "update"], private)
+        try:
+            quiet = "-q=0" if sys.stderr.isatty() else "-q"
+            _run(["apt-get", *options, quiet, "download", package], private / "packages")
+        except SourceError as error:
+            # Where the lists could not be had, update only warns, and download then knows of no such package.
+            warnings = [line for line in update.splitlines() if line.startswith("W:")]
+            raise SourceError(f"{error}; {warnings[0]}" if warnings else str(error)) from error
+        archives = sorted((private / "packages").glob(f"{package}_*.deb"))
+        if not archives:
+            raise SourceError("apt-get downloaded nothing")
+        _run(["dpkg-deb", "--extract", str(archives[-1]), str(private / "tree")], private)
+        yield private / "tree" / installed.relative_to("/")
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    """Run a command and return its complaints; what it tells of its progress goes to the person who watches.
+
+    Raises SourceError with its last complaint where it fails.
+    """
+    result = subprocess.run(  # noqa: S603 - fixed commands
+        command,
+        cwd=folder,
+        stdout=sys.stderr,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+    if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if line.startswith(("E:", "dpkg"))] or ["no message"]
+        raise SourceError(f"{command[0]} failed: {lines[-1]}")
+    return result.stderr
+
+
+def _from_folder(dataset: DataSet, place: Path, folder: Path) -> None:
+    """Every file from a folder that has them, packed or not. Raises SourceError naming the file."""
+    for file in dataset.files:
+        found = [path for path in (place / file.name, place / f"{file.name}.gz") if path.is_file()]
+        if not found:
+            raise SourceError(f"{file.name}[.gz] is not there")
+        try:
+            unpack_verified(found[0], file, folder / file.name)
+        except SourceError as error:
+            raise SourceError(f"{found[0].name}: {error}") from error
+
+
+def _from_address(dataset: DataSet, address: str, folder: Path, parts: Path) -> None:
+    """Every file from an address, by way of `parts`. Raises SourceError naming the file."""
+    parts.mkdir(parents=True, exist_ok=True)
+    for file in dataset.files:
+        part = parts / f"{file.name}.gz.part"
+        try:
+            fetch_address(f"{address}/{file.name}.gz", part)
+            try:
+                unpack_verified(part, file, folder / file.name)
+            except SourceError:
+                part.unlink()  # whole, and wrong: going on from it would never be right
+                raise
+        except SourceError as error:
+            raise SourceError(f"{file.name}.gz: {error}") from error
+
+
+def _from_debian(dataset: DataSet, package: DebianPackage, folder: Path) -> None:
+    """Every file from a Debian package. Raises SourceError."""
+    with debian_folder(package.package, Path(package.folder)) as place:
+        _from_folder(dataset, place, folder)
+
+
+def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDER) -> str:
+    """Every file of `dataset`, decompressed and verified, into `folder`; returns where they came from.
+
+    Tries what was placed by hand, then each address, then the Debian package. Raises StageError that lists what was
+    tried and says how to place the files by hand.
+    """
+    parts = state_folder() / "download" / name
+    sources: dict[str, Callable[[], None]] = {
+        str(manual / name): partial(_from_folder, dataset, manual / name, folder),
+        **{address: partial(_from_address, dataset, address, folder, parts) for address in dataset.addresses},
+    }
+    if dataset.debian is not None:
+        sources[f"Debian package {dataset.debian.package}"] = partial(_from_debian, dataset, dataset.debian, folder)
+    tried = ""
+    for source, get in sources.items():
+        try:
+            get()
+        except SourceError as error:
+            tried += f"  - {source}: {error}\n"
+        else:
+            shutil.rmtree(parts, ignore_errors=True)  # what this run or an earlier one had begun
+            return source
+    files = ", ".join(f"{file.name}[.gz]" for file in dataset.files)
+    raise StageError(
+        f"{dataset.title} could not be had from anywhere. Tried:\n{tried}"
+        f"To place it by hand: get {files} (see {dataset.homepage}),\n"
+        f"put them into {manual / name}/ and run the same command again. They are checked by SHA-256."
+    )

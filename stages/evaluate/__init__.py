@@ -1,0 +1,1 @@
+"""The evaluate room: how good the samples are, in numbers with their protocol."""

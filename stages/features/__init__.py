@@ -1,0 +1,1 @@
+"""The features room: the judge, and what real data looks like to it."""

@@ -1,0 +1,73 @@
+"""Train the judge and ask it about real data."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stages import manifest, records
+from stages.errors import StageError
+from stages.features.settings import Settings
+from stages.manifest import Manifest
+from stages.networks.judge import Judge, judge
+from stages.progress import Progress
+
+_READ_BATCH = 1000
+
+
+def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model:
+    """A classifier of the training split: Adam along a cosine, cross-entropy. The same arguments, the same weights.
+
+    Raises StageError where the data has no labels, or fewer images than a batch.
+    """
+    if len(data.classes) < 2:
+        raise StageError(f"{folder / manifest.FILE}: no labels; the judge needs at least two classes to learn from")
+    if data.splits["train"].records < settings.batch_size:
+        raise StageError(
+            f"features.batch_size: {settings.batch_size} is more than the {data.splits['train'].records} images"
+        )
+    model = judge(
+        data.shape[0],
+        data.shape[2],
+        len(data.classes),
+        base_channels=settings.base_channels,
+        seed=settings.seed,
+    )
+    variables = model.trainable_variables
+    steps = settings.images // settings.batch_size
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps))
+    optimizer.build(variables)
+
+    @tf.function
+    def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits, _ = model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    files = manifest.verified_shards(folder, data, "train")
+    done, epoch = 0, 0
+    with Progress("train the judge", steps * settings.batch_size, "images") as progress:
+        while done < steps:
+            epoch_data = records.shuffled_epoch(files, data, settings.batch_size, settings.seed, epoch)
+            for images, labels in epoch_data.take(steps - done):
+                loss = step(images, labels)
+                done += 1
+                progress.advance(settings.batch_size, f"loss {float(loss):.3f}" if done % 50 == 0 else "")
+            epoch += 1
+    return model
+
+
+def read_split(folder: Path, data: Manifest, split: str, judge: Judge) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The labels (N,) of a split, the judge's classes (N,) for them, and their features (N, 64), in stored order."""
+    labels, classes, features = [], [], []
+    with Progress(f"judge the {split} images", data.splits[split].records, "images") as progress:
+        for images, known in records.batches(folder, data, split, _READ_BATCH):
+            judgement = judge(images.numpy())
+            labels.append(known.numpy())
+            classes.append(judgement.classes)
+            features.append(judgement.features)
+            progress.advance(len(images))
+    return np.concatenate(labels), np.concatenate(classes), np.concatenate(features)

@@ -1,0 +1,57 @@
+"""Pictures of pictures: grids and strips as PNG, with the same bytes every time."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from stages.artifacts import damaged, missing
+
+_MAX_PIXELS = 40_000_000
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """float32 [-1,1] => uint8 [0,255], any shape, rounded to the nearest."""
+    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
+    """float32 NHWC [-1,1] => one uint8 picture (H, W, C), row by row, `gap` white pixels between."""
+    count, height, width, channels = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
+    for index, image in enumerate(to_bytes(images)):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def save_png(picture: np.ndarray, path: Path, scale: int, facts: Mapping[str, str]) -> None:
+    """Write uint8 (H, W, C) as PNG, each pixel a block of `scale` × `scale`, with `facts` as text inside the file.
+
+    A picture that would have more than 40 megapixels gets smaller blocks. The facts say how the picture came about, and
+    stay with it when it is copied elsewhere.
+    """
+    scale = max(1, min(scale, math.isqrt(_MAX_PIXELS // (picture.shape[0] * picture.shape[1]))))
+    picture = picture.repeat(scale, 0).repeat(scale, 1)
+    text = PngInfo()
+    for name, value in facts.items():
+        text.add_itxt(name, value)
+    Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(path, optimize=True, pnginfo=text)
+
+
+def read_facts(path: Path) -> dict[str, str]:
+    """The text that `save_png` put into a PNG. Raises StageError naming the file that is missing or damaged."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            info = dict(picture.info)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise damaged(path, error) from None
+    return {name: str(value) for name, value in info.items() if isinstance(name, str) and isinstance(value, str)}

@@ -1,0 +1,43 @@
+"""The latent space: z by seed, the way between two z, and images from them."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_BATCH = 500
+
+
+def latent(seeds: Iterable[int], dimensions: int) -> np.ndarray:
+    """One z per seed: float32 (N, dimensions) from N(0, 1). A seed's z does not depend on its neighbours."""
+    return np.stack(
+        [np.random.Generator(np.random.PCG64(int(seed))).standard_normal(dimensions, np.float32) for seed in seeds]
+    )
+
+
+def slerp(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """Spherical interpolation, ends included: (dimensions,) twice => (steps, dimensions).
+
+    White 2016 (arXiv:1609.04468): the straight line between two normal z passes through lengths that z never has. Falls
+    back to the straight line where the two point the same way.
+    """
+    cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    t = np.linspace(0, 1, steps)[:, None]
+    if np.sin(angle) < 1e-6:
+        return ((1 - t) * start + t * end).astype(np.float32)
+    return ((np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)).astype(np.float32)
+
+
+class Sampler:
+    """A generator at work, in inference mode: one z gives what it gives in any batch."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.dimensions = int(model.input_shape[-1])
+        self.shape: tuple[int, int, int] = tuple(model.output_shape[1:])
+        self._infer = tf.function(lambda z: model(z, training=False), reduce_retracing=True)
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], in batches of 500."""
+        return np.concatenate([self._infer(tf.constant(z[i : i + _BATCH])).numpy() for i in range(0, len(z), _BATCH)])

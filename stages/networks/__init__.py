@@ -1,0 +1,1 @@
+"""The networks: generator and discriminator of the DCGAN, the judge, and the layers they are made of."""

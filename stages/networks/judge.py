@@ -1,0 +1,89 @@
+"""The judge: a small classifier of the real data, in whose features and classes generated images are measured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from stages.errors import StageError
+from stages.manifest import Manifest
+from stages.networks import saving
+from stages.networks.layers import BatchNorm, Initializers
+
+FEATURES = 64
+_BATCH = 500
+
+
+def judge(size: int, channels: int, classes: int, *, base_channels: int = 32, seed: int = 0) -> keras.Model:
+    """Images (N, size, size, channels) in [-1,1] => logits (N, classes) and features (N, 64).
+
+    A strided 5 × 5 and then 3 × 3 convolutions with max pooling down to 4 × 4, batch norm throughout, one fully
+    connected layer of 64 features with a leaky ReLU (a dead feature would make the features' covariance singular).
+    """
+    init = Initializers(seed)
+    image = x = keras.Input((size, size, channels), name="image")
+    x = layers.Conv2D(
+        base_channels,
+        5,
+        strides=2,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=init.he(),
+        name="conv_1",
+    )(x)
+    x = layers.ReLU(name="relu_1")(BatchNorm(name="norm_1")(x))
+    side, step = size // 2, 1
+    while side > 4:
+        side, step = side // 2, step + 1
+        x = layers.Conv2D(
+            base_channels * 2 ** min(step - 1, 2),
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=init.he(),
+            name=f"conv_{step}",
+        )(x)
+        x = layers.MaxPooling2D(name=f"pool_{step}")(x)
+        x = layers.ReLU(name=f"relu_{step}")(BatchNorm(name=f"norm_{step}")(x))
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(FEATURES, kernel_initializer=init.he(), name="dense")(x)
+    features = layers.LeakyReLU(0.1, name="features")(x)
+    x = layers.Dropout(0.3, seed=seed, name="dropout")(features)
+    logits = layers.Dense(classes, kernel_initializer=init.he(), name="logits")(x)
+    return keras.Model(image, [logits, features], name="judge")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the judge says of N images: class probabilities' argmax int64 (N,) and features float32 (N, 64)."""
+
+    classes: np.ndarray
+    features: np.ndarray
+
+
+def load(path: Path, data: Manifest) -> "Judge":
+    """The judge of a data set. Raises StageError where the file is none, or was trained on other images or classes."""
+    model = saving.load(path)
+    shape, classes = tuple(model.input_shape[1:]), model.outputs[0].shape[-1]
+    if (shape, classes) != (data.shape, len(data.classes)):
+        raise StageError(
+            f"{path}: trained on {shape} images of {classes} classes, but the data set has "
+            f"{data.shape} and {len(data.classes)}; run `dvc repro`"
+        )
+    return Judge(model)
+
+
+class Judge:
+    """A trained judge at work, in inference mode."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+    def __call__(self, images: np.ndarray) -> Judgement:
+        """Images float32 NHWC in [-1,1] => their classes and features, in batches of 500."""
+        outputs = [self._infer(tf.constant(images[i : i + _BATCH])) for i in range(0, len(images), _BATCH)]
+        logits = np.concatenate([batch[0].numpy() for batch in outputs])
+        return Judgement(logits.argmax(1), np.concatenate([batch[1].numpy() for batch in outputs]))

@@ -1,0 +1,136 @@
+"""params.yaml, one section at a time: a frozen dataclass, or one line that names the key and what it should be.
+
+`python -m stages.params [FILE]` checks every section of a file at once, so that a slip in the report's settings is
+seen before the training starts and not after.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import re
+import sys
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
+
+from stages.errors import ParamsError
+
+# Which room holds the dataclass of each section, in the order of the pipeline.
+SECTIONS = {
+    "dataset": "download",
+    "prepare": "prepare",
+    "features": "features",
+    "train": "train",
+    "sample": "sample",
+    "evaluate": "evaluate",
+    "report": "report",
+}
+
+T = TypeVar("T")
+
+
+def _yaml_number(value: object) -> object:
+    """YAML 1.1 reads 1e-5 (no dot) as text, and `dvc exp run -S` writes numbers so; take it for the number it is."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+# The types that settings are made of. Strict: "3" is no number and true is not 1.
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict(), BeforeValidator(_yaml_number), Field(allow_inf_nan=False)]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+FORBID_UNKNOWN = ConfigDict(extra="forbid")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML allows a key twice and keeps the last one; a params file with two values for a knob is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The known name that `name` was most likely meant to be: by its initials (lr), else by its letters."""
+    for candidate in known:
+        if name == "".join(word[0] for word in candidate.split("_")):
+            return candidate
+    return max(known, key=lambda c: difflib.SequenceMatcher(None, name, c).ratio())
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The whole of a params file, as plain data. Raises ParamsError unless it is a mapping of known sections."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path}: there is no such file; expected a params file (presets/ holds whole ones)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read as text: {error}") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, Mapping):
+        what = "an empty file" if content is None else f"a {type(content).__name__}"
+        raise ParamsError(f"{path}: expected sections ({', '.join(SECTIONS)}), got {what}")
+    for section in content:
+        if section not in SECTIONS:
+            raise ParamsError(
+                f"{path}: {section}: unknown section; the nearest is {_nearest(str(section), list(SECTIONS))!r}"
+            )
+    return dict(content)
+
+
+def load(path: Path, section: str, settings: type[T]) -> T:
+    """The section `section` of the params file `path` as an instance of the frozen dataclass `settings`.
+
+    A key that is left out takes the dataclass's default. Raises ParamsError, in one line, for a missing section, an
+    unknown key (with the nearest known one), a wrong type, a value out of range and a number that is not finite.
+    """
+    content = read_file(path)
+    if section not in content:
+        raise ParamsError(f"{path}: {section}: the section is missing; expected a mapping of its settings")
+    values = content[section]
+    if not isinstance(values, Mapping):
+        raise ParamsError(f"{path}: {section}: expected a mapping of settings, got {values!r}")
+    known = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ParamsError(f"{path}: {section}.{key}: unknown key; the nearest is {_nearest(str(key), known)!r}")
+    try:
+        return TypeAdapter(settings).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([section, *map(str, first["loc"])])
+        if first["type"] == "value_error":  # raised by the dataclass itself: the message says it all
+            message = str(first["ctx"]["error"])
+            raise ParamsError(f"{path}: {key}: {message}" if first["loc"] else f"{path}: {section}.{message}") from None
+        expected = first["msg"].replace("Input should be ", "")
+        raise ParamsError(f"{path}: {key}: expected {expected}, got {first['input']!r}") from None
+
+
+def check(path: Path) -> None:
+    """Load every section of `path`. Raises ParamsError for the first mistake."""
+    for section, room in SECTIONS.items():
+        load(path, section, importlib.import_module(f"stages.{room}.settings").Settings)
+
+
+if __name__ == "__main__":
+    try:
+        check(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
+    except ParamsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.code)

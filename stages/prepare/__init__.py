@@ -1,0 +1,1 @@
+"""The prepare room: from raw archives to sharded TFRecords."""

@@ -1,0 +1,80 @@
+"""Progress of anything longer than two seconds: a bar on a terminal, plain lines where there is none."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BEFORE_SHOWING = 2.0
+
+
+class Progress:
+    """Counts `total` units (0: nobody knows how many); `advance(n, note)` moves on. Use it as a context manager.
+
+    On a terminal it is tqdm's bar. Elsewhere (a CI log, a file) it prints a line every ten seconds and one at the end,
+    and nothing at all when the work was over within two seconds.
+    """
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._note = 0, ""
+        self._started = time.monotonic()
+        self._last_line = self._started
+        terminal = sys.stderr.isatty()
+        scale = total >= 100_000
+        self._bar = (
+            tqdm(
+                total=total or None,
+                desc=what,
+                unit=f" {unit}",
+                unit_scale=scale,
+                delay=_SECONDS_BEFORE_SHOWING,
+                leave=True,
+            )
+            if terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        """Start counting."""
+        return self
+
+    def advance(self, units: int, note: str = "") -> None:
+        """Count `units` more; `note` is shown beside the count from now on."""
+        self._done += units
+        self._note = note or self._note
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(units)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._line()
+
+    def _line(self) -> None:
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._started
+        note = f"  {self._note}" if self._note else ""
+        rate = self._done / max(seconds, 1e-9)
+        count = f"{self._done:,} {self._unit}"
+        if self._total:
+            count = f"{100 * self._done // self._total}%, {self._done:,} of {self._total:,} {self._unit}"
+        print(f"{self._what}: {count}, {rate:,.0f}/s, {seconds:.0f} s{note}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the bar, or print the last line."""
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None and time.monotonic() - self._started > _SECONDS_BEFORE_SHOWING:
+            self._line()

@@ -1,0 +1,1 @@
+"""The report room: one page from what the other stages wrote."""

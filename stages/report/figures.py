@@ -1,0 +1,77 @@
+"""The report's figures: matplotlib to inline SVG, the same text every time, legible on light and dark."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe, Ito 2008: told apart with every kind of colour blindness. On white and on black.
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+_INK = "#010203"  # stands for the page's own text colour, and is replaced by it
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dcgan",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
+}
+
+
+def _svg(draw: Callable[[Axes], None], height: float = 2.8) -> str:
+    """What `draw` draws on 7 inches by `height`, as an SVG element whose ink is the page's."""
+    with style.context(["default", _STYLE]):  # and not what the user's own matplotlibrc says
+        figure = Figure(figsize=(7, height), layout="constrained")
+        draw(figure.subplots())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(_INK, "currentColor")
+
+
+def _images_axis(axes: Axes) -> None:
+    axes.set_xlabel("images seen")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
+
+
+def curves(series: dict[str, pd.DataFrame], label: str, smoothing: int, marked: int | None = None) -> str:
+    """Lines over images seen: each frame has the columns step and value. `marked` draws a line at the checkpoint."""
+
+    def draw(axes: Axes) -> None:
+        for colour, (name, frame) in zip((BLUE, ORANGE, GREEN), series.items(), strict=False):
+            if len(frame) > 2 * smoothing and smoothing > 1:
+                axes.plot(frame["step"], frame["value"], color=colour, alpha=0.25, linewidth=0.8)
+                smooth = frame["value"].rolling(smoothing, center=True, min_periods=1).mean()
+                axes.plot(frame["step"], smooth, color=colour, linewidth=1.8, label=name)
+            else:
+                axes.plot(frame["step"], frame["value"], color=colour, marker="o", markersize=4, label=name)
+        if marked is not None:
+            axes.axvline(marked, color=_INK, linewidth=1, linestyle=":", label="chosen checkpoint")
+        axes.set_ylabel(label)
+        if all((frame["value"] >= 0).all() for frame in series.values()):
+            axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        _images_axis(axes)
+
+    return _svg(draw)
+
+
+def class_shares(classes: Sequence[str], generated: Sequence[float], real: Sequence[float]) -> str:
+    """Bars of the generated share of each class, with a mark where the data's share is."""
+
+    def draw(axes: Axes) -> None:
+        rows = range(len(classes))
+        axes.barh(rows, [100 * share for share in generated], color=BLUE, label="generated")
+        axes.scatter([100 * share for share in real], rows, color=ORANGE, marker="|", s=220, zorder=3, label="data")
+        # A $ in a name would start mathematics.
+        axes.set_yticks(rows, [name.replace("$", r"\$") for name in classes])
+        axes.invert_yaxis()
+        axes.set_xlabel("share of images, %")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+    return _svg(draw, height=0.9 + 0.28 * len(classes))

@@ -1,0 +1,1 @@
+"""The sample room: pictures from the trained generator."""

@@ -1,0 +1,110 @@
+"""What every stage's __main__ does around its work: the flags, the errors, Ctrl-C, the time it took."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from stages import params
+from stages.artifacts import Workspace
+from stages.errors import StageError
+
+S = TypeVar("S")
+
+# 128 + the signal's number, as shells have it; never 0, or DVC would record what there is as the stage's result.
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
+
+
+def say(text: str) -> None:
+    """One line to the person who watches; stdout stays free for data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow without the pages it logs before its own log level applies; where it fails, they are shown."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        failed = True
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()  # looking for accelerators is as talkative
+            failed = False
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            if failed:
+                log.seek(0)
+                sys.stderr.write(log.read().decode(errors="replace"))
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run_stage(
+    name: str,
+    section: str,
+    settings: type[S],
+    work: Callable[[S, Workspace], Mapping[str, float]],
+    doc: str | None,
+    *,
+    tensorflow: bool = False,
+) -> None:
+    """Run a stage as a command: `python -m stages.<name> [--params FILE] [--out DIR] [--base DIR]`.
+
+    `work` gets the settings of `section` and the workspace, writes the stage's outputs, and returns figures for the
+    timings file (rates, in units per second); `tensorflow` says that it will need that library. Exits with 2 for a
+    mistake in the params, 1 for any other mistake of the user's, 130 when interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file (params.yaml)")
+    parser.add_argument("--out", type=Path, default=Path(), help="the folder that outputs go below (the current one)")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        default=Path(),
+        help="where inputs are that are not below --out (the current folder)",
+    )
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminate)
+    workspace = Workspace(arguments.out, arguments.base)
+    started = time.monotonic()
+    try:
+        values = params.load(arguments.params, section, settings)
+        if tensorflow:
+            say(f"{name}: loading TensorFlow ...")
+            _import_tensorflow()
+        figures = work(values, workspace)
+        seconds = time.monotonic() - started
+        workspace.record_timing(name, {"seconds": seconds, **figures})
+        _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while
+    except StageError as error:
+        say(f"error: {error}")
+        sys.exit(error.code)
+    except OSError as error:  # a full disk, a folder that may not be written: the message names the file
+        say(f"error: {error}")
+        sys.exit(StageError.code)
+    except KeyboardInterrupt:
+        _ignore_signals()
+        say(f"{name}: interrupted; nothing half-written is left. Run the same command to start again.")
+        # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
+        sys.stderr.flush()
+        os._exit(_EXIT_INTERRUPTED)
+    say(f"{name}: done in {seconds:.1f} s")

@@ -1,0 +1,1 @@
+"""Tests: about one file per module; `slow` marks kills, whole pipelines and fresh clones."""

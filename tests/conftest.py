@@ -1,0 +1,129 @@
+"""A tiny data set, a tiny project on it, and the rule that every skipped test says why."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.artifacts import sha256
+
+ROOT = Path(__file__).resolve().parents[1]
+# One name that would do harm if a page did not escape it.
+CLASSES = ["disc", "square", "<b>cross</b> & $x$", "stripes"]
+
+TINY_PARAMS = """
+dataset: {name: tiny}
+prepare: {size: 16, records_per_shard: 100}
+features: {base_channels: 4, images: 3200, batch_size: 32}
+train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_samples: 64}
+sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4}
+evaluate: {samples: 128}
+report: {title: Tiny}
+"""
+
+
+def draw(label: int, generator: np.random.Generator) -> np.ndarray:
+    """A 28 × 28 picture of a class: a shape of random place and brightness."""
+    y, x = np.mgrid[:28, :28]
+    cy, cx = generator.uniform(9, 19, 2)
+    radius = generator.uniform(5, 8)
+    inside = {
+        0: (y - cy) ** 2 + (x - cx) ** 2 < radius**2,
+        1: np.maximum(abs(y - cy), abs(x - cx)) < radius,
+        2: np.minimum(abs(y - cy), abs(x - cx)) < 2,
+        3: (y + int(cy)) % 6 < 3,
+    }[label]
+    return (inside * generator.integers(120, 256)).astype(np.uint8)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write uint8 in the idx format."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    path.write_bytes(header + array.tobytes())
+
+
+def write_raw(folder: Path, train: int = 320, test: int = 80) -> None:
+    """A tiny data set as the download stage leaves one."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    files = []
+    for prefix, count in (("train", train), ("t10k", test)):
+        labels = np.arange(count, dtype=np.uint8) % len(CLASSES)
+        pictures = np.stack([draw(int(label), generator) for label in labels])
+        for name, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+            path = folder / f"{prefix}-{name}-ubyte"
+            write_idx(path, array)
+            files.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)})
+    facts = {"name": "tiny", "title": "Tiny shapes", "homepage": "http://localhost/", "licence": "MIT"}
+    facts |= {"citation": "drawn by the tests", "format": "idx"}
+    (folder / "source.json").write_text(json.dumps({**facts, "classes": CLASSES, "files": files}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A folder that stages run in, outside any repository of DVC or Git."""
+
+    folder: Path
+
+    def command(self, stage: str, *arguments: str) -> list[str]:
+        """The command line of a stage."""
+        return [sys.executable, "-m", f"stages.{stage}", *arguments]
+
+    def environment(self, first_on_path: Path | None = None) -> dict[str, str]:
+        """The environment of a stage: the project's code, modules of a test's own before it, and no DVC around it."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC")}
+        return {**kept, "PYTHONPATH": os.pathsep.join(str(path) for path in (first_on_path, ROOT) if path)}
+
+    def run(self, stage: str, *arguments: str, first_on_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a stage to its end."""
+        return subprocess.run(
+            self.command(stage, *arguments),
+            cwd=self.folder,
+            env=self.environment(first_on_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+STAGES = ("prepare", "features", "train", "sample", "evaluate", "report")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny project in which every stage has run once. Tests read it and leave it as it is."""
+    project = Project(tmp_path_factory.mktemp("tiny"))
+    write_raw(project.folder / "data" / "raw")
+    (project.folder / "params.yaml").write_text(TINY_PARAMS)
+    for stage in STAGES:
+        result = project.run(stage)
+        assert result.returncode == 0, result.stderr
+    return project
+
+
+@pytest.fixture
+def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
+    """The tiny project, to be spoilt."""
+    shutil.copytree(tiny.folder, tmp_path / "copy")
+    return Project(tmp_path / "copy")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Turn a skip that gives no reason into a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):  # type: ignore[attr-defined]
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""  # type: ignore[attr-defined]
+        if reason.removeprefix("Skipped").strip(" :") in ("", "unconditional skip"):
+            report.outcome, report.longrepr = "failed", f"{item.nodeid}: skipped without a stated reason"  # type: ignore[attr-defined]
+    return report

@@ -1,0 +1,173 @@
+"""Files written whole or not at all."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stages import artifacts
+from stages.artifacts import Workspace
+from stages.errors import StageError
+from tests.conftest import ROOT
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list((folder / ".state" / "staging").iterdir())
+
+
+def test_outputs_appear_together_and_replace_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "old").write_text("old")
+    with Workspace(tmp_path).outputs("data", "reports/a.txt") as new:
+        new("data").mkdir()
+        (new("data") / "x").write_text("x")
+        new("reports/a.txt").write_text("a")
+        assert (tmp_path / "data" / "old").exists(), "nothing moves before the end"
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["x"]
+    assert (tmp_path / "reports" / "a.txt").read_text() == "a"
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_what_was_there_and_nothing_new(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "b.txt").write_text("before")
+    with pytest.raises(error), Workspace(tmp_path).outputs("a.txt", "b.txt") as new:
+        new("a.txt").write_text("half")
+        new("b.txt").write_text("half")
+        raise error
+    assert (tmp_path / "b.txt").read_text() == "before"
+    assert not (tmp_path / "a.txt").exists()
+    assert not leftovers(tmp_path)
+
+
+def test_a_move_that_fails_half_way_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("before")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "b" and Path(target).parent == tmp_path and "new" in self.parts:
+            raise PermissionError(13, "no", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(PermissionError), Workspace(tmp_path).outputs("a", "b") as new:
+        new("a").write_text("after")
+        new("b").write_text("after")
+    assert [(tmp_path / name).read_text() for name in ("a", "b")] == ["before", "before"]
+    assert not leftovers(tmp_path)
+
+
+def test_a_top_folder_on_another_file_system_gets_its_outputs(tmp_path: Path) -> None:
+    other = Path("/dev/shm")  # noqa: S108 - another file system, where there is one
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system here")
+    elsewhere = Path(tempfile.mkdtemp(dir=other))
+    try:
+        (tmp_path / "data").symlink_to(elsewhere)
+        with Workspace(tmp_path).outputs("data/a", "reports/b") as new:
+            new("data/a").write_text("a")
+            new("reports/b").write_text("b")
+        assert (elsewhere / "a").read_text() == "a"
+        assert (tmp_path / "reports/b").read_text() == "b"
+        assert not leftovers(elsewhere)
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+def test_an_output_that_was_not_written_moves_none(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"b\.txt"), Workspace(tmp_path).outputs("a.txt", "b.txt") as new:
+        new("a.txt").write_text("a")
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_path_that_was_not_announced_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), Workspace(tmp_path).outputs("a.txt") as new:
+        new("b.txt")
+
+
+def test_what_a_killed_run_left_is_cleared_and_a_living_ones_kept(tmp_path: Path) -> None:
+    staging = tmp_path / ".state" / "staging"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (staging / f"{dead.pid}-x" / "new").mkdir(parents=True)
+    (staging / f"{os.getppid()}-y").mkdir()
+    (staging / ".DS_Store").touch()
+    with Workspace(tmp_path).outputs("a.txt") as new:
+        new("a.txt").write_text("a")
+    assert sorted(p.name for p in staging.iterdir()) == [".DS_Store", f"{os.getppid()}-y"]
+
+
+def test_a_signal_during_the_move_waits_for_its_end(tmp_path: Path) -> None:
+    script = """
+import os, signal, pathlib, sys
+from stages.artifacts import Workspace
+rename = pathlib.Path.rename
+def renaming(self, target):
+    os.kill(os.getpid(), signal.SIGINT)
+    return rename(self, target)
+pathlib.Path.rename = renaming
+try:
+    with Workspace(pathlib.Path(sys.argv[1])).outputs("a.txt", "b.txt") as new:
+        new("a.txt").write_text("a"); new("b.txt").write_text("b")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    code = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=False).returncode
+    assert code == 128 + signal.SIGINT
+    assert (tmp_path / "a.txt").exists()
+    assert (tmp_path / "b.txt").exists()
+
+
+def test_inputs_come_from_out_before_base(tmp_path: Path) -> None:
+    out, base = tmp_path / "out", tmp_path / "base"
+    for folder in (out, base):
+        folder.mkdir()
+        (folder / "both").touch()
+    (base / "one").touch()
+    workspace = Workspace(out, base)
+    assert workspace.input("both") == out / "both"
+    assert workspace.input("one") == base / "one"
+    with pytest.raises(StageError, match=r"out/none or .*base/none: missing; `dvc repro` makes it"):
+        workspace.input("none")
+
+
+def test_json_holds_finite_numbers_only(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {"x": 0.5, "name": "é"})
+    assert artifacts.read_json(tmp_path / "a.json") == {"x": 0.5, "name": "é"}
+    with pytest.raises(StageError, match=r"b\.json: a value is not finite"):
+        artifacts.write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_a_damaged_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(StageError, match=r"a\.json: damaged \(no JSON"):
+        artifacts.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(123456.789, 123457), (0.000123456789, 0.000123457), (0.0, 0.0)])
+def test_rounded_keeps_six_significant_digits(value: float, expected: float) -> None:
+    assert artifacts.rounded(value) == expected
+
+
+def test_timings_of_stages_gather_in_one_file(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/timings.json").write_text("[1]")  # spoilt: begun anew
+    workspace.record_timing("a", {"seconds": 1.23456})
+    workspace.record_timing("b", {"seconds": 2})
+    workspace.record_timing("a", {"seconds": 3})
+    timings = json.loads((tmp_path / "reports" / "timings.json").read_text())
+    assert timings == {"a": {"seconds": 3}, "b": {"seconds": 2}}
+
+
+def test_state_lives_at_dvc_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert artifacts.state_folder() == tmp_path / ".state"

@@ -1,0 +1,223 @@
+"""A fresh clone, as a newcomer has it: make repro with a small configuration, then changes and what they rerun."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+SMALL = {
+    "size: 32": "size: 16",
+    "images: 240000": "images: 6400",
+    "base_channels: 24": "base_channels: 4",
+    "images: 480000": "images: 1280",
+    "_channels: 32": "_channels: 4",
+    "score_samples: 5000": "score_samples: 200",
+    "samples: 10000": "samples: 500",
+}
+
+
+class Clone:
+    """A copy of the working tree in a repository of its own, and what its user types."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("config", "user.name", "Test")
+        self.git("config", "user.email", "test@localhost")
+        self.commit("As cloned")
+
+    def type(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone."""
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
+        )
+
+    def environment(self) -> dict[str, str]:
+        """A user's environment: bytecode is written, the clone's tools are on the path, nothing of this run's."""
+        ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        path = os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")
+        return {**kept, "PATH": f"{self.folder}/.venv/bin:{path}"}
+
+    def git(self, *arguments: str) -> str:
+        """Run git; what it printed."""
+        result = self.type("git", *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def commit(self, message: str) -> None:
+        """Commit all there is."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text in a file that has it."""
+        text = (self.folder / path).read_text()
+        assert old in text
+        (self.folder / path).write_text(text.replace(old, new))
+
+    def repro(self) -> list[str]:
+        """`make repro`; the stages that it ran."""
+        result = self.type("make", "repro")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.rstrip().endswith(f"The report: {self.folder}/reports/report.html")
+        return re.findall(r"Running stage '(\w+)'", result.stdout + result.stderr)
+
+    def changed(self) -> list[str]:
+        """The paths that git status names."""
+        return [line[3:] for line in self.git("status", "--porcelain").splitlines()]
+
+
+ALL = ["download", "prepare", "features", "train", "sample", "evaluate", "report"]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone with the small configuration in which `make repro` has run and been committed."""
+    made = Clone(tmp_path_factory.mktemp("clone"))
+    for old, new in SMALL.items():
+        made.edit("params.yaml", old, new)
+    (made.folder / "dvc.lock").unlink(missing_ok=True)
+    assert sorted(made.repro()) == sorted(ALL)
+    made.commit("Small run")
+    return made
+
+
+def test_set_up_and_run_end_with_a_report_and_every_result_in_its_place(clone: Clone) -> None:
+    assert (clone.folder / "reports/report.html").stat().st_size > 50_000
+    assert list(clone.folder.rglob("stages/**/__pycache__")), "bytecode was written, as it is for users"
+    assert clone.type("git", "check-ignore", "data/raw", "data/prepared", "models/generator.keras").returncode == 0
+    assert clone.type("git", "ls-files", "--error-unmatch", "reports/metrics.json", "dvc.lock").returncode == 0
+
+
+def test_a_second_run_runs_nothing(clone: Clone) -> None:
+    assert clone.repro() == []
+    assert clone.changed() == []
+
+
+def test_everything_again_from_nothing_gives_the_same_bytes(clone: Clone) -> None:
+    for name in ("data", "models", "reports", ".dvc/cache"):
+        shutil.rmtree(clone.folder / name)
+    clone.git("restore", "reports/timings.json")
+    assert sorted(clone.repro()) == sorted(ALL)
+    assert clone.changed() == ["reports/timings.json"]
+    clone.git("restore", "reports/timings.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("  title: DCGAN", "  title: Mine", ["report"]),
+        ("learning_rate: 0.0002", "learning_rate: 0.0003", ["train", "sample", "evaluate", "report"]),
+        ("  size: 16", "  size: 32", ALL[1:]),
+    ],
+    ids=["a knob of the report", "train.learning_rate", "prepare.size"],
+)
+def test_a_change_reruns_what_it_touches_and_nothing_before(
+    clone: Clone, old: str, new: str, expected: list[str]
+) -> None:
+    clone.edit("params.yaml", old, new)
+    assert sorted(clone.repro()) == sorted(expected)
+    clone.edit("params.yaml", new, old)
+    assert set(clone.repro()) <= {"report"}, "the old results come back from the run cache, but for the report"
+    clone.git("restore", "reports/timings.json")
+    assert clone.changed() == []
+
+
+def test_the_freshness_check_sees_what_is_stale(clone: Clone) -> None:
+    def check() -> tuple[int, str]:
+        result = clone.type("make", "fresh")
+        return result.returncode, result.stderr
+
+    shutil.move(clone.folder / "data", clone.folder.parent / "data")  # as in a clone that has pulled nothing
+    shutil.move(clone.folder / "models", clone.folder.parent / "models")
+    shutil.move(clone.folder / ".dvc/cache", clone.folder.parent / "cache")
+    try:
+        assert check() == (0, "")
+        for path, old, new in (
+            ("params.yaml", "learning_rate: 0.0002", "learning_rate: 0.0003"),
+            ("params.yaml", "size: 16", "size: 32"),
+            ("stages/report/page.py", "render", "rendered"),
+            ("stages/latent.py", "import", "import  "),
+            ("reports/metrics.json", '"fid"', '"Fid"'),
+        ):
+            clone.edit(path, old, new)
+            code, complaint = check()
+            assert code != 0, path
+            assert "stale: " in complaint
+            clone.git("restore", path)
+        clone.git("rm", "--quiet", "reports/metrics.json")
+        assert "stale: reports/metrics.json of the stage evaluate is not in Git" in check()[1]
+        clone.git("restore", "--staged", "--worktree", "reports/metrics.json")
+        assert check() == (0, "")
+    finally:
+        for name, place in (("data", "data"), ("models", "models"), ("cache", ".dvc/cache")):
+            shutil.move(clone.folder.parent / name, clone.folder / place)
+
+
+def test_a_slip_in_any_section_stops_before_the_first_stage(clone: Clone) -> None:
+    clone.edit("params.yaml", "  title: DCGAN", "  titel: DCGAN")
+    result = clone.type("make", "repro")
+    assert result.returncode != 0
+    assert "error: params.yaml: report.titel: unknown key; the nearest is 'title'" in result.stderr
+    assert "Running stage" not in result.stdout
+    clone.git("restore", "params.yaml")
+
+
+def test_ctrl_c_in_make_repro_and_again(clone: Clone) -> None:
+    clone.edit("params.yaml", "learning_rate: 0.0002", "learning_rate: 0.0004")
+    process = subprocess.Popen(
+        ["make", "repro"],
+        cwd=clone.folder,
+        env=clone.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    live = clone.folder / ".state/staging"
+    while not list(live.glob("*/new/reports/train/plots")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everyone in front gets it
+    assert process.wait(60) != 0
+    assert not list(live.iterdir())
+    assert not (clone.folder / "models/generator.keras").exists(), "DVC had removed the old one"
+    assert sorted(clone.repro()) == sorted(["train", "sample", "evaluate", "report"])
+    clone.git("restore", "params.yaml", "dvc.lock", "reports")
+    assert clone.type("dvc", "checkout").returncode == 0
+    assert clone.repro() == []
+
+
+def test_the_debian_package_gives_the_same_bytes_and_no_trace(clone: Clone, tmp_path: Path) -> None:
+    shutil.rmtree(clone.folder / ".state")
+    result = clone.type("python", "-m", "stages.download", "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    for path in (tmp_path / "data/raw").iterdir():
+        assert path.read_bytes() == (clone.folder / "data/raw" / path.name).read_bytes(), path
+    assert not [path for path in (clone.folder / ".state").rglob("*") if path.is_file()]
+
+
+def test_plots_metrics_and_params_diff_work_in_the_clone(clone: Clone) -> None:
+    shown = clone.type("dvc", "metrics", "show")
+    assert shown.returncode == 0, shown.stderr
+    assert "reports/metrics.json" in shown.stdout
+    plots = clone.type("dvc", "plots", "show", "--json")
+    assert plots.returncode == 0, plots.stderr
+    for name in ("losses", "probabilities", "score", "reports/samples/grid.png", "reports/modes.csv"):
+        assert f'"{name}"' in plots.stdout
+    assert '"errors"' not in plots.stdout

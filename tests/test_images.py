@@ -1,0 +1,41 @@
+"""Pictures of pictures."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages import images
+
+
+def test_to_bytes_rounds_and_clips() -> None:
+    assert images.to_bytes(np.array([-2, -1, 0, 0.999, 1, 2])).tolist() == [0, 0, 128, 255, 255, 255]
+
+
+def test_a_byte_survives_the_way_there_and_back() -> None:
+    values = np.arange(256, dtype=np.float32)
+    assert images.to_bytes(values / 127.5 - 1).tolist() == list(range(256))
+
+
+def test_a_grid_is_row_by_row_with_white_between() -> None:
+    pictures = np.stack([np.full((2, 3, 1), value) for value in (-1.0, -0.5, 0.5)]).astype(np.float32)
+    grid = images.grid(pictures, columns=2, gap=1)
+    assert grid.shape == (5, 7, 1)
+    assert (grid[:2, :3] == 0).all()
+    assert (grid[:2, 4:] == 64).all()
+    assert (grid[3:, :3] == 191).all()
+    assert (grid[2] == 255).all()
+    assert (grid[:, 3] == 255).all()
+    assert (grid[3:, 4:] == 255).all(), "an empty place is white"
+
+
+def test_a_png_carries_its_facts_and_has_the_same_bytes_every_time(tmp_path: Path) -> None:
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    facts = {"Description": "seeds 0 → 3", "Source": "generator.keras"}
+    for name in ("a.png", "b.png"):
+        images.save_png(picture, tmp_path / name, 3, facts)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert images.read_facts(tmp_path / "a.png") == facts
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.size == (12, 12)
+        assert np.array_equal(np.asarray(opened)[::3, ::3], picture)

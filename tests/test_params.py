@@ -1,0 +1,147 @@
+"""params.yaml: what is accepted, and the one line for what is not."""
+
+import dataclasses
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import params
+from stages.errors import ParamsError
+from stages.prepare.settings import Settings as Prepare
+from stages.train.settings import Settings as Train
+from tests.conftest import ROOT
+
+WHOLE = "\n".join(f"{section}: {{}}" for section in params.SECTIONS)
+
+
+def load(tmp_path: Path, text: str, section: str = "train", settings: type = Train) -> object:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return params.load(path, section, settings)
+
+
+FILES = [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]
+
+
+def settings_of(section: str) -> type:
+    return importlib.import_module(f"stages.{params.SECTIONS[section]}.settings").Settings
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+@pytest.mark.parametrize("section", params.SECTIONS)
+def test_the_projects_own_files_are_valid_and_complete(path: Path, section: str) -> None:
+    content = params.read_file(path)
+    assert list(content) == list(params.SECTIONS)
+    knobs = {field.name for field in dataclasses.fields(settings_of(section))}
+    assert set(content[section]) == knobs, "every knob stands in the file"
+    if (path.stem, section) != ("celeba", "dataset"):
+        params.load(path, section, settings_of(section))
+
+
+def test_celeba_is_not_in_the_catalog_yet_and_the_check_says_so() -> None:
+    with pytest.raises(ParamsError, match=r"celeba\.yaml: dataset\.name: expected one of fashion_mnist, got 'celeba'"):
+        params.check(ROOT / "presets" / "celeba.yaml")
+
+
+@pytest.mark.parametrize("section", params.SECTIONS)
+def test_a_key_that_is_left_out_means_what_params_yaml_says(section: str) -> None:
+    assert params.load(ROOT / "params.yaml", section, settings_of(section)) == settings_of(section)()
+
+
+def test_left_out_keys_take_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path, "train: {}") == Train()
+
+
+def test_yaml_reads_1e_5_as_text_and_we_as_a_number(tmp_path: Path) -> None:
+    settings = load(tmp_path, "train: {learning_rate: 1e-5}")
+    assert isinstance(settings, Train)
+    assert settings.learning_rate == 1e-5
+
+
+def test_a_whole_number_will_do_where_a_real_one_is_due(tmp_path: Path) -> None:
+    settings = load(tmp_path, "train: {ema_halflife: 5}")
+    assert isinstance(settings, Train)
+    assert isinstance(settings.ema_halflife, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["expected sections", "an empty file"]),
+        ("- 1\n- 2", ["expected sections", "a list"]),
+        ("train: [1]", ["train: expected a mapping", "[1]"]),
+        ("prepare: {}", ["train: the section is missing"]),
+        ("trian: {}", ["trian: unknown section", "'train'"]),
+        ("train: {lr: 1}", ["train.lr: unknown key", "'learning_rate'"]),
+        ("train: {bacth_size: 1}", ["train.bacth_size: unknown key", "'batch_size'"]),
+        ("train: {1: 1}", ["train.1: unknown key"]),
+        ("train: {batch_size: '64'}", ["train.batch_size: expected a valid integer", "'64'"]),
+        ("train: {batch_size: 64.5}", ["train.batch_size: expected a valid integer", "64.5"]),
+        ("train: {batch_size: true}", ["train.batch_size: expected a valid integer", "True"]),
+        ("train: {batch_size: 0}", ["train.batch_size: expected greater than or equal to 2", "0"]),
+        ("train: {learning_rate: .nan}", ["train.learning_rate: expected a finite number", "nan"]),
+        ("train: {learning_rate: .inf}", ["train.learning_rate: expected a finite number", "inf"]),
+        ("train: {learning_rate: fast}", ["train.learning_rate: expected a valid number", "'fast'"]),
+        ("train: {learning_rate: null}", ["train.learning_rate: expected a valid number", "None"]),
+        ("train: {loss: hinge}", ["train.loss: expected 'non_saturating' or 'minimax'", "'hinge'"]),
+        ("train: {seed: 1, seed: 2}", ["the key 'seed' stands there twice"]),
+        ("train: {", ["not valid YAML"]),
+        ("train: {seed: {{ seed }}}", ["not valid YAML", "a key must be a plain word"]),
+        ("train: {images: 63}", ["train.images: expected at least a batch (64), got 63"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_expectation(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "params.yaml"))
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("prepare: {size: 48}", "prepare.size: expected a power of two (16, 32, 64, …), got 48"),
+        ("prepare: {size: 8}", "prepare.size: expected greater than or equal to 16, got 8"),
+        ("prepare: {crop: [9, 0, 3, 4]}", "prepare.crop: expected none, square or [left, top, right, bottom]"),
+        ("prepare: {crop: [0, 0, 9]}", "got [0, 0, 9]"),
+        ("prepare: {crop: [0, 0, 9, 9.5]}", "got [0, 0, 9, 9.5]"),
+        ("prepare: {crop: [-1, 0, 3, 4]}", "got [-1, 0, 3, 4]"),
+        ("prepare: {crop: round}", "prepare.crop: expected none, square or"),
+        ("prepare: {channels: 2}", "prepare.channels: expected 1 or 3, got 2"),
+    ],
+)
+def test_prepare_checks_its_geometry(tmp_path: Path, text: str, part: str) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml") as caught:
+        load(tmp_path, text, "prepare", Prepare)
+    assert part in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"nowhere\.yaml: there is no such file"):
+        params.load(tmp_path / "nowhere.yaml", "train", Train)
+
+
+@pytest.mark.parametrize("module", ["stages.params", "stages.train"])
+def test_the_command_exits_with_2_and_without_a_traceback(tmp_path: Path, module: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(WHOLE.replace("train: {}", "train: {lr: 1}"))
+    flag = [str(path)] if module == "stages.params" else ["--params", str(path)]
+    result = subprocess.run(
+        [sys.executable, "-m", module, *flag], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr == f"error: {path}: train.lr: unknown key; the nearest is 'learning_rate'\n"
+    assert not result.stdout
+
+
+def test_check_looks_at_every_section(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(WHOLE.replace("report: {}", "report: {titel: x}"))
+    with pytest.raises(ParamsError, match=r"report\.titel: unknown key; the nearest is 'title'"):
+        params.check(path)

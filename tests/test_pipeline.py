@@ -1,0 +1,281 @@
+"""The stages as a user runs them, one after another, on a tiny data set."""
+
+import html
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages import images, manifest
+from stages.artifacts import sha256
+from tests.conftest import CLASSES, STAGES, Project
+
+
+def numbers(value: object) -> Iterator[float]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from numbers(inner)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def read(project: Project, name: str) -> dict:
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{name} holds {constant}")
+
+    return json.loads((project.folder / name).read_text(), parse_constant=refuse)
+
+
+def changed_params(project: Project, folder: Path, old: str, new: str) -> str:
+    """The path of a copy of the project's params in which `old` is `new`."""
+    text = (project.folder / "params.yaml").read_text()
+    assert old in text
+    (folder / "params.yaml").write_text(text.replace(old, new))
+    return str(folder / "params.yaml")
+
+
+def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> None:
+    metrics = read(tiny, "reports/metrics.json")
+    protocol = metrics.pop("protocol")
+    assert set(metrics) == {"fid", "fid_floor", "modes_covered", "modes_total", "mode_kl", "rarest_mode"}
+    assert all(math.isfinite(value) for value in numbers(metrics))
+    assert metrics["modes_total"] == len(CLASSES)
+    assert 0 < metrics["fid_floor"] < metrics["fid"]
+    assert protocol["feature_network_sha256"] == sha256(tiny.folder / "models" / "features.keras")
+    assert (protocol["samples"], protocol["floor_samples"], protocol["size"]) == (128, 80, 16)
+
+
+def test_the_judge_learns_the_shapes(tiny: Project) -> None:
+    assert read(tiny, "reports/features.json")["judge_accuracy"] > 0.9
+
+
+def test_the_best_checkpoint_is_kept_and_said(tiny: Project) -> None:
+    model = read(tiny, "models/model.json")
+    scores = pd.read_csv(tiny.folder / "reports/train/plots/metrics/score.tsv", sep="\t")
+    assert list(scores["step"]) == [320, 640]
+    best = int(scores["score"].argmin())
+    assert model["best_images_seen"] == scores["step"][best]
+    assert model["best_score"] == scores["score"][best]
+    assert model["images_seen"] == 640
+    for name in ("generator", "discriminator"):
+        assert model[name]["sha256"] == sha256(tiny.folder / "models" / f"{name}.keras")
+
+
+def test_each_epoch_leaves_a_fixed_z_picture(tiny: Project) -> None:
+    pictures = tiny.folder / "reports/train/plots/images/fixed_z"
+    assert {p.name for p in pictures.iterdir()} == {"320.png", "640.png"}
+    with np.load(tiny.folder / "models/timeline.npz") as arrays:
+        assert arrays["images_seen"].tolist() == [320, 640]
+        assert arrays["pictures"].shape == (2, 32, 16, 16, 1)
+        assert arrays["pictures"].dtype == np.uint8
+
+
+def test_a_last_bit_of_an_epoch_is_no_epoch_of_its_own(tiny: Project, tmp_path: Path) -> None:
+    params = changed_params(tiny, tmp_path, "images: 640", "images: 656")  # a batch more
+    result = tiny.run("train", "--params", params, "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    scores = pd.read_csv(tmp_path / "reports/train/plots/metrics/score.tsv", sep="\t")
+    losses = pd.read_csv(tmp_path / "reports/train/plots/metrics/loss/generator.tsv", sep="\t")
+    assert list(scores["step"]) == [320, 656]
+    assert list(losses["step"]) == list(range(16, 657, 16)), "nothing is missing from the curves, nothing is doubled"
+
+
+def test_the_curves_are_finite_and_small(tiny: Project) -> None:
+    for path in (tiny.folder / "reports/train/plots/metrics").rglob("*.tsv"):
+        table = pd.read_csv(path, sep="\t")
+        assert 1 < len(table) < 500
+        assert np.isfinite(table.to_numpy()).all()
+        assert table["step"].is_monotonic_increasing
+        assert table["step"].is_unique
+
+
+def test_pictures_say_how_they_came_about(tiny: Project) -> None:
+    generator = sha256(tiny.folder / "models/generator.keras")
+    folder = tiny.folder / "reports/samples"
+    assert {p.name for p in folder.iterdir()} == {"grid.png", "real.png", "timeline.png", "interpolation.png"}
+    grid = images.read_facts(folder / "grid.png")
+    assert grid["Description"] == "Samples of the seeds 0 to 5 in order, uncurated"
+    assert generator in grid["Source"]
+    assert sha256(tiny.folder / "data/prepared/manifest.json") in images.read_facts(folder / "real.png")["Source"]
+
+
+@pytest.mark.parametrize("stage", ["features", "train", "sample", "evaluate", "report"])
+def test_a_stage_gives_the_same_bytes_again(tiny: Project, tmp_path: Path, stage: str) -> None:
+    result = tiny.run(stage, "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    made = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "timings.json"]
+    assert made
+    for path in made:
+        assert path.read_bytes() == (tiny.folder / path.relative_to(tmp_path)).read_bytes(), path
+
+
+def test_outputs_hold_no_date_and_no_path_of_the_machine(tiny: Project) -> None:
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    for name in ("data/prepared", "models", "reports"):
+        for path in (tiny.folder / name).rglob("*"):
+            if path.is_file() and path.name != "timings.json":
+                content = path.read_bytes()
+                assert today.encode() not in content, path
+                assert str(tiny.folder).encode() not in content, path
+
+
+def test_the_report_stands_alone_and_shows_everything(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r"""\b(src|href)=["'](?!data:|#|http://localhost/)|@import|url\((?!["']?#)""", page)
+    assert page.count('src="data:image/png;base64,') == 4
+    assert page.count("<svg") == 4
+    assert page.index("Samples of the seeds 0 to 5") < page.index("<h2>"), "the grid is at the top"
+    for expected in ("mode_kl", "generator_channels", "tensorflow", "Tiny shapes", "MIT"):
+        assert expected in page
+    for name in ("generator", "discriminator", "features"):
+        assert sha256(tiny.folder / "models" / f"{name}.keras") in page
+    data = manifest.read(tiny.folder / "data/prepared")
+    assert data.splits["train"].shards[0].sha256 in page
+
+
+def test_names_from_the_data_are_escaped(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    assert "<b>cross</b>" not in page
+    assert html.escape(CLASSES[2]) in page
+
+
+def test_the_report_loads_no_model(tiny: Project, tmp_path: Path) -> None:
+    poison = tmp_path / "tensorflow"
+    poison.mkdir()
+    (poison / "__init__.py").write_text("raise ImportError('the report must not load a model')")
+    result = tiny.run("report", "--out", str(tmp_path / "out"), first_on_path=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_flipped_byte_in_a_shard_stops_the_training_and_names_it(tiny_copy: Project) -> None:
+    shard = tiny_copy.folder / "data/prepared/train-00001-of-00004.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[1000] ^= 1
+    shard.write_bytes(content)
+    before = sha256(tiny_copy.folder / "models/generator.keras")
+    result = tiny_copy.run("train")
+    assert result.returncode == 1
+    assert "train-00001-of-00004.tfrecord: the shard's bytes have changed" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sha256(tiny_copy.folder / "models/generator.keras") == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("prepare", "data/raw"),
+        ("features", "data/prepared"),
+        ("train", "data/reference.npz"),
+        ("sample", "models/generator.keras"),
+        ("evaluate", "models/features.keras"),
+        ("report", "reports/metrics.json"),
+    ],
+)
+def test_a_missing_input_is_named(tiny_copy: Project, stage: str, missing: str) -> None:
+    path = tiny_copy.folder / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    result = tiny_copy.run(stage)
+    assert result.returncode == 1
+    assert f"error: {missing}: missing; `dvc repro` makes it" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_batch_larger_than_the_data_is_named(tiny: Project, tmp_path: Path) -> None:
+    params = changed_params(tiny, tmp_path, "batch_size: 16", "batch_size: 321")
+    result = tiny.run("train", "--params", params, "--out", str(tmp_path / "out"))
+    assert result.returncode == 1
+    assert "error: train.batch_size: 321 is more than the 320 images" in result.stderr
+
+
+def test_a_training_that_diverges_says_so_and_leaves_nothing(tiny: Project, tmp_path: Path) -> None:
+    params = changed_params(tiny, tmp_path, "batch_size: 16", "batch_size: 16, learning_rate: 1e30")
+    result = tiny.run("train", "--params", params, "--out", str(tmp_path / "out"))
+    assert result.returncode == 1, result.stderr
+    assert "training diverged; lower train.learning_rate" in result.stderr
+    assert not (tmp_path / "out" / "models").exists()
+
+
+def test_a_judge_that_diverges_says_so(tiny: Project, tmp_path: Path) -> None:
+    params = changed_params(tiny, tmp_path, "batch_size: 32", "batch_size: 32, learning_rate: 1e30")
+    result = tiny.run("features", "--params", params, "--out", str(tmp_path / "out"))
+    assert result.returncode == 1
+    assert "error: features: the judge's training diverged; lower features.learning_rate" in result.stderr
+
+
+def test_data_of_another_size_than_the_judges_is_named(tiny: Project, tmp_path: Path) -> None:
+    params = changed_params(tiny, tmp_path, "size: 16,", "size: 32,")
+    arguments = ("--params", params, "--out", str(tmp_path))
+    assert tiny.run("prepare", *arguments).returncode == 0
+    result = tiny.run("train", *arguments)
+    assert result.returncode == 1
+    assert "models/features.keras: trained on (16, 16, 1) images of 4 classes" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prepare", "train"),
+    [
+        ("channels: 3, dtype: uint8", "upsampling: fractional, loss: minimax, kernel_size: 5"),
+        ("size: 64, crop: square, fit: pad", "upsampling: resize, batch_norm: none, latent_dim: 8"),
+        ("size: 32, channels: 3, crop: [2, 2, 26, 20]", "batch_norm: all, learning_rate_decay: 0.5"),
+    ],
+)
+def test_the_whole_pipeline_in_other_shapes(tiny: Project, tmp_path: Path, prepare: str, train: str) -> None:
+    project = Project(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/raw").symlink_to(tiny.folder / "data/raw")
+    text = (tiny.folder / "params.yaml").read_text()
+    if "size:" in prepare:
+        text = text.replace("prepare: {size: 16, ", "prepare: {")
+    text = text.replace("prepare: {", f"prepare: {{{prepare}, ").replace("train: {", f"train: {{{train}, ")
+    (tmp_path / "params.yaml").write_text(text)
+    for stage in STAGES:
+        result = project.run(stage)
+        assert result.returncode == 0, result.stderr
+    metrics = read(project, "reports/metrics.json")
+    assert all(math.isfinite(value) for value in numbers(metrics))
+    data = manifest.read(tmp_path / "data/prepared")
+    with Image.open(tmp_path / "reports/samples/grid.png") as grid:
+        assert grid.mode == ("RGB" if data.shape[2] == 3 else "L")
+        assert grid.size == tuple(2 * (columns * (data.shape[0] + 2) - 2) for columns in (3, 2))
+    for word in (word.strip() for setting in train.split(",") for word in setting.split(":")):
+        assert word in (tmp_path / "reports/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "stage"),
+    [
+        ("models/timeline.npz", b"no zip", "sample"),
+        ("data/reference.npz", b"", "evaluate"),
+        ("reports/samples/grid.png", b"no picture", "report"),
+        ("reports/metrics.json", b"{}", "report"),
+        ("models/model.json", b"[", "report"),
+        ("reports/modes.csv", b"a,b\n1,2\n", "report"),
+        ("reports/train/plots/metrics/score.tsv", b"step\tscore\n1\tx\n", "report"),
+    ],
+)
+def test_a_damaged_file_is_named(tiny_copy: Project, path: str, content: bytes, stage: str) -> None:
+    (tiny_copy.folder / path).write_bytes(content)
+    result = tiny_copy.run(stage)
+    assert result.returncode == 1
+    assert f"error: {path}: damaged (" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named(tiny: Project, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = tiny.run("report", "--out", str(tmp_path / "file" / "out"))
+    assert result.returncode == 1
+    assert "error: " in result.stderr
+    assert str(tmp_path / "file") in result.stderr
+    assert "Traceback" not in result.stderr

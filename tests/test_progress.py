@@ -1,0 +1,62 @@
+"""Progress where there is no terminal, and where there is one."""
+
+import io
+
+import pytest
+
+from stages import progress
+from stages.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that tests set by hand."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_every_ten_seconds_and_at_the_end(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("train", 2000, "images") as bar:
+        for second in range(1, 21):
+            clock[0] = float(second)
+            bar.advance(100, "loss 0.5" if second > 10 else "")
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 55%, 1,100 of 2,000 images, 100/s, 11 s  loss 0.5",
+        "train: 100%, 2,000 of 2,000 images, 100/s, 20 s  loss 0.5",
+    ]
+
+
+def test_nothing_is_said_of_what_is_over_at_once(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("prepare", 10, "images") as bar:
+        clock[0] = 1.9
+        bar.advance(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_unknown_total_has_no_share(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("download", 0, "bytes") as bar:
+        clock[0] = 4.0
+        bar.advance(1000)
+    assert capsys.readouterr().err == "download: 1,000 bytes, 250/s, 4 s\n"
+
+
+def test_an_error_ends_it_without_a_last_line(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError), Progress("train", 10, "images"):
+        clock[0] = 5.0
+        raise RuntimeError
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress.sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "_SECONDS_BEFORE_SHOWING", 0)
+    with Progress("train", 10, "images") as bar:
+        bar.advance(5, "loss 0.5")
+        bar.say("epoch 1")
+        bar.advance(5)
+    assert "train: 100%" in terminal.getvalue()
+    assert "epoch 1\n" in terminal.getvalue()
+    assert "\r" in terminal.getvalue()
