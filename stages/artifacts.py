@@ -1,6 +1,7 @@
 """Files that stages leave for each other: where they are, written whole or not at all, hashed, strict JSON."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -90,9 +92,48 @@ def state_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".state"
 
 
+_ABANDONED_AFTER = 30 * 24 * 3600.0  # seconds
+
+
+def _prune(folder: Path) -> None:
+    """Remove unfinished work that nothing has touched for thirty days and that nobody holds."""
+    for left in folder.iterdir():
+        if left.is_dir() and time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
+            shutil.rmtree(left, ignore_errors=True)
+            left.with_suffix(".lock").unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the few renames inside.
+def unfinished(stage: str, key: str) -> Iterator[Path]:
+    """A folder where a stage's unfinished work waits for the next run: `.state/<stage>/<key>`.
+
+    `key` stands for all that decides the result, so that a changed one never picks up what an old one left. The folder
+    goes when the block ends well, and stays after an error, an interrupt or a kill. Raises StageError where another
+    process holds it.
+    """
+    folder = state_folder() / stage / key
+    folder.mkdir(parents=True, exist_ok=True)
+    _prune(folder.parent)
+    with folder.with_suffix(".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise StageError(
+                f"{folder}: the same work is being done by process {lock.read().strip() or '?'}; wait for it, or end it"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        os.utime(folder)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the few steps inside that must not be torn apart.
 
     By handlers and not by a mask: a mask holds for one thread, and TensorFlow's others would take the signal.
     """
@@ -182,10 +223,6 @@ class Workspace:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         work: dict[Path, Path] = {}
-        for staging in {self._staging(relative) for relative in relatives}:
-            staging.mkdir(parents=True, exist_ok=True)
-            _clear_abandoned(staging)
-            work[staging] = Path(tempfile.mkdtemp(dir=staging, prefix=f"{os.getpid()}-"))
 
         def place(kind: str, relative: str) -> Path:
             path = work[self._staging(relative)] / kind / relative
@@ -198,6 +235,11 @@ class Workspace:
             return place("new", relative)
 
         try:
+            for staging in {self._staging(relative) for relative in relatives}:
+                staging.mkdir(parents=True, exist_ok=True)
+                _clear_abandoned(staging)
+                with signals_held():
+                    work[staging] = Path(tempfile.mkdtemp(dir=staging, prefix=f"{os.getpid()}-"))
             yield new
             for relative in relatives:
                 if not new(relative).exists():
@@ -205,11 +247,18 @@ class Workspace:
             moves = [(new(relative), self.out / relative, place("old", relative)) for relative in relatives]
             for _, target, _ in moves:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            with _signals_held():
+            with signals_held():
                 _move_all(moves)
         finally:
-            for folder in work.values():
-                shutil.rmtree(folder, ignore_errors=True)
+            with signals_held():
+                for folder in work.values():
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove what this process has staged. For its end: an interrupt can hit where no cleaning up is under way."""
+        for staging in [self.out / ".state/staging", *self.out.glob("*/.state/staging")]:
+            if staging.is_dir():
+                _clear_abandoned(staging)
 
     def record_timing(self, stage: str, figures: Mapping[str, float]) -> None:
         """Note how long a stage took in `reports/timings.json`, the one file that differs from run to run."""

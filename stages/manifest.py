@@ -1,7 +1,7 @@
 """What a prepared data set says of itself: manifest.json beside the shards."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,10 @@ class Manifest:
     """A prepared data set: `shape` is (height, width, channels) of every image, `dtype` how its pixels are stored.
 
     `classes` is empty where there are no labels. `source` holds the facts of the data set (title, licence, home page,
-    hashes of its files), `params` the settings of the prepare stage, `tools` the versions of what resampled.
+    hashes of its files), `params` the settings of the prepare stage, `tools` the versions of what decoded and
+    resampled. `counts` says how many images were found, kept and rejected, how many of the kept are exact duplicates of
+    others, and how many such pictures are in more than one split; `mean` and `std` are those of the training split, per
+    channel, in [-1,1].
     """
 
     shape: tuple[int, int, int]
@@ -46,6 +49,9 @@ class Manifest:
     source: dict[str, Any]
     params: dict[str, Any]
     tools: dict[str, str]
+    counts: dict[str, int] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 def write(folder: Path, manifest: Manifest) -> None:

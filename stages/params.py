@@ -22,6 +22,7 @@ from stages.errors import ParamsError
 SECTIONS = {
     "dataset": "download",
     "prepare": "prepare",
+    "validate": "validate",
     "features": "features",
     "train": "train",
     "sample": "sample",

@@ -1,8 +1,4 @@
-"""The TFRecord format: an image, its label and its key as one tf.train.Example, and the way back to batches.
-
-Features: `image` (bytes: the pixels in C order, height × width × channels), `label` (int64, where known), `key` (bytes:
-UTF-8, where the picture came from).
-"""
+"""Reading prepared data: from TFRecord shards (stages/tfrecord.py) to batches of normalised images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,28 +6,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from stages import manifest
+from stages import manifest, tfrecord
 from stages.manifest import Manifest
 
 # What a shuffle may hold in memory at a time.
 _SHUFFLE_BYTES = 256 << 20
-_LOOKUP = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
-
-
-def normalise(image: np.ndarray) -> np.ndarray:
-    """uint8 [0,255] => float32 [-1,1], any shape: x/127.5 − 1 in float32, by a table so that every reader agrees."""
-    return _LOOKUP[image]
-
-
-def encode(image: np.ndarray, label: int | None, key: str) -> bytes:
-    """One record: `image` is (height, width, channels), uint8 or normalised float32. The same bytes every time."""
-    feature = {
-        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(image).tobytes()])),
-        "key": tf.train.Feature(bytes_list=tf.train.BytesList(value=[key.encode()])),
-    }
-    if label is not None:
-        feature["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 def _decode(serialized: tf.Tensor, data: Manifest) -> tuple[tf.Tensor, tf.Tensor]:
@@ -43,7 +22,9 @@ def _decode(serialized: tf.Tensor, data: Manifest) -> tuple[tf.Tensor, tf.Tensor
     values = int(np.prod(data.shape))
     if data.dtype == "uint8":
         # By the table: the arithmetic itself differs from NumPy's in 111 of 256 values inside a compiled graph.
-        pixels = tf.gather(tf.constant(_LOOKUP), tf.cast(tf.io.decode_raw(features["image"], tf.uint8), tf.int32))
+        pixels = tf.gather(
+            tf.constant(tfrecord.lookup()), tf.cast(tf.io.decode_raw(features["image"], tf.uint8), tf.int32)
+        )
     else:
         pixels = tf.io.decode_raw(features["image"], tf.float32)
     pixels = tf.ensure_shape(pixels, [None, values])

@@ -52,8 +52,17 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Interrupts:
+    """Ctrl-C and SIGTERM as KeyboardInterrupt, noted besides: a library may turn the exception into one of its own."""
+
+    def __init__(self) -> None:
+        self.came = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
 
 
 def run_stage(
@@ -83,8 +92,8 @@ def run_stage(
         help="where inputs are that are not below --out (the current folder)",
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _terminate)
     workspace = Workspace(arguments.out, arguments.base)
+    interrupts = _Interrupts()
     started = time.monotonic()
     try:
         values = params.load(arguments.params, section, settings)
@@ -95,16 +104,16 @@ def run_stage(
         seconds = time.monotonic() - started
         workspace.record_timing(name, {"seconds": seconds, **figures})
         _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while
-    except StageError as error:
-        say(f"error: {error}")
-        sys.exit(error.code)
-    except OSError as error:  # a full disk, a folder that may not be written: the message names the file
-        say(f"error: {error}")
-        sys.exit(StageError.code)
-    except KeyboardInterrupt:
+    except BaseException as error:
         _ignore_signals()
-        say(f"{name}: interrupted; nothing half-written is left. Run the same command to start again.")
-        # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
-        sys.stderr.flush()
-        os._exit(_EXIT_INTERRUPTED)
+        if interrupts.came or isinstance(error, KeyboardInterrupt):
+            workspace.clear()
+            say(f"{name}: interrupted; nothing half-written is left. Run the same command to start again.")
+            # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
+            sys.stderr.flush()
+            os._exit(_EXIT_INTERRUPTED)
+        if isinstance(error, (StageError, OSError)):  # OSError: a full disk, say; its message names the file
+            say(f"error: {error}")
+            sys.exit(error.code if isinstance(error, StageError) else StageError.code)
+        raise
     say(f"{name}: done in {seconds:.1f} s")

@@ -1,35 +1,42 @@
-"""Download the data set, whole and verified.
+"""Bring the data set in, whole and verified.
 
     python -m stages.download
 
-Reads the `dataset` section. Writes data/raw/: the data set's own files, decompressed, and source.json, which says what
-they are, whose they are and how they are packed. Fashion-MNIST: 55 MB on disk, seconds on a fast line.
+Reads the `dataset` section. Writes data/raw/: archives as they came (a folder becomes one), and source.json, which says
+what they are, whose they are and what they hash to. Fashion-MNIST: 55 MB on disk, seconds on a fast line.
 """
 
-import dataclasses
 from collections.abc import Mapping
 
 from stages import artifacts, shell
 from stages.artifacts import Workspace
-from stages.download import catalog, fetch
+from stages.download import catalog
 from stages.download.settings import Settings
 
 
 def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Fetch the data set that the settings name into data/raw."""
-    dataset = catalog.load()[settings.name]
+    from stages.download import fetch, own
+
+    dataset = catalog.load().get(settings.source)
     with workspace.outputs("data/raw") as new:
         folder = new("data/raw")
         folder.mkdir()
-        origin = fetch.fetch(settings.name, dataset, folder)
-        # Not where it came from, which differs from machine to machine while the bytes do not.
-        facts = {
-            key: value
-            for key, value in dataclasses.asdict(dataset).items()
-            if key in ("title", "homepage", "licence", "citation", "format", "classes", "files")
-        }
-        artifacts.write_json(folder / "source.json", {"name": settings.name, **facts})
-    shell.say(f"{dataset.title} from {origin}, licence {dataset.licence}: every file has its known SHA-256")
+        if dataset is None:
+            facts = own.fetch_own(settings, folder)
+            origin = settings.own if settings.source == own.OWN else settings.source
+        else:
+            origin = fetch.fetch(settings.source, dataset, folder)
+            # Not where it came from, which differs from machine to machine while the bytes do not.
+            about = {key: getattr(dataset, key) for key in ("title", "homepage", "licence", "citation", "format")}
+            paths = [folder / file.name for file in dataset.files]
+            files = [{"name": p.name, "bytes": p.stat().st_size, "sha256": artifacts.sha256(p)} for p in paths]
+            facts = {"name": settings.source, **about, "classes": dataset.classes, "files": files}
+        artifacts.write_json(folder / "source.json", facts)
+    size = sum(file["bytes"] for file in facts["files"])
+    pinned = dataset is not None and all(file.pinned for file in dataset.files)
+    checked = "every file has its known hash" if pinned or settings.sha256 else "dvc.lock holds its hash from now on"
+    shell.say(f"{facts['title']} from {origin}, {size:,} bytes, licence: {facts['licence']}; {checked}")
     return {}
 
 

@@ -11,13 +11,29 @@ from stages.params import FORBID_UNKNOWN
 
 @dataclass(frozen=True)
 class File:
-    """One file of a data set, and what its decompressed bytes must be."""
+    """One file of a data set: what its bytes must be as far as that is known, and where it is besides.
+
+    With `unpack` it is served as <name>.gz and kept unpacked, and what is known of its bytes is of the unpacked ones.
+    """
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     name: str
-    bytes: int
-    sha256: str
+    bytes: int | None = None
+    sha256: str = ""
+    md5: str = ""
+    unpack: bool = False
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def served(self) -> str:
+        """The name at an address."""
+        return f"{self.name}.gz" if self.unpack else self.name
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a hash is known."""
+        return bool(self.sha256 or self.md5)
 
 
 @dataclass(frozen=True)
@@ -53,11 +69,3 @@ _FILE = Path(__file__).with_name("catalog.yaml")
 def load() -> dict[str, DataSet]:
     """Every data set of the catalog, by name."""
     return TypeAdapter(dict[str, DataSet]).validate_python(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
-
-
-def known_name(name: str) -> str:
-    """The name itself. Raises ValueError that lists the known names where it is none of them."""
-    known = load()
-    if name not in known:
-        raise ValueError(f"expected one of {', '.join(known)}, got {name!r}")
-    return name

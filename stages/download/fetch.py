@@ -43,28 +43,37 @@ def _decompressed(stream: IO[bytes]) -> IO[bytes]:
     return gzip.GzipFile(fileobj=stream) if head == b"\x1f\x8b" else stream  # type: ignore[return-value]
 
 
-def unpack_verified(source: Path, expected: File, target: Path) -> None:
-    """Decompress `source` to `target` and hold it against the catalog.
+def is_page(path: Path) -> bool:
+    """Whether a file begins as a web page does: an error's, or a quota's, that was saved as the file."""
+    with path.open("rb") as file:
+        return file.read(512).lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
 
-    Raises SourceError where the content is torn, of another size, a web page, or has another SHA-256; `target` is then
-    not there. Never writes more than the expected size plus one chunk (a gzip bomb ends there).
+
+def verified(source: Path, expected: File, target: Path) -> None:
+    """Copy `source` to `target`, unpacked where it is to be, and hold it against the catalog.
+
+    Raises SourceError where the content is torn, of another size, a web page, or has another hash; `target` is then not
+    there. Never writes more than the expected size plus one chunk (a gzip bomb ends there).
     """
-    digest, size = hashlib.sha256(), 0
+    hashes = {"SHA-256": (hashlib.sha256(), expected.sha256)}
+    hashes["MD5"] = (hashlib.md5(usedforsecurity=False), expected.md5)
+    size = 0
     try:
+        if is_page(source):
+            raise SourceError("a web page came instead of the file (an error or a quota page?)")
         with source.open("rb") as raw, target.open("wb") as out:
-            if raw.read(512).lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-                raise SourceError("a web page came instead of the file (an error or a quota page?)")
-            raw.seek(0)
-            stream = _decompressed(raw)
-            while size <= expected.bytes and (chunk := stream.read(_CHUNK)):
-                digest.update(chunk)
+            stream = _decompressed(raw) if expected.unpack else raw
+            while (expected.bytes is None or size <= expected.bytes) and (chunk := stream.read(_CHUNK)):
+                for digest, _ in hashes.values():
+                    digest.update(chunk)
                 size += len(chunk)
                 out.write(chunk)
-        if size != expected.bytes:
+        if expected.bytes is not None and size != expected.bytes:
             more = "more than " if size > expected.bytes else ""
             raise SourceError(f"{more}{min(size, expected.bytes):,} bytes, expected {expected.bytes:,}")
-        if digest.hexdigest() != expected.sha256:
-            raise SourceError(f"the SHA-256 is {digest.hexdigest()}, expected {expected.sha256}")
+        for name, (digest, known) in hashes.items():
+            if known and digest.hexdigest() != known:
+                raise SourceError(f"the {name} is {digest.hexdigest()}, expected {known}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         target.unlink(missing_ok=True)
         raise SourceError(f"torn or not gzip ({error})") from error
@@ -75,6 +84,8 @@ def unpack_verified(source: Path, expected: File, target: Path) -> None:
 
 def fetch_address(url: str, part: Path) -> None:
     """Download `url` to `part`, going on where an earlier try stopped if the server allows ranges.
+
+    What an earlier try left is only gone on from where the server says that its file is still the same one.
 
     Retries with a doubling pause after a broken transfer, a time-out or a server's 5xx or 429; a name that does not
     resolve and a 4xx end it at once. Raises SourceError. What arrived so far stays in `part` for the next run.
@@ -115,9 +126,16 @@ def _transfer(url: str, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     # identity: what is counted, resumed and hashed are the file's bytes, not a transport encoding of them
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    stamp = part.with_name(f"{part.name}.stamp")
+    if have and stamp.is_file():
+        headers["If-Range"] = stamp.read_text(encoding="utf-8")
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         response.raise_for_status()
         resumed = response.status_code == 206
+        if not resumed:
+            strong = response.headers.get("ETag", "")
+            known = strong if strong and not strong.startswith("W/") else response.headers.get("Last-Modified", "")
+            stamp.write_text(known, encoding="utf-8") if known else stamp.unlink(missing_ok=True)
         length = response.headers.get("Content-Length")
         total = int(length) + (have if resumed else 0) if length and length.isdigit() else 0
         with (
@@ -194,29 +212,37 @@ def _run(command: list[str], folder: Path) -> str:
 def _from_folder(dataset: DataSet, place: Path, folder: Path) -> None:
     """Every file from a folder that has them, packed or not. Raises SourceError naming the file."""
     for file in dataset.files:
-        found = [path for path in (place / file.name, place / f"{file.name}.gz") if path.is_file()]
+        names = dict.fromkeys((file.name, file.served))
+        found = [place / name for name in names if (place / name).is_file()]
         if not found:
-            raise SourceError(f"{file.name}[.gz] is not there")
+            raise SourceError(f"{_either(file)} is not there")
         try:
-            unpack_verified(found[0], file, folder / file.name)
+            verified(found[0], file, folder / file.name)
         except SourceError as error:
             raise SourceError(f"{found[0].name}: {error}") from error
 
 
-def _from_address(dataset: DataSet, address: str, folder: Path, parts: Path) -> None:
-    """Every file from an address, by way of `parts`. Raises SourceError naming the file."""
+def _either(file: File) -> str:
+    return f"{file.name}[.gz]" if file.unpack else file.name
+
+
+def _from_addresses(dataset: DataSet, address: str, folder: Path, parts: Path) -> None:
+    """Every file from an address (or from addresses of their own), by way of `parts`. Raises SourceError naming it."""
     parts.mkdir(parents=True, exist_ok=True)
     for file in dataset.files:
-        part = parts / f"{file.name}.gz.part"
-        try:
-            fetch_address(f"{address}/{file.name}.gz", part)
+        part = parts / f"{file.served}.part"
+        for i, url in enumerate(file.addresses or (f"{address}/{file.served}",)):
             try:
-                unpack_verified(part, file, folder / file.name)
-            except SourceError:
-                part.unlink()  # whole, and wrong: going on from it would never be right
-                raise
-        except SourceError as error:
-            raise SourceError(f"{file.name}.gz: {error}") from error
+                fetch_address(url, part)
+                try:
+                    verified(part, file, folder / file.name)
+                except SourceError:
+                    part.unlink()  # whole, and wrong: going on from it would never be right
+                    raise
+                break
+            except SourceError as error:
+                if i + 1 >= len(file.addresses):
+                    raise SourceError(f"{file.served}: {error}") from error
 
 
 def _from_debian(dataset: DataSet, package: DebianPackage, folder: Path) -> None:
@@ -226,7 +252,7 @@ def _from_debian(dataset: DataSet, package: DebianPackage, folder: Path) -> None
 
 
 def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDER) -> str:
-    """Every file of `dataset`, decompressed and verified, into `folder`; returns where they came from.
+    """Every file of `dataset`, verified, into `folder`; returns where they came from.
 
     Tries what was placed by hand, then each address, then the Debian package. Raises StageError that lists what was
     tried and says how to place the files by hand.
@@ -234,8 +260,10 @@ def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDE
     parts = state_folder() / "download" / name
     sources: dict[str, Callable[[], None]] = {
         str(manual / name): partial(_from_folder, dataset, manual / name, folder),
-        **{address: partial(_from_address, dataset, address, folder, parts) for address in dataset.addresses},
+        **{address: partial(_from_addresses, dataset, address, folder, parts) for address in dataset.addresses},
     }
+    if all(file.addresses for file in dataset.files):
+        sources["the files' own addresses"] = partial(_from_addresses, dataset, "", folder, parts)
     if dataset.debian is not None:
         sources[f"Debian package {dataset.debian.package}"] = partial(_from_debian, dataset, dataset.debian, folder)
     tried = ""
@@ -247,9 +275,10 @@ def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDE
         else:
             shutil.rmtree(parts, ignore_errors=True)  # what this run or an earlier one had begun
             return source
-    files = ", ".join(f"{file.name}[.gz]" for file in dataset.files)
+    files = ", ".join(map(_either, dataset.files))
     raise StageError(
         f"{dataset.title} could not be had from anywhere. Tried:\n{tried}"
         f"To place it by hand: get {files} (see {dataset.homepage}),\n"
-        f"put them into {manual / name}/ and run the same command again. They are checked by SHA-256."
+        f"put them into {manual / name}/ and run the same command again. They are checked by size and hash as far as "
+        f"these are known."
     )

@@ -3,10 +3,23 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from stages.download import catalog
 from stages.params import FORBID_UNKNOWN, Text
+
+OWN = "own"
+
+
+def _source(value: str) -> str:
+    """Let a name of the catalog, `own` and an address through, or say what is expected."""
+    known = catalog.load()
+    if value != OWN and value not in known and "://" not in value:
+        raise ValueError(
+            f"expected one of {', '.join(known)}, {OWN} (the folder or archive that dataset.own names) or an address "
+            f"(https://, s3://, gs://, hf://datasets/…), got {value!r}"
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -15,5 +28,13 @@ class Settings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    name: Annotated[Text, AfterValidator(catalog.known_name)] = "fashion_mnist"
-    """An entry of stages/download/catalog.yaml."""
+    source: Annotated[Text, AfterValidator(_source)] = "fashion_mnist"
+    """An entry of stages/download/catalog.yaml; own; or the address of an archive or a folder."""
+    own: Text = "data/own"
+    """Your folder or archive of pictures, read where source is own. DVC watches it: a picture more, and it is rerun."""
+    title: str = ""
+    """What to call the data set, where it is not the catalog's; by default its folder's or file's name."""
+    licence: str = ""
+    """Under what terms the pictures may be used, where it is not the catalog's."""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """What an archive from an address must hash to; by default the first download decides, and dvc.lock holds it."""

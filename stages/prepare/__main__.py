@@ -1,83 +1,143 @@
-"""Crop, fit, normalise to [-1,1] and write sharded TFRecords.
+"""Decode, crop, fit, normalise to [-1,1] and write sharded TFRecords.
 
     python -m stages.prepare
 
-Reads data/raw and the `prepare` section. Writes data/prepared/ (the shards and manifest.json) and
-reports/data.csv (images, mean, std, min and max per split and class). The official splits are kept. The same bytes on
-every run and every machine. Fashion-MNIST at 32×32: 70,000 records in 10 shards, 300 MB as float32, about 10 s.
+Reads data/raw, straight out of its archives, and the `prepare` section. Writes data/prepared/ (the shards,
+manifest.json, quarantine.csv with what was rejected and why, duplicates.csv) and reports/data/ (images, mean, std, min
+and max per split and class; counts per reason and size; a contact sheet). Official splits are kept. The same bytes on
+every run, every machine and for any number of workers. After a kill it goes on from the finished shards.
 """
 
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stages import shell
+from stages import artifacts, shell
 from stages.artifacts import Workspace
 from stages.prepare.settings import Settings
 from stages.progress import Progress
 
+if TYPE_CHECKING:  # they import OpenCV, and --help need not wait for it
+    from stages.prepare.shards import ShardResult
+    from stages.prepare.sources import Source
+    from stages.prepare.store import Store
+
+# What decides neither a shard's bytes nor what is noted of it: with another value, finished shards are still good.
+_NOT_IN_SHARDS = ("max_rejected",)
+
+
+def _key(settings: Settings, source: Path, tools: Mapping[str, str]) -> str:
+    """What stands for everything that decides the shards: settings, data, code and the versions of the libraries."""
+    digest = hashlib.sha256(repr([sorted(tools.items()), artifacts.sha256(source)]).encode())
+    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in _NOT_IN_SHARDS}
+    digest.update(repr(sorted(values.items())).encode())
+    for path in sorted([*Path(__file__).parent.glob("*.py"), Path(__file__).parents[1] / "tfrecord.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
 
 def prepare(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Turn data/raw into data/prepared and reports/data.csv."""
-    import cv2
+    """Turn data/raw into data/prepared and reports/data."""
+    from stages.prepare import engine, shards, sources
+    from stages.prepare.store import Store
 
-    from stages import manifest
-    from stages.prepare import geometry, shards, sources
+    raw = workspace.input("data/raw").resolve()
+    with engine.start() as build_all:
+        facts = sources.facts_of(raw)
+        tools = shards.tools()
+        key = _key(settings, raw / "source.json", tools)
+        with artifacts.unfinished("prepare", key) as state:
+            started = time.monotonic()
+            shell.say(f"reading the index of {facts['title']} ...")
+            source = sources.open_source(raw, facts, settings, state)
+            store = Store.at(os.environ.get("PREPARE_STORE", ""), key, state)
+            parts = shards.parts(source, settings)
+            done: dict[int, shards.ShardResult] = {}
+            with Progress("prepare", len(source.index), "images") as progress:
+                for number, result in build_all(parts, settings, store):
+                    done[number] = result
+                    progress.advance(result.found)
+            seconds = time.monotonic() - started
+            publish(source, [done[number] for number in range(len(parts))], settings, tools, store, workspace)
+            store.clear()
+    return {"images_per_second": len(source.index) / seconds}
 
-    cv2.setNumThreads(1)  # one image is too small to share; shards run side by side
-    source = sources.open_source(workspace.input("data/raw"))
-    classes = source.facts["classes"]
-    started = time.monotonic()
-    with workspace.outputs("data/prepared", "reports/data.csv") as new:
-        folder = new("data/prepared")
+
+def publish(
+    source: "Source",
+    results: "list[ShardResult]",
+    settings: Settings,
+    tools: dict[str, str],
+    store: "Store",
+    workspace: Workspace,
+) -> None:
+    """Put finished shards and what is to be said of them where they belong.
+
+    Raises StageError where more was rejected than `max_rejected` allows, and where a split would be empty.
+    """
+    from stages import images, manifest, tfrecord
+    from stages.prepare import tables
+
+    found, names = len(source.index), source.splits or ("train", "test")
+    rejected = tables.quarantine(results)
+    listed = artifacts.state_folder() / "prepare" / "quarantine.csv"
+    rejected.to_csv(listed, index=False)
+    tables.check_rejected(rejected, found, settings.max_rejected, str(listed))
+    listed.unlink()
+    splits = tables.splits(results, names, len(source.classes))
+    copies, repeated, straddling = tables.duplicates(results, source.index.names)
+    mean, std = tables.per_channel(results, "train", settings)
+    described = manifest.Manifest(
+        (settings.size, settings.size, settings.channels),
+        settings.dtype,
+        source.classes,
+        splits,
+        {**source.facts, "classes": list(source.classes)},
+        dataclasses.asdict(settings),
+        tools,
+        {
+            "found": found,
+            "kept": sum(split.records for split in splits.values()),
+            "rejected": len(rejected),
+            "ignored": source.ignored,
+            "duplicates": repeated,
+            "straddling": straddling,
+        },
+        tuple(mean),
+        tuple(std),
+    )
+    with workspace.outputs("data/prepared", "reports/data") as new:
+        folder, report = new("data/prepared"), new("reports/data")
         folder.mkdir()
-        plans = {
-            name: shards.plan(name, len(split.images), settings.records_per_shard, settings.seed)
-            for name, split in source.splits.items()
-        }
-        total = sum(len(split.images) for split in source.splits.values())
-        results: dict[str, list[shards.ShardResult]] = {}
-        with Progress("prepare", total, "images") as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-            pending = {
-                name: [pool.submit(shards.build_shard, p, source.splits[name], settings, folder) for p in plans[name]]
-                for name in plans
-            }
-            try:
-                for name, futures in pending.items():
-                    results[name] = []
-                    for future in futures:
-                        results[name].append(future.result())
-                        progress.advance(results[name][-1].shard.records)
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        shards.statistics(results, classes).to_csv(new("reports/data.csv"), index=False)
-        splits = {
-            name: manifest.Split(
-                sum(result.shard.records for result in done),
-                tuple(sum(int((r.pixels["label"] == i).sum()) for r in done) for i in range(len(classes))),
-                tuple(result.shard for result in done),
-            )
-            for name, done in results.items()
-        }
-        manifest.write(
-            folder,
-            manifest.Manifest(
-                (settings.size, settings.size, settings.channels),
-                settings.dtype,
-                tuple(classes),
-                splits,
-                source.facts,
-                dataclasses.asdict(settings),
-                {"opencv": cv2.__version__, "filters": geometry.FILTERS},
-            ),
+        report.mkdir()
+        manifest.write(folder, described)
+        rejected.to_csv(folder / "quarantine.csv", index=False)
+        copies.to_csv(folder / "duplicates.csv", index=False)
+        tables.classes(results, list(splits), source.classes, settings).to_csv(report / "classes.csv", index=False)
+        tables.rejected(rejected).to_csv(report / "rejected.csv", index=False)
+        tables.sizes(results).to_csv(report / "sizes.csv", index=False)
+        preview = next(result.preview for result in results if len(result.preview))
+        images.save_png(
+            images.grid(tfrecord.normalise(preview), 8),
+            report / "contact_sheet.png",
+            max(1, 64 // settings.size),
+            {"Description": f"{len(preview)} prepared pictures in stored order", "Source": source.facts["title"]},
         )
+        for name, split in splits.items():
+            for shard in split.shards:
+                store.move(shard.name, folder / shard.name)
+            manifest.verified_shards(folder, described, name)
     for name, split in splits.items():
         shell.say(f"{name}: {split.records:,} records in {len(split.shards)} shards")
-    return {"images_per_second": total / (time.monotonic() - started)}
+    shell.say(
+        f"{len(rejected):,} of {found:,} pictures rejected, {repeated:,} exact duplicates, {straddling:,} of them in "
+        "more than one split (data/prepared/quarantine.csv, duplicates.csv)"
+    )
 
 
 if __name__ == "__main__":
-    shell.run_stage("prepare", "prepare", Settings, prepare, __doc__, tensorflow=True)
+    shell.run_stage("prepare", "prepare", Settings, prepare, __doc__)

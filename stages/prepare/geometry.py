@@ -4,51 +4,71 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from stages.prepare.settings import CELEBA_CROPS
 
 # Area averaging is the exact antialiased reduction; linear does not ring. Both give the same bytes with OpenCV's
-# processor-specific paths on and off, which its cubic filter does not.
-FILTERS = "area when shrinking, linear when enlarging"
+# processor-specific paths on and off, which its cubic filter does not. Pillow's filters widen with the reduction, so
+# they are antialiased too, and compute in whole numbers.
+_PILLOW = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class OutsideImageError(Exception):
+    """The crop's box does not lie within the image."""
 
 
 def crop(image: np.ndarray, how: str | Sequence[int]) -> np.ndarray:
     """Cut out a region: `none`, `square` (the largest, centred; an odd rest goes to the right and the bottom) or a box.
 
-    A box is (left, top, right, bottom) in pixels, right and bottom exclusive. Raises ValueError where it does not lie
-    within the image.
+    A box is (left, top, right, bottom) in pixels, right and bottom exclusive, or the name of one of CelebA's. Raises
+    OutsideImageError where it does not lie within the image.
     """
     height, width = image.shape[:2]
-    if isinstance(how, str):
-        if how == "none":
-            return image
+    if how == "none":
+        return image
+    if how == "square":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         return image[top : top + side, left : left + side]
-    left, top, right, bottom = how
+    left, top, right, bottom = CELEBA_CROPS[how] if isinstance(how, str) else how
     if right > width or bottom > height:
-        raise ValueError(f"the crop {list(how)} does not lie within an image of {width}×{height}")
+        raise OutsideImageError
     return image[top:bottom, left:right]
 
 
-def _resample(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """To height × width, antialiased; the number of channels stays. What shrinks shrinks first, then the rest grows."""
-    shrunk = min(height, image.shape[0]), min(width, image.shape[1])
+def _resample(image: np.ndarray, height: int, width: int, how: str) -> np.ndarray:
+    """To height × width, antialiased; the number of channels stays."""
+    if image.shape[:2] == (height, width):
+        return image
     channels = image.shape[2]
-    for (h, w), how in ((shrunk, cv2.INTER_AREA), ((height, width), cv2.INTER_LINEAR)):
+    if how != "area":
+        picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+        return np.asarray(picture.resize((width, height), _PILLOW[how])).reshape(height, width, channels)
+    shrunk = min(height, image.shape[0]), min(width, image.shape[1])  # what shrinks shrinks first, then the rest grows
+    for (h, w), interpolation in ((shrunk, cv2.INTER_AREA), ((height, width), cv2.INTER_LINEAR)):
         if image.shape[:2] != (h, w):
-            image = cv2.resize(image, (w, h), interpolation=how)
+            image = cv2.resize(image, (w, h), interpolation=interpolation)
             image = image.reshape(h, w, channels)  # OpenCV drops the axis of a single channel
     return image
 
 
-def fit(image: np.ndarray, size: int, how: str) -> np.ndarray:
-    """Into size × size: `resize` in both directions, or `pad` (shrunk to fit where larger, centred on black)."""
+def fit(
+    image: np.ndarray, size: int, how: str, resample: str = "area", background: tuple[int, int, int] = (0, 0, 0)
+) -> np.ndarray:
+    """Into size × size: `resize` in both directions, or `pad` (shrunk to fit where larger, centred on `background`)."""
     if how == "resize":
-        return _resample(image, size, size)
+        return _resample(image, size, size, resample)
     height, width = image.shape[:2]
     scale = min(1.0, size / max(height, width))
-    inner = _resample(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    inner = _resample(image, max(1, round(height * scale)), max(1, round(width * scale)), resample)
     top, left = (size - inner.shape[0]) // 2, (size - inner.shape[1]) // 2
-    canvas = np.zeros((size, size, image.shape[2]), np.uint8)
+    canvas = np.empty((size, size, image.shape[2]), np.uint8)
+    canvas[:] = to_channels(np.array(background, np.uint8).reshape(1, 1, 3), image.shape[2])
     canvas[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return canvas
 

@@ -5,21 +5,41 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from stages.params import FORBID_UNKNOWN, Int
+from stages.params import FORBID_UNKNOWN, Float, Int, Text
+
+# (left, top, right, bottom) within CelebA's aligned 178×218 images. Scores are not comparable across them: hence names.
+CELEBA_CROPS = {
+    "celeba_108": (35, 55, 143, 163),  # DCGAN-tensorflow
+    "celeba_128": (25, 57, 153, 185),  # StyleGAN2
+    "celeba_138": (30, 40, 168, 178),  # dcgan.torch
+    "celeba_140": (19, 39, 159, 179),  # WAE
+    "celeba_148": (15, 35, 163, 183),  # PyTorch-VAE
+    "celeba_160": (9, 29, 169, 189),  # compare_gan
+    "celeba_178": (0, 20, 178, 198),  # mimicry, StarGAN
+}
 
 
 def _crop(value: object) -> object:
     """Let the words and a well-formed box through, or say what is expected."""
-    if value in ("none", "square"):
+    if isinstance(value, str) and value in ("none", "square", *CELEBA_CROPS):
         return value
     if isinstance(value, list | tuple) and len(value) == 4 and all(type(edge) is int for edge in value):
         left, top, right, bottom = value
         if 0 <= left < right and 0 <= top < bottom:
             return tuple(value)
     raise ValueError(
-        f"expected none, square or [left, top, right, bottom] in whole pixels with 0 ≤ left < right and "
-        f"0 ≤ top < bottom, got {value!r}"
+        f"expected none, square, {', '.join(CELEBA_CROPS)} or [left, top, right, bottom] in whole pixels with "
+        f"0 ≤ left < right and 0 ≤ top < bottom, got {value!r}"
     )
+
+
+def _labels(value: object) -> object:
+    """Let the words and a list of attribute names through, or say what is expected."""
+    if value in ("auto", "none"):
+        return value
+    if isinstance(value, list | tuple) and 1 <= len(value) <= 4 and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    raise ValueError(f"expected auto, none or a list of one to four names of attributes, got {value!r}")
 
 
 def _power_of_two(value: int) -> int:
@@ -28,25 +48,44 @@ def _power_of_two(value: int) -> int:
     return value
 
 
-Crop = Annotated[Literal["none", "square"] | tuple[int, int, int, int], BeforeValidator(_crop)]
+Crop = Annotated[str | tuple[int, int, int, int], BeforeValidator(_crop)]
+Byte = Annotated[Int, Field(ge=0, le=255)]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The `prepare` section: crop, then fit into a square, then normalise and write."""
+    """The `prepare` section: decode, crop, then fit into a square, then normalise and write."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     crop: Crop = "none"
-    """none; the largest centred square; or a box [left, top, right, bottom] in pixels, right and bottom exclusive."""
+    """none; the largest centred square; a named crop of CelebA (celeba_108, …); or a box [left, top, right, bottom] in
+    pixels, right and bottom exclusive. An image that a box does not lie within is rejected (`outside_crop`)."""
     size: Annotated[Int, Field(ge=16, le=1024), AfterValidator(_power_of_two)] = 32
     """Height and width of the images, a power of two."""
     fit: Literal["resize", "pad"] = "resize"
-    """resize: to the size in both directions; pad: keep the proportions (never enlarging) and fill up with black."""
+    """resize: to the size in both directions; pad: keep the proportions (never enlarging) and fill up."""
+    resample: Literal["area", "bilinear", "bicubic", "lanczos"] = "area"
+    """The filter, antialiased whichever: area (OpenCV's when shrinking, its linear one when enlarging), or Pillow's."""
     channels: Literal[1, 3] = 1
+    """1 gray, 3 colour: gray becomes colour by repeating it, colour becomes gray by its luma (ITU-R BT.601)."""
+    background: tuple[Byte, Byte, Byte] = (0, 0, 0)
+    """Red, green and blue of what shows behind transparent pixels and around padded images."""
+    min_size: Annotated[Int, Field(ge=1)] = 1
+    """An image whose shorter side has fewer pixels is rejected (`too_small`); what remains is enlarged where needed."""
+    max_pixels: Annotated[Int, Field(ge=1, le=1 << 30)] = 89_478_485
+    """An image of more pixels is rejected before it is decoded (`too_large`). The default is Pillow's."""
+    animated: Literal["first_frame", "reject"] = "first_frame"
+    """Of an image with more than one frame or page."""
+    labels: Annotated[Text | tuple[Text, ...], BeforeValidator(_labels)] = "auto"
+    """auto: the data set's own labels, or its folders; none; or names of CelebA's attributes, each yes or no."""
+    test_share: Annotated[Float, Field(gt=0, lt=1)] = 0.1
+    """The part held out where there is no official split; the hash of its pixels decides for each image."""
+    max_rejected: Annotated[Float, Field(ge=0, le=1)] = 0.01
+    """The stage fails where a larger part of the images than this is rejected."""
     dtype: Literal["float32", "uint8"] = "float32"
     """How pixels are stored: normalised values, or bytes (a quarter of the size) normalised when they are read."""
-    records_per_shard: Annotated[Int, Field(ge=1)] = 8192
-    """At most so many records in a shard; they are spread evenly."""
+    records_per_shard: Annotated[Int, Field(ge=1)] = 2048
+    """About so many records in a shard; they are spread evenly."""
     seed: Annotated[Int, Field(ge=0)] = 0
     """Decides the order of the records."""

@@ -22,7 +22,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Turn the generator into the pictures of reports/samples."""
     import numpy as np
 
-    from stages import images, manifest, records
+    from stages import images, manifest, records, tfrecord
     from stages.latent import Sampler, latent, slerp
     from stages.networks import saving
 
@@ -57,7 +57,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         )
         seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
         history = history[:, : settings.columns]
-        rows = images.grid(records.normalise(history.reshape(-1, *history.shape[2:])), history.shape[1])
+        rows = images.grid(tfrecord.normalise(history.reshape(-1, *history.shape[2:])), history.shape[1])
         save(
             pictures_folder / "timeline.png",
             rows,

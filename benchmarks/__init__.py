@@ -1,0 +1,1 @@
+"""Side-by-side timings: ratios taken in one run, never absolute promises."""

@@ -1,0 +1,136 @@
+"""From the bytes of an image file to pixels, or to the reason why not. Files may come from anyone.
+
+The policy, one for every format: EXIF orientation is applied; transparency is composited on the background; palettes
+are resolved; CMYK becomes RGB by Pillow's formula and embedded colour profiles are not applied; 16 bits become 8 by
+rounding; 1 bit becomes 0 and 255; of several frames the first is taken, or the file rejected. A file is told by its
+content, whatever its name. Plain JPEGs are decoded by libjpeg-turbo with its exact transform, strictly (a file that the
+library would mend with a warning is rejected); all else by Pillow.
+"""
+
+import io
+from typing import Literal, get_args
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stages.prepare.settings import Settings
+
+# What Pillow may open: formats of pictures, none that runs a program (EPS) or refers to other files.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+Reason = Literal[
+    "empty", "not_an_image", "corrupt", "truncated", "too_small", "too_large", "animated", "unsupported", "outside_crop"
+]
+REASONS: tuple[str, ...] = get_args(Reason)
+
+Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked before anything is decoded, and not doubled on the quiet
+_EXIF_ORIENTATION = 0x0112
+
+
+class RejectedError(Exception):
+    """This file gives no image: `reason` is one of REASONS; `width` and `height` in pixels, 0 where unknown."""
+
+    def __init__(self, reason: Reason, width: int = 0, height: int = 0) -> None:
+        super().__init__(reason)
+        self.reason, self.width, self.height = reason, width, height
+
+
+def _check_size(width: int, height: int, settings: Settings) -> None:
+    if width * height > settings.max_pixels:
+        raise RejectedError("too_large", width, height)
+    if min(width, height) < settings.min_size:
+        raise RejectedError("too_small", width, height)
+
+
+def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an image as its EXIF orientation (1 to 8; EXIF 2.32, tag 0x0112) asks."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _exif_orientation(data: bytes) -> int:
+    """The orientation that a JPEG's EXIF block states; 1 where there is none or it is broken."""
+    if b"Exif\x00\x00" not in data:
+        return 1
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+            return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # the pixels are whole; what the block holds is anybody's
+        return 1
+
+
+def _jpeg(data: bytes, settings: Settings) -> np.ndarray | None:
+    """A gray or YCbCr JPEG; None where it is of another kind, or where only Pillow can say what is wrong with it."""
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    if space not in ("Gray", "YCbCr"):
+        return None
+    _check_size(width, height, settings)
+    try:
+        image = simplejpeg.decode_jpeg(data, "GRAY" if space == "Gray" else "RGB")
+    except ValueError as error:
+        reason: Reason = "truncated" if "remature end" in str(error) else "corrupt"
+        raise RejectedError(reason, width, height) from None
+    orientation = _exif_orientation(data)
+    return image if orientation == 1 else _orient(image, orientation)
+
+
+def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
+    """Any mode of Pillow's to uint8 (H, W, 1) where it is gray or (H, W, 3) where it is not."""
+    mode = picture.mode
+    if mode in ("P", "PA"):  # a palette may hold transparency
+        picture = picture.convert("RGBA")
+    elif mode in ("LA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA") if mode not in ("I;16", "I", "F") else picture
+    if mode.startswith("I;16") or mode == "I":
+        wide = np.asarray(picture).astype(np.int64)
+        return ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)[..., None]
+    if picture.mode == "RGBA":
+        canvas = Image.new("RGBA", picture.size, (*background, 255))
+        flat = np.asarray(Image.alpha_composite(canvas, picture).convert("RGB"))
+        gray = mode in ("LA", "La", "L", "1") and len(set(background)) == 1
+        return flat[..., :1] if gray else flat
+    if mode in ("1", "L"):
+        return np.asarray(picture.convert("L"))[..., None]
+    if mode in ("RGB", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        return np.asarray(picture.convert("RGB"))
+    raise RejectedError("unsupported", *picture.size)
+
+
+def _pillow(data: bytes, settings: Settings) -> np.ndarray:
+    width = height = 0
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            _check_size(width, height, settings)
+            if settings.animated == "reject" and getattr(picture, "is_animated", False):
+                raise RejectedError("animated", width, height)
+            picture.load()
+            return _flatten(ImageOps.exif_transpose(picture), settings.background)
+    except UnidentifiedImageError:
+        # Pillow says so too of a file that begins as an image does and then breaks off within its header.
+        known = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+        raise RejectedError("corrupt" if data.startswith(known) else "not_an_image") from None
+    except RejectedError:
+        raise
+    except Exception as error:  # decoders raise whatever they stumble over, and a file may hold anything
+        reason: Reason = "truncated" if "truncated" in str(error) else "corrupt"
+        raise RejectedError(reason, width, height) from None
+
+
+def decode(data: bytes, settings: Settings) -> np.ndarray:
+    """The pixels of an image file: uint8 (height, width, 1 where the file is gray, else 3), upright and opaque.
+
+    Raises RejectedError with the reason where there are none.
+    """
+    if not data:
+        raise RejectedError("empty")
+    image = _jpeg(data, settings) if data.startswith(b"\xff\xd8\xff") else None
+    return _pillow(data, settings) if image is None else image

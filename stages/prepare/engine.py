@@ -1,0 +1,121 @@
+"""Who makes the shards: the processes of this machine, or Ray's tasks on this one or many.
+
+What cannot change a result is no param. The environment says it:
+
+    PREPARE_ENGINE   local (default) or ray
+    PREPARE_WORKERS  how many at once on this machine (default: one for each processor)
+    RAY_ADDRESS      the cluster to join (Ray's own variable); without it Ray starts on this machine
+    PREPARE_STORE    where finished shards wait: a folder or an address (s3://bucket/folder) that every worker reaches;
+                     the default is the state folder of the project
+"""
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from stages.errors import StageError
+from stages.prepare.settings import Settings
+from stages.prepare.shards import Part, ShardResult, build_shard
+from stages.prepare.store import Store
+
+
+def workers() -> int:
+    """How many workers this machine is to have. Raises StageError where PREPARE_WORKERS is no number from 1 up."""
+    text = os.environ.get("PREPARE_WORKERS", "")
+    if text and not (text.isdigit() and int(text) > 0):
+        raise StageError(f"PREPARE_WORKERS: expected a number from 1 up, got {text!r}")
+    return (
+        int(text) if text else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the stage does, however that ends; Ctrl-C in a terminal is the stage's to answer."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(100_000)  # pictures make many small objects and hardly a cycle: looking for them costs 8 % here
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        assert parent is not None  # noqa: S101 - a worker has one
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+Build = Callable[[list[Part], Settings, Store], Iterator[tuple[int, ShardResult]]]
+
+
+@contextlib.contextmanager
+def _local() -> Iterator[Build]:
+    """The processes of this machine; they start at once, while the stage still reads its index."""
+    count = workers()
+    multiprocessing.set_forkserver_preload(["stages.prepare.shards"])
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_end_with_parent)
+    for _ in range(count):
+        pool.submit(os.getpid)
+
+    def build(parts: list[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
+        try:
+            futures = {pool.submit(build_shard, part, settings, store): i for i, part in enumerate(parts)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise StageError(
+                "prepare: a worker was killed (out of memory?); run the same command again: it goes on from the "
+                "finished shards. PREPARE_WORKERS=1 needs the least memory"
+            ) from None
+
+    try:
+        yield build
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[Build]:
+    """Ray's tasks. A node may go at any time: its shards are made anew elsewhere, with the same bytes."""
+    try:
+        import ray
+    except ImportError:
+        raise StageError("PREPARE_ENGINE=ray needs Ray: .venv/bin/pip install -e '.[ray]'") from None
+    here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers(), "include_dashboard": False}
+    package = Path(__file__).resolve().parents[1]
+    ray.init(runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level="warning", **here)
+
+    def build(parts: list[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
+        task: Any = ray.remote(max_retries=-1)(build_shard)
+        waiting = {task.remote(part, settings, store): i for i, part in enumerate(parts)}
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            yield waiting.pop(done), ray.get(done)
+
+    try:
+        yield build
+    finally:
+        ray.shutdown()
+
+
+ENGINES = {"local": _local, "ray": _ray}
+
+
+def start() -> contextlib.AbstractContextManager[Build]:
+    """The engine that the environment asks for: within it, a function that makes all parts.
+
+    That function gives each part's number and result, in the order in which they are done. Raises StageError for an
+    engine that is not known or not installed, and where a worker was killed.
+    """
+    name = os.environ.get("PREPARE_ENGINE", "local")
+    if name not in ENGINES:
+        raise StageError(f"PREPARE_ENGINE: expected one of {', '.join(ENGINES)}, got {name!r}")
+    return ENGINES[name]()

@@ -1,0 +1,1 @@
+"""The validate room: is the prepared data what it is meant to be?"""
