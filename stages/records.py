@@ -45,22 +45,33 @@ def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.dat
     )
 
 
-def shuffled_epoch(files: Sequence[Path], data: Manifest, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
+def shuffled_epoch(
+    files: Sequence[Path], data: Manifest, batch_size: int, seed: int, epoch: int, *, horizontal_flip: bool = False
+) -> tf.data.Dataset:
     """One pass over verified shards in an order that (seed, epoch) decides; only whole batches.
 
     The shards' order is drawn anew each epoch, four are read in turn, and records are drawn from a buffer of at most
-    256 MB: as good as a full shuffle for records that were shuffled when they were written.
+    256 MB: as good as a full shuffle for records that were shuffled when they were written. With `horizontal_flip` each
+    image is mirrored with a chance of one half, which (seed, epoch) decide too.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(files))
     names = [str(files[i]) for i in order]
     itemsize = np.dtype(data.dtype).itemsize
     record_bytes = int(np.prod(data.shape)) * itemsize
     buffer = max(1, min(16_384, _SHUFFLE_BYTES // record_bytes))
-    return (
+    batched = (
         tf.data.Dataset.from_tensor_slices(names)
         .interleave(tf.data.TFRecordDataset, cycle_length=4, block_length=16)
         .shuffle(buffer, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
         .batch(batch_size, drop_remainder=True)
-        .map(lambda serialized: _decode(serialized, data), num_parallel_calls=2, deterministic=True)
-        .prefetch(4)
     )
+    if not horizontal_flip:
+        decoded = batched.map(lambda records: _decode(records, data), num_parallel_calls=2, deterministic=True)
+        return decoded.prefetch(4)
+
+    def mirrored(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = _decode(serialized, data)
+        coins = tf.random.stateless_uniform((batch_size, 1, 1, 1), tf.stack([seed * 1_000_003 + epoch, index]))
+        return tf.where(coins < 0.5, images, images[:, :, ::-1]), labels
+
+    return batched.enumerate().map(mirrored, num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ["disc", "square", "<b>cross</b> & $x$", "stripes"]
 
 TINY_PARAMS = """
-dataset: {name: tiny}
+dataset: {source: own}
 prepare: {size: 16, records_per_shard: 100}
+validate: {size: 16, channels: 1, images: {train: [320, 320]}}
 features: {base_channels: 4, images: 3200, batch_size: 32}
 train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_samples: 64}
 sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4}
@@ -96,7 +97,7 @@ class Project:
         )
 
 
-STAGES = ("prepare", "features", "train", "sample", "evaluate", "report")
+STAGES = ("prepare", "validate", "features", "train", "sample", "evaluate", "report")
 
 
 @pytest.fixture(scope="session")

@@ -120,12 +120,17 @@ def test_no_stage_imports_another(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_name_the_files_that_the_stage_reads(stage: str) -> None:
-    named = {dep for dep in entries(stage, "deps") if not dep.startswith("stages/")}
+    named = {dep for dep in entries(stage, "deps") if not dep.startswith(("stages/", "${"))}
     read = literals(stage, "input")
     assert not {path for path in read if not any(covers(dep, Path(path)) for dep in named)}, "read, not in deps"
     # A dep may be one file of the folder that is read (a manifest of its shards).
     unread = {dep for dep in named if not any(covers(dep, Path(p)) or covers(p, Path(dep)) for p in read)}
     assert not unread, "in deps, not read"
+
+
+def test_only_the_users_own_pictures_are_named_by_a_param() -> None:
+    named = {stage: [dep for dep in entries(stage, "deps") if "$" in dep] for stage in STAGES}
+    assert {stage: deps for stage, deps in named.items() if deps} == {"download": ["${dataset.own}"]}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -174,7 +179,7 @@ def test_plots_at_the_top_name_files_that_stages_write() -> None:
     written = {path for stage in STAGES for path in entries(stage, "plots")}
     for plot in PIPELINE["plots"]:
         name, options = next(iter(plot.items())) if isinstance(plot, dict) else (plot, {})
-        for path in options.get("y", {name: None}):
+        for path in options["y"] if isinstance(options.get("y"), dict) else [name]:
             assert any(covers(entry, Path(path)) for entry in written), path
 
 

@@ -1,13 +1,18 @@
 """TFRecords: what goes in comes out, in an order that the seed decides."""
 
 import dataclasses
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages import manifest, records
+from stages import manifest, records, tfrecord
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.manifest import Manifest, Shard, Split
@@ -20,11 +25,12 @@ def write(folder: Path, dtype: str, count: int = 96, shards: int = 4) -> Manifes
     written = []
     for i, part in enumerate(np.array_split(np.arange(count), shards)):
         path = folder / f"train-{i:05d}-of-{shards:05d}.tfrecord"
-        with tf.io.TFRecordWriter(str(path)) as writer:
+        with tfrecord.Writer(path) as writer:
             for index in part:
-                image = images[index] if dtype == "uint8" else records.normalise(images[index])
-                writer.write(records.encode(image, int(index), f"pictures#{index}"))
-        written.append(Shard(path.name, sha256(path), len(part)))
+                image = images[index] if dtype == "uint8" else tfrecord.normalise(images[index])
+                writer.write(tfrecord.encode(image, int(index), f"pictures#{index}"))
+        assert writer.sha256 == sha256(path)
+        written.append(Shard(path.name, writer.sha256, len(part)))
     splits = {"train": Split(count, (1,) * count, tuple(written))}
     result = Manifest((16, 16, 3), dtype, ("a", "b"), splits, {"title": "x"}, {"crop": "none"}, {})  # type: ignore[arg-type]
     manifest.write(folder, result)
@@ -43,7 +49,7 @@ def epoch_labels(folder: Path, data: Manifest, seed: int, epoch: int) -> list[in
 def test_normalise_is_x_over_127_5_minus_1_in_float32() -> None:
     values = np.arange(256, dtype=np.uint8)
     expected = values.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    result = records.normalise(values)
+    result = tfrecord.normalise(values)
     assert result.dtype == np.float32
     assert np.array_equal(result, expected)
     assert (result[0], result[-1]) == (-1, 1)
@@ -64,20 +70,92 @@ def test_float32_and_uint8_read_back_to_bit_equal_tensors(tmp_path: Path) -> Non
 
 def test_a_record_has_the_stated_features_and_the_same_bytes_every_time() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    record = records.encode(image, 3, "日本/ä.png")
-    assert record == records.encode(image, 3, "日本/ä.png")
+    record = tfrecord.encode(image, 3, "日本/ä.png")
+    assert record == tfrecord.encode(image, 3, "日本/ä.png")
     feature = tf.train.Example.FromString(record).features.feature
     assert feature["image"].bytes_list.value[0] == bytes(range(12))
     assert feature["label"].int64_list.value[0] == 3
     assert feature["key"].bytes_list.value[0].decode() == "日本/ä.png"
-    assert "label" not in tf.train.Example.FromString(records.encode(image, None, "x")).features.feature
+    assert "label" not in tf.train.Example.FromString(tfrecord.encode(image, None, "x")).features.feature
+
+
+@pytest.mark.parametrize("label", [None, 0, 5, 300, 2**31])
+@pytest.mark.parametrize("size", [1, 15, 64])
+def test_a_record_is_serialised_as_tensorflow_does(label: int | None, size: int) -> None:
+    image = np.random.default_rng(size).integers(0, 256, (size, size, 3), np.uint8)
+    feature = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
+        "key": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"a/b.png" * size])),
+    }
+    if label is not None:
+        feature["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    assert tfrecord.encode(image, label, "a/b.png" * size) == example.SerializeToString(deterministic=True)
+
+
+def test_a_shard_is_framed_as_tensorflow_does(tmp_path: Path) -> None:
+    content = [b"", b"x", bytes(range(256)) * 50]
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as theirs, tfrecord.Writer(tmp_path / "ours") as ours:
+        for record in content:
+            theirs.write(record)
+            ours.write(record)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+THEIRS = """
+import hashlib, json, sys
+from tfrecord.reader import tfrecord_loader
+for row in tfrecord_loader(sys.argv[1], None, {"image": "byte", "key": "byte", "label": "int"}):
+    pixels = hashlib.sha256(bytes(row["image"])).hexdigest()
+    print(json.dumps([pixels, bytes(row["key"]).decode(), int(row["label"][0])]))
+"""
+
+
+@pytest.mark.slow
+def test_a_reader_that_is_not_ours_reads_the_records(tmp_path: Path) -> None:
+    if importlib.util.find_spec("tfrecord") is None:
+        pytest.skip("the package tfrecord comes with requirements-slow.lock")
+    data = write(tmp_path, "uint8", 24, 2)
+    images = np.random.default_rng(1).integers(0, 256, (24, 16, 16, 3), np.uint8)
+    images[0].flat[:256] = np.arange(256)
+    found = []
+    for shard in data.splits["train"].shards:
+        # In a process of its own: its protocol buffers and TensorFlow's have the same names.
+        command = [sys.executable, "-c", THEIRS, str(tmp_path / shard.name)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        found += [json.loads(line) for line in result.stdout.splitlines()]
+    assert found == [[hashlib.sha256(images[i].tobytes()).hexdigest(), f"pictures#{i}", i] for i in range(24)]
+
+
+def test_a_flip_mirrors_about_half_of_the_images_and_seed_and_epoch_decide_which(tmp_path: Path) -> None:
+    data = write(tmp_path, "uint8")
+
+    def epoch(number: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+        files = paths(tmp_path, data)
+        batches = list(records.shuffled_epoch(files, data, 8, 0, number, horizontal_flip=flip))
+        return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+    plain, labels = epoch(0, False)
+    flipped, same_labels = epoch(0, True)
+    assert np.array_equal(labels, same_labels)
+    mirrored = [np.array_equal(a[:, ::-1], b) for a, b in zip(plain, flipped, strict=True)]
+    kept = [np.array_equal(a, b) for a, b in zip(plain, flipped, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, kept, strict=True))
+    assert 30 <= sum(mirrored) <= 66, "of 96, with a chance of one half"
+    assert np.array_equal(epoch(0, True)[0], flipped)
+    other, other_labels = epoch(1, True)
+    chosen = {int(label): m for label, m in zip(labels, mirrored, strict=True)}
+    by_label = {int(y): x for y, x in zip(labels, plain, strict=True)}
+    again = {int(y): not np.array_equal(x, by_label[int(y)]) for y, x in zip(other_labels, other, strict=True)}
+    assert chosen != again
 
 
 def test_records_without_labels_read_as_minus_one(tmp_path: Path) -> None:
     data = dataclasses.replace(write(tmp_path, "uint8", 8, 1), classes=())
     path = tmp_path / data.splits["train"].shards[0].name
     with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(records.encode(np.zeros((16, 16, 3), np.uint8), None, "x"))
+        writer.write(tfrecord.encode(np.zeros((16, 16, 3), np.uint8), None, "x"))
     shard = Shard(path.name, sha256(path), 1)
     data = dataclasses.replace(data, splits={"train": Split(1, (), (shard,))})
     ((_, labels),) = records.batches(tmp_path, data, "train", 1)

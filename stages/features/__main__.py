@@ -2,10 +2,11 @@
 
     python -m stages.features
 
-Reads data/prepared and the `features` section. Writes models/features.keras (images => logits and 64 features),
-data/reference.npz (mean and covariance of the training images' features, class shares, the test images' features) and
-reports/features.json (the judge's accuracy), and models/features.json (how the judge came about). Fashion-MNIST: about
-a minute on two cores, 91 % or more on the test split.
+Reads data/prepared (once it is validated: reports/validation.json) and the `features` section. Writes
+models/features.keras (images => logits and 64 features), data/reference.npz (mean and covariance of the training
+images' features, class shares, the test images' features), reports/features.json (the judge's accuracy) and
+models/features.json (how the judge came about). Fashion-MNIST: about a minute on two cores, 91 % or more on the test
+split.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     from stages.networks import saving
     from stages.networks.judge import FEATURES, Judge
 
+    workspace.input("reports/validation.json")  # there only where the data is what its schema says
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
     outputs = ("models/features.keras", "models/features.json", "data/reference.npz", "reports/features.json")

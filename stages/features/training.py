@@ -22,7 +22,10 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
     Raises StageError where the data has no labels, or fewer images than a batch.
     """
     if len(data.classes) < 2:
-        raise StageError(f"{folder / manifest.FILE}: no labels; the judge needs at least two classes to learn from")
+        raise StageError(
+            f"{folder / manifest.FILE}: no labels; the judge needs at least two classes to learn from: "
+            "sort the pictures into a folder for each class, or name attributes as prepare.labels"
+        )
     if data.splits["train"].records < settings.batch_size:
         raise StageError(
             f"features.batch_size: {settings.batch_size} is more than the {data.splits['train'].records} images"

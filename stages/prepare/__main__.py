@@ -10,6 +10,7 @@ every run, every machine and for any number of workers. After a kill it goes on 
 
 import dataclasses
 import hashlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -125,7 +126,11 @@ def publish(
             images.grid(tfrecord.normalise(preview), 8),
             report / "contact_sheet.png",
             max(1, 64 // settings.size),
-            {"Description": f"{len(preview)} prepared pictures in stored order", "Source": source.facts["title"]},
+            {
+                "Description": f"The first {len(preview)} prepared pictures in stored order, uncurated",
+                "Source": f"{source.facts['title']} ({source.facts['licence']})",
+                "Params": json.dumps(described.params),
+            },
         )
         for name, split in splits.items():
             for shard in split.shards:

@@ -40,6 +40,7 @@ class Content:
 
     data: Manifest
     statistics: pd.DataFrame
+    rejected: pd.DataFrame
     judge: dict[str, Any]
     accuracy: float
     model: dict[str, Any]
@@ -67,7 +68,7 @@ def _table(path: Path, *columns: str) -> pd.DataFrame:
         table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
     except ValueError as error:
         raise artifacts.damaged(path, error) from error
-    numbers = [column for column in columns if column not in ("split", "class")]
+    numbers = [column for column in columns if column not in ("split", "class", "reason")]
     if list(table.columns) != list(columns) or not all(is_numeric_dtype(table[column]) for column in numbers):
         raise artifacts.damaged(path, f"expected the columns {', '.join(columns)}")
     return table
@@ -83,7 +84,10 @@ def gather(workspace: Workspace) -> Content:
         )
     return Content(
         data=manifest.read(workspace.input("data/prepared/manifest.json").parent),
-        statistics=_table(workspace.input("reports/data.csv"), "split", "class", "images", "mean", "std", "min", "max"),
+        statistics=_table(
+            workspace.input("reports/data/classes.csv"), "split", "class", "images", "mean", "std", "min", "max"
+        ),
+        rejected=_table(workspace.input("reports/data/rejected.csv"), "reason", "images"),
         judge=artifacts.read_json(workspace.input("models/features.json"), "sha256", "parameters", "params"),
         accuracy=artifacts.read_json(workspace.input("reports/features.json"), "judge_accuracy")["judge_accuracy"],
         model=artifacts.read_json(workspace.input("models/model.json"), *_MODEL),
@@ -93,7 +97,8 @@ def gather(workspace: Workspace) -> Content:
         pictures={
             name: _picture(workspace.input(f"reports/samples/{name}.png"))
             for name in ("grid", "real", "timeline", "interpolation")
-        },
+        }
+        | {"contact_sheet": _picture(workspace.input("reports/data/contact_sheet.png"))},
     )
 
 

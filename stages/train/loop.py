@@ -67,7 +67,11 @@ def train(
         Progress("train", trainer.steps * settings.batch_size, "images") as progress,
     ):
         while done < trainer.steps:
-            batches = iter(records.shuffled_epoch(files, data, settings.batch_size, settings.seed, epoch))
+            batches = iter(
+                records.shuffled_epoch(
+                    files, data, settings.batch_size, settings.seed, epoch, horizontal_flip=settings.horizontal_flip
+                )
+            )
             end = min(trainer.steps, done + per_epoch)
             while done < end:
                 # Up to the next multiple, so that the curves' points lie the same way in every epoch.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.params import FORBID_UNKNOWN, Float, Int
+from stages.params import FORBID_UNKNOWN, Bool, Float, Int
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Settings:
     """One-sided: D is to say 1 − this of real images (Salimans et al. 2016)."""
     images: Annotated[Int, Field(ge=1)] = 480_000
     """How many images D sees before training ends."""
+    horizontal_flip: Bool = False
+    """Mirror half of the real images, anew each time they are read: for faces and rooms, not for letters."""
     batch_size: Annotated[Int, Field(ge=2)] = 64
     learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
     """Of Adam, for both networks."""
