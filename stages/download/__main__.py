@@ -34,8 +34,8 @@ def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             facts = {"name": settings.source, **about, "classes": dataset.classes, "files": files}
         artifacts.write_json(folder / "source.json", facts)
     size = sum(file["bytes"] for file in facts["files"])
-    pinned = dataset is not None and all(file.pinned for file in dataset.files)
-    checked = "every file has its known hash" if pinned or settings.sha256 else "dvc.lock holds its hash from now on"
+    pinned = all(file.pinned for file in dataset.files) if dataset is not None else bool(settings.sha256)
+    checked = "every file has its known hash" if pinned else "dvc.lock holds its hash from now on"
     shell.say(f"{facts['title']} from {origin}, {size:,} bytes, licence: {facts['licence']}; {checked}")
     return {}
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -82,23 +82,29 @@ def verified(source: Path, expected: File, target: Path) -> None:
         raise
 
 
-def fetch_address(url: str, part: Path) -> None:
+def fetch_address(url: str, part: Path, *, pinned: bool) -> None:
     """Download `url` to `part`, going on where an earlier try stopped if the server allows ranges.
 
-    What an earlier try left is only gone on from where the server says that its file is still the same one.
+    What an earlier run left is only gone on from where the server says that its file is still the same one, or where
+    the hash is known (`pinned`) and the caller will see it.
 
-    Retries with a doubling pause after a broken transfer, a time-out or a server's 5xx or 429; a name that does not
-    resolve and a 4xx end it at once. Raises SourceError. What arrived so far stays in `part` for the next run.
+    Retries with a doubling pause after a broken transfer, a time-out or a server's 5xx or 429; an address that is none,
+    a name that does not resolve and a 4xx end it at once. Raises SourceError. What arrived so far stays in `part` for
+    the next run.
     """
+    if not pinned and not _stamp(part).is_file():
+        part.unlink(missing_ok=True)
     for attempt in range(_ATTEMPTS):
         try:
             _transfer(url, part)
             return
-        except requests.RequestException as error:
-            status = error.response.status_code if error.response is not None else None
+        except (requests.RequestException, ValueError) as error:  # ValueError: an address that is none
+            answer = error.response if isinstance(error, requests.RequestException) else None
+            status = answer.status_code if answer is not None else None
             hopeless = "NameResolutionError" in repr(error) or (
                 status is not None and status < 500 and status not in (408, 429)
             )
+            hopeless |= isinstance(error, ValueError)
             if status == 416 and part.exists():  # nothing after what we have: it is whole, or not this file's beginning
                 return
             if hopeless or attempt == _ATTEMPTS - 1:
@@ -108,8 +114,10 @@ def fetch_address(url: str, part: Path) -> None:
             time.sleep(pause)
 
 
-def _short(error: requests.RequestException) -> str:
+def _short(error: requests.RequestException | ValueError) -> str:
     """What went wrong, without urllib3's nest of brackets."""
+    if isinstance(error, ValueError):
+        return f"no address: {error}"
     if error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if "NameResolutionError" in repr(error):
@@ -121,20 +129,36 @@ def _short(error: requests.RequestException) -> str:
     return f"the transfer broke ({type(error).__name__})"
 
 
+def _stamp(part: Path) -> Path:
+    """Where it is noted which version of a file the beginning in `part` is of."""
+    return part.with_name(f"{part.name}.stamp")
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    """What a server calls the version of a file: a strong ETag, else the date; empty where it does not say."""
+    strong = headers.get("ETag", "")
+    return strong if strong and not strong.startswith("W/") else headers.get("Last-Modified", "")
+
+
 def _transfer(url: str, part: Path) -> None:
     """One try: the rest of `url` appended to `part`. Raises requests.RequestException, also for a short transfer."""
     have = part.stat().st_size if part.exists() else 0
     # identity: what is counted, resumed and hashed are the file's bytes, not a transport encoding of them
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    stamp = part.with_name(f"{part.name}.stamp")
-    if have and stamp.is_file():
-        headers["If-Range"] = stamp.read_text(encoding="utf-8")
+    stamp = _stamp(part)
+    before = stamp.read_text(encoding="utf-8") if have and stamp.is_file() else ""
+    if before:
+        headers["If-Range"] = before
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         response.raise_for_status()
-        resumed = response.status_code == 206
+        # Some servers call every .gz and .tgz gzip-encoded, and requests would unpack it.
+        response.raw.headers.pop("Content-Encoding", None)
+        resumed, known = response.status_code == 206, _version(response.headers)
+        if resumed and before and known and known != before:  # a server that knows ranges and not If-Range
+            part.unlink()
+            _transfer(url, part)
+            return
         if not resumed:
-            strong = response.headers.get("ETag", "")
-            known = strong if strong and not strong.startswith("W/") else response.headers.get("Last-Modified", "")
             stamp.write_text(known, encoding="utf-8") if known else stamp.unlink(missing_ok=True)
         length = response.headers.get("Content-Length")
         total = int(length) + (have if resumed else 0) if length and length.isdigit() else 0
@@ -226,6 +250,19 @@ def _either(file: File) -> str:
     return f"{file.name}[.gz]" if file.unpack else file.name
 
 
+def _from_address(url: str, file: File, part: Path, target: Path) -> None:
+    """One file from one address, by way of `part`. Raises SourceError."""
+    begun = part.exists()
+    fetch_address(url, part, pinned=file.pinned)
+    try:
+        verified(part, file, target)
+    except SourceError:
+        part.unlink()  # whole, and wrong: going on from it would never be right
+        if not begun:
+            raise
+        _from_address(url, file, part, target)  # what another run or address had begun may be of other bytes
+
+
 def _from_addresses(dataset: DataSet, address: str, folder: Path, parts: Path) -> None:
     """Every file from an address (or from addresses of their own), by way of `parts`. Raises SourceError naming it."""
     parts.mkdir(parents=True, exist_ok=True)
@@ -233,12 +270,7 @@ def _from_addresses(dataset: DataSet, address: str, folder: Path, parts: Path) -
         part = parts / f"{file.served}.part"
         for i, url in enumerate(file.addresses or (f"{address}/{file.served}",)):
             try:
-                fetch_address(url, part)
-                try:
-                    verified(part, file, folder / file.name)
-                except SourceError:
-                    part.unlink()  # whole, and wrong: going on from it would never be right
-                    raise
+                _from_address(url, file, part, folder / file.name)
                 break
             except SourceError as error:
                 if i + 1 >= len(file.addresses):

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,12 @@ _CHUNK = 1 << 20
 _ATTEMPTS = 4
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
 # What an archive begins with; a tar has its mark further in.
-_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PAR1")
-Entry = tuple[str, int, Callable[[], AbstractContextManager[Any]]]
+_PARQUET = b"PAR1"
+_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", _PARQUET)
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tzst", ".tar.zst")
+_NO_ARCHIVE = "neither a zip nor a tar (.gz, .bz2, .xz, .zst) nor a parquet file"
+Opener = Callable[[], AbstractContextManager[Any]]
+Entry = tuple[str, int | None, Opener]  # the path within, bytes where they are known, how to open it
 
 
 def _is_archive(path: Path) -> bool:
@@ -39,97 +43,143 @@ def _is_archive(path: Path) -> bool:
     return head.startswith(_MAGIC) or head[257:262] == b"ustar"
 
 
-def _pack(entries: Sequence[Entry], target: Path) -> None:
-    """A zip of (name, bytes, how to open it) entries: stored, in the order of the names, without dates."""
-    total = sum(size for _, size, _ in entries)
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_PARQUET)) == _PARQUET
+
+
+def _whole(names: Iterable[str], endings: tuple[str, ...]) -> list[str]:
+    """The names of a folder that end so, but for hidden ones, in order."""
+    hidden = (".", "__MACOSX")
+    return sorted(n for n in names if n.endswith(endings) and not any(p.startswith(hidden) for p in n.split("/")))
+
+
+def _flat(names: Sequence[str]) -> dict[str, str]:
+    """Names in one folder for paths: the folders that all are in left out, the others joined on. Raises SourceError."""
+    parts = [name.split("/") for name in names]
+    shared = 0
+    while parts and all(len(path) > shared + 1 and path[shared] == parts[0][shared] for path in parts):
+        shared += 1
+    flat = {name: "-".join(path[shared:]) for name, path in zip(names, parts, strict=True)}
+    if len(set(flat.values())) < len(flat):
+        raise fetch.SourceError(f"two of these files would have the same name: {', '.join(names)}")
+    return flat
+
+
+def _chunks(opened: Opener, name: str, have: int, size: int | None, attempts: int) -> Iterator[bytes]:
+    """A file's bytes from `have` on, opened anew where the reading breaks off. Raises SourceError naming the file."""
+    for attempt in range(attempts):
+        try:
+            with opened() as source:
+                if have:
+                    source.seek(have)
+                while chunk := source.read(_CHUNK):
+                    have += len(chunk)
+                    yield chunk
+            if size is not None and have != size:
+                raise OSError(f"{have:,} of {size:,} bytes came")
+            return
+        except Exception as error:  # each store's library has exceptions of its own
+            if attempt == attempts - 1 or isinstance(error, (FileNotFoundError, PermissionError)):
+                tries = f" (tries: {attempt + 1})" if attempts > 1 else ""
+                raise fetch.SourceError(f"{name}: {error or type(error).__name__}{tries}") from error
+            shell.say(f"{name}: {error or type(error).__name__}; trying again in {2**attempt} s")
+            time.sleep(2**attempt)
+
+
+def _pack(entries: Sequence[Entry], target: Path, attempts: int = 1) -> None:
+    """A zip of the entries: stored, in the order of the names, without dates. Raises SourceError naming the file."""
+    total = sum(size or 0 for _, size, _ in entries)
+    # What is no UTF-8 in a name is written as \xff and the like: every library reads that.
+    named = [(n.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"), s, o) for n, s, o in entries]
     with (
         Progress("gather", total, "bytes") as progress,
         zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
     ):
-        for name, _, opened in sorted(entries, key=lambda entry: entry[0]):
+        for name, size, opened in sorted(named, key=lambda entry: entry[0]):
             info = zipfile.ZipInfo(name)  # its date is 1980
-            with opened() as source, archive.open(info, "w", force_zip64=True) as out:
-                while chunk := source.read(_CHUNK):
+            with archive.open(info, "w", force_zip64=True) as out:
+                for chunk in _chunks(opened, name, 0, size, attempts):
                     out.write(chunk)
                     progress.advance(len(chunk))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder; links to files are followed, links to folders are not (they may go in circles)."""
-    for place, _, names in os.walk(folder):
+
+    def stop(error: OSError) -> None:
+        raise error  # os.walk would pass over what it must not read
+
+    for place, _, names in os.walk(folder, onerror=stop):
         for name in names:
             if (path := Path(place) / name).is_file():
                 yield path
 
 
 def _from_disk(path: Path, folder: Path) -> list[str]:
-    """A folder of pictures, or an archive of them, of this machine."""
+    """A folder of pictures, or an archive of them (alone or in a folder), of this machine. Raises SourceError."""
     if path.is_file():
         if not _is_archive(path):
-            raise StageError(
-                f"dataset.own: {path}: neither a folder nor a zip, tar (.gz, .bz2, .xz, .zst) or parquet file"
-            )
+            raise fetch.SourceError(f"neither a folder nor an archive: {_NO_ARCHIVE}")
         shutil.copyfile(path, folder / path.name)
         return [path.name]
     if not path.is_dir():
-        raise StageError(f"dataset.own: {path}: there is no such folder or archive")
+        raise fetch.SourceError("there is no such folder or archive")
     root = path.resolve()
-    entries: list[Entry] = []
-    for file in _walk(root):
-        name = file.relative_to(root).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        if pictures.is_candidate(name):
-            entries.append((name, file.stat().st_size, functools.partial(file.open, "rb")))
-    if not entries:
-        raise StageError(f"dataset.own: {path}: no pictures in it ({', '.join(sorted(pictures.EXTENSIONS - {''}))})")
-    _pack(entries, folder / "pictures.zip")
-    return ["pictures.zip"]
+    files = {file.relative_to(root).as_posix(): file for file in _walk(root)}
+    entries: list[Entry] = [
+        (name, file.stat().st_size, functools.partial(file.open, "rb"))
+        for name, file in files.items()
+        if pictures.is_candidate(name)
+    ]
+    if entries:
+        _pack(entries, folder / "pictures.zip")
+        return ["pictures.zip"]
+    kept = _flat(_whole(files, (".parquet",)) or _whole(files, _ARCHIVES))
+    if not kept:
+        known = ", ".join(sorted(pictures.EXTENSIONS - {""}))
+        raise fetch.SourceError(f"no pictures in it ({known}), and no archive of them")
+    for name, flat in kept.items():
+        if not _is_archive(files[name]):
+            raise fetch.SourceError(f"{name}: {_NO_ARCHIVE}")
+        shutil.copyfile(files[name], folder / flat)
+    return list(kept.values())
 
 
 def _from_web(url: str, folder: Path, parts: Path) -> list[str]:
     """An archive from a web server. Raises SourceError."""
-    name = Path(urlsplit(url).path).name or "pictures"
+    name = Path(urlsplit(url).path).name
+    name = "pictures" if name in ("", "..", "source.json") else name
     part = parts / f"{name}.part"
-    fetch.fetch_address(url, part)
+    fetch.fetch_address(url, part, pinned=False)
     if fetch.is_page(part):
         part.unlink()
         raise fetch.SourceError("a web page came instead of an archive (an error, a quota or a confirmation page?)")
     if not _is_archive(part):
         part.unlink()
-        raise fetch.SourceError("what came is neither a zip, a tar (.gz, .bz2, .xz, .zst) nor a parquet file")
+        raise fetch.SourceError(f"what came is {_NO_ARCHIVE}")
     shutil.move(part, folder / name)
     return [name]
 
 
 def _copy(system: Any, place: str, part: Path) -> None:
     """One file from a store that fsspec knows, going on where an earlier try stopped. Raises SourceError."""
-    about = system.info(place)
+    try:
+        about = system.info(place)
+    except Exception as error:  # each store's library has exceptions of its own
+        raise fetch.SourceError(f"{place}: {type(error).__name__}: {error}") from error
+    size = about.get("size")
     stamp = part.with_name(f"{part.name}.stamp")
     now = repr([about.get(name) for name in ("size", "ETag", "etag", "LastModified", "mtime", "blob_id")])
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != now:
         part.unlink(missing_ok=True)
         stamp.write_text(now, encoding="utf-8")
-    for attempt in range(_ATTEMPTS):
-        try:
-            have = part.stat().st_size if part.exists() else 0
-            with (
-                system.open(place, "rb") as source,
-                part.open("ab") as out,
-                Progress(f"download {part.stem}", about["size"], "bytes") as progress,
-            ):
-                source.seek(have)
-                progress.advance(have)
-                while chunk := source.read(_CHUNK):
-                    out.write(chunk)
-                    progress.advance(len(chunk))
-            if part.stat().st_size != about["size"]:
-                raise OSError(f"{part.stat().st_size:,} of {about['size']:,} bytes")
-            stamp.unlink()
-            return
-        except OSError as error:
-            if attempt == _ATTEMPTS - 1 or isinstance(error, (FileNotFoundError, PermissionError)):
-                raise fetch.SourceError(f"{error} (tries: {attempt + 1})") from error
-            shell.say(f"{place}: {error}; trying again in {2**attempt} s")
-            time.sleep(2**attempt)
+    have = part.stat().st_size if part.exists() else 0
+    with part.open("ab") as out, Progress(f"download {part.stem}", size or 0, "bytes") as progress:
+        progress.advance(have)
+        for chunk in _chunks(functools.partial(system.open, place, "rb"), place, have, size, _ATTEMPTS):
+            out.write(chunk)
+            progress.advance(len(chunk))
 
 
 def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
@@ -137,8 +187,8 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
     scheme = url.split("://")[0]
     try:
         system, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        extra = _EXTRAS.get(scheme)
+    except Exception as error:  # each store's library has exceptions of its own
+        extra = _EXTRAS.get(scheme) if isinstance(error, ImportError) else None
         hint = f"; .venv/bin/pip install -e '.[{extra}]'" if extra else ""
         raise fetch.SourceError(f"{error}{hint}") from error
     try:
@@ -148,27 +198,29 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
             found = {path: about for path, about in system.find(root, detail=True).items() if about["type"] == "file"}
     except Exception as error:  # each store's library has exceptions of its own
         raise fetch.SourceError(f"{type(error).__name__}: {error}") from error
-    names = {path: path.removeprefix(root).lstrip("/") or path.rsplit("/", 1)[-1] for path in found}
-    tables = [path for path in found if path.endswith(".parquet")]
-    if tables or list(found) == [root]:
-        written = []
-        for path in sorted(tables or found):
-            name = names[path].replace("/", "-")
-            _copy(system, path, parts / f"{name}.part")
-            if not _is_archive(parts / f"{name}.part"):
-                raise fetch.SourceError(f"{path}: neither a zip, a tar (.gz, .bz2, .xz, .zst) nor a parquet file")
-            shutil.move(parts / f"{name}.part", folder / name)
-            written.append(name)
-        return written
-    entries: list[Entry] = [
-        (names[path], about["size"], functools.partial(system.open, path, "rb"))
-        for path, about in found.items()
-        if pictures.is_candidate(names[path])
-    ]
-    if not entries:
+    if not found:
+        raise fetch.SourceError("nothing is there")
+    files = {path.removeprefix(root).lstrip("/") or path.rsplit("/", 1)[-1]: path for path in found}
+    candidates = [name for name in files if pictures.is_candidate(name)]
+    whole = list(files) if list(found) == [root] else _whole(files, (".parquet",))
+    kept = _flat(whole or ([] if candidates else _whole(files, _ARCHIVES)))
+    if not kept and not candidates:
         raise fetch.SourceError("no pictures, no archive and no parquet tables there")
-    _pack(entries, folder / "pictures.zip")
-    return ["pictures.zip"]
+    if not kept:
+        entries: list[Entry] = [
+            (name, found[files[name]].get("size"), functools.partial(system.open, files[name], "rb"))
+            for name in candidates
+        ]
+        _pack(entries, folder / "pictures.zip", _ATTEMPTS)
+        return ["pictures.zip"]
+    for name, flat in kept.items():
+        part = parts / f"{flat}.part"
+        _copy(system, files[name], part)
+        if not _is_archive(part):
+            raise fetch.SourceError(f"{name}: {_NO_ARCHIVE}")
+    for flat in kept.values():  # when all are there: until then the next run finds in `parts` what this one got
+        shutil.move(parts / f"{flat}.part", folder / flat)
+    return list(kept.values())
 
 
 def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -179,10 +231,16 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
     source = settings.source
     if source == OWN:
         path = Path(settings.own).expanduser()
-        files, name, homepage = _from_disk(path, folder), path.name, ""
+        name, homepage = path.name or OWN, ""
+        try:
+            files = _from_disk(path, folder)
+        except (fetch.SourceError, PermissionError) as error:
+            raise StageError(f"dataset.own: {path}: {error}") from None
     else:
         address = urlsplit(source)
-        name, homepage = Path(address.path).name or address.netloc, source if address.scheme.startswith("http") else ""
+        place = address.netloc.rpartition("@")[2]  # without a name and password
+        name = Path(address.path).name or place
+        homepage = address._replace(netloc=place).geturl() if address.scheme.startswith("http") else ""
         parts = state_folder() / "download" / hashlib.sha256(source.encode()).hexdigest()[:16]
         parts.mkdir(parents=True, exist_ok=True)
         get = _from_web if address.scheme in ("http", "https") else _from_store
@@ -205,7 +263,7 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
         "homepage": homepage,
         "licence": settings.licence or "not stated",
         "citation": "",
-        "format": "parquet" if all(name.endswith(".parquet") for name in files) else "archive",
+        "format": "parquet" if all(_is_parquet(folder / name) for name in files) else "archive",
         "classes": [],
         "files": [{"name": n, "bytes": (folder / n).stat().st_size, "sha256": hashes[n]} for n in files],
     }

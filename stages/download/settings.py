@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -14,6 +15,7 @@ OWN = "own"
 def _source(value: str) -> str:
     """Let a name of the catalog, `own` and an address through, or say what is expected."""
     known = catalog.load()
+    urlsplit(value)  # raises ValueError for brackets that are no IPv6 address
     if value != OWN and value not in known and "://" not in value:
         raise ValueError(
             f"expected one of {', '.join(known)}, {OWN} (the folder or archive that dataset.own names) or an address "

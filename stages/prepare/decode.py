@@ -1,18 +1,20 @@
 """From the bytes of an image file to pixels, or to the reason why not. Files may come from anyone.
 
-The policy, one for every format: EXIF orientation is applied; transparency is composited on the background; palettes
-are resolved; CMYK becomes RGB by Pillow's formula and embedded colour profiles are not applied; 16 bits become 8 by
-rounding; 1 bit becomes 0 and 255; of several frames the first is taken, or the file rejected. A file is told by its
-content, whatever its name. Plain JPEGs are decoded by libjpeg-turbo with its exact transform, strictly (a file that the
-library would mend with a warning is rejected); all else by Pillow.
+The policy, one for every format: the orientation is applied (EXIF's, or XMP's where EXIF has none); transparency is
+composited on the background; palettes are resolved; CMYK becomes RGB by Pillow's formula and embedded colour profiles
+are not applied; 16-bit gray becomes 8 by rounding, 16-bit colour by its upper byte; 1 bit becomes 0 and 255; of several
+frames the first is taken, or the file rejected. A file is told by its content, whatever its name. Plain JPEGs are
+decoded by libjpeg-turbo with its exact transform, strictly (a file that the library would mend with a warning is
+rejected); all else by Pillow.
 """
 
 import io
+import struct
 from typing import Literal, get_args
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from stages.prepare.settings import Settings
 
@@ -24,7 +26,7 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked before anything is decoded, and not doubled on the quiet
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 
 
 class RejectedError(Exception):
@@ -53,14 +55,21 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _exif_orientation(data: bytes) -> int:
-    """The orientation that a JPEG's EXIF block states; 1 where there is none or it is broken."""
-    if b"Exif\x00\x00" not in data:
+def _orientation(picture: Image.Image) -> int:
+    """The orientation that a picture states; 1 where it states none or its EXIF block is broken."""
+    try:
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # the pixels are whole; what the block holds is anybody's
         return 1
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    if b"Exif\x00\x00" not in data and b"tiff:Orientation" not in data:
+        return 1  # without Pillow, which takes as long as the decoding
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
-            return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # the pixels are whole; what the block holds is anybody's
+            return _orientation(picture)
+    except Exception:
         return 1
 
 
@@ -78,8 +87,17 @@ def _jpeg(data: bytes, settings: Settings) -> np.ndarray | None:
     except ValueError as error:
         reason: Reason = "truncated" if "remature end" in str(error) else "corrupt"
         raise RejectedError(reason, width, height) from None
-    orientation = _exif_orientation(data)
+    orientation = _jpeg_orientation(data)
     return image if orientation == 1 else _orient(image, orientation)
+
+
+def _scale_transparency(picture: Image.Image, depth: int) -> None:
+    """State a PNG's transparent colour in 8 bits, as Pillow states the pixels."""
+    value = picture.info.get("transparency")
+    if picture.mode == "L" and isinstance(value, int) and depth < 8:
+        picture.info["transparency"] = value * 255 // ((1 << depth) - 1)
+    elif picture.mode == "RGB" and isinstance(value, tuple) and depth == 16:
+        picture.info["transparency"] = tuple(part >> 8 for part in value)
 
 
 def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
@@ -90,8 +108,12 @@ def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarr
     elif mode in ("LA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA") if mode not in ("I;16", "I", "F") else picture
     if mode.startswith("I;16") or mode == "I":
-        wide = np.asarray(picture).astype(np.int64)
-        return ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)[..., None]
+        wide = np.asarray(picture).astype(np.int64)[..., None]
+        narrow = ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
+        if "transparency" not in picture.info:
+            return narrow
+        behind = np.array(background[: 1 if len(set(background)) == 1 else 3], np.uint8)
+        return np.where(wide == picture.info["transparency"], behind, narrow)
     if picture.mode == "RGBA":
         canvas = Image.new("RGBA", picture.size, (*background, 255))
         flat = np.asarray(Image.alpha_composite(canvas, picture).convert("RGB"))
@@ -106,23 +128,37 @@ def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarr
 
 def _pillow(data: bytes, settings: Settings) -> np.ndarray:
     width = height = 0
+    if data.startswith(b"GIF8"):  # Pillow fills its first frame before it tells the size: it has to refuse by itself
+        Image.MAX_IMAGE_PIXELS = settings.max_pixels
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             _check_size(width, height, settings)
             if settings.animated == "reject" and getattr(picture, "is_animated", False):
                 raise RejectedError("animated", width, height)
+            bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
+            if picture.format == "TIFF" and (picture.mode == "I" or 12 in bits):
+                raise RejectedError("unsupported", width, height)  # no telling which value is white
             picture.load()
-            return _flatten(ImageOps.exif_transpose(picture), settings.background)
+            if picture.format == "PNG":
+                _scale_transparency(picture, data[24])
+            return _orient(_flatten(picture, settings.background), _orientation(picture))
     except UnidentifiedImageError:
         # Pillow says so too of a file that begins as an image does and then breaks off within its header.
         known = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-        raise RejectedError("corrupt" if data.startswith(known) else "not_an_image") from None
+        webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+        raise RejectedError("corrupt" if webp or data.startswith(known) else "not_an_image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        width, height = struct.unpack_from("<HH", data, 6)
+        known_size = width * height > settings.max_pixels  # else it is a frame that reaches beyond
+        raise RejectedError("too_large", *((width, height) if known_size else ())) from None
     except RejectedError:
         raise
     except Exception as error:  # decoders raise whatever they stumble over, and a file may hold anything
         reason: Reason = "truncated" if "truncated" in str(error) else "corrupt"
         raise RejectedError(reason, width, height) from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = None
 
 
 def decode(data: bytes, settings: Settings) -> np.ndarray:

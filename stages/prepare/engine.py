@@ -89,7 +89,9 @@ def _ray() -> Iterator[Build]:
         import ray
     except ImportError:
         raise StageError("PREPARE_ENGINE=ray needs Ray: .venv/bin/pip install -e '.[ray]'") from None
-    here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers(), "include_dashboard": False}
+    here: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):  # a Ray of our own listens to this machine alone
+        here = {"num_cpus": workers(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     package = Path(__file__).resolve().parents[1]
     ray.init(runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level="warning", **here)
 

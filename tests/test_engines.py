@@ -1,0 +1,134 @@
+"""The same bytes whoever makes the shards: Ray on one node and two, other Pythons, a processor without its extras."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.photos import photo
+from tests.conftest import ROOT, Project
+from tests.test_prepare import contents, picture, project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+SETTINGS = "size: 32, channels: 3, crop: square, dtype: uint8, records_per_shard: 8, max_rejected: 0.1"
+FILES = {f"{i % 3}/{i:03d}.jpg": photo(i) for i in range(200)} | {f"{i}/{i}.png": picture(i, 200, 99) for i in range(3)}
+FILES |= {"0/torn.jpg": photo(0)[:2000], "1/again.jpg": photo(4)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose data is prepared by one process of this Python."""
+    result = project(tmp_path_factory.mktemp("made"), FILES, SETTINGS)
+    run(result, {"PREPARE_WORKERS": "1"})
+    return result
+
+
+def run(made: Project, variables: dict[str, str], out: Path | None = None, python: str = sys.executable) -> None:
+    """Prepare the project's data, into another folder where `out` is given."""
+    command = [python, "-m", "stages.prepare", *(["--out", str(out)] if out else [])]
+    environment = {**made.environment(), **variables}
+    result = subprocess.run(command, cwd=made.folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def need_ray() -> None:
+    pytest.importorskip("ray", reason="Ray comes with requirements-slow.lock")
+
+
+QUIET_RAY = {"PREPARE_ENGINE": "ray", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def test_ray_on_one_node(made: Project, tmp_path: Path) -> None:
+    need_ray()
+    run(made, {**QUIET_RAY, "PREPARE_WORKERS": "2"}, tmp_path)
+    assert contents(tmp_path) == contents(made.folder)
+
+
+def test_ray_on_two_nodes_with_one_killed_half_way(made: Project, tmp_path: Path) -> None:
+    need_ray()
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Loopback, but not 127.0.0.1: for that Ray puts the machine's own address, where its head does not listen.
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.2", "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        second = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2")
+        store = tmp_path / "store"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.prepare", "--out", str(tmp_path)],
+            cwd=made.folder,
+            env={
+                **made.environment(),
+                **QUIET_RAY,
+                "RAY_ADDRESS": cluster.address,
+                "PREPARE_STORE": str(store),
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while len(done := list(store.glob("*/*.npz"))) < 3 and process.poll() is None:
+            time.sleep(0.002)
+        cluster.remove_node(second, allow_graceful=False)
+        assert len(done) < 26, "it was killed half-way"
+        _, complaint = process.communicate(timeout=300)
+        assert process.returncode == 0, complaint
+    finally:
+        cluster.shutdown()
+    assert contents(tmp_path) == contents(made.folder)
+
+
+def test_a_processor_without_its_extras(made: Project, tmp_path: Path) -> None:
+    without = "AVX512F,AVX512_SKX,AVX2,AVX,FMA3,FP16,SSE4_2,SSE4_1,SSSE3"
+    run(made, {"OPENCV_IPP": "disabled", "OPENCV_CPU_DISABLE": without, "JSIMD_FORCENONE": "1"}, tmp_path)
+    assert contents(tmp_path) == contents(made.folder)
+
+
+# What the stage imports; the rest of the lock file (TensorFlow, DVC) is not needed to prepare data.
+NEEDED = (
+    *("annotated-types", "fsspec", "google-crc32c", "lmdb", "numpy", "opencv-python-headless", "pandas", "pillow"),
+    *("pydantic", "pydantic-core", "python-dateutil", "pyyaml", "simplejpeg", "six", "tqdm", "typing-extensions"),
+    *("typing-inspection", "xxhash", "zstandard"),
+)
+
+
+def needed() -> str:
+    """The lock file's entries of what the stage imports, hashes included."""
+    entries = (ROOT / "requirements.lock").read_text().replace("\\\n", "").splitlines()
+    return "\n".join(line for line in entries if line.split("==")[0] in NEEDED)
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_other_pythons(made: Project, tmp_path: Path, version: str) -> None:
+    pyenv = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python"))
+    found = next((str(path) for path in reversed(pyenv)), None) or shutil.which(f"python{version}")
+    if found is None:
+        pytest.skip(f"there is no Python {version} on this machine")
+    (tmp_path / "needed.txt").write_text(needed())
+    subprocess.run([found, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv/bin/python")
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        str(tmp_path / "needed.txt"),
+    ]
+    subprocess.run(install, check=True)
+    run(made, {}, tmp_path / "out", python)
+    assert contents(tmp_path / "out") == contents(made.folder)
+
+
+def test_a_machine_without_tensorflow_can_prepare() -> None:
+    script = "import sys; import stages.prepare.engine, stages.prepare.tables; print('tensorflow' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
