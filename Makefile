@@ -1,6 +1,7 @@
 # make repro      the whole pipeline, on params.yaml; ends by naming the report to open
 # make test       the fast tests, lint and types
-# make test-slow  interrupts in every stage, fresh clones
+# make test-slow  interrupts in every stage, fresh clones, clusters, other Pythons, fuzzing
+# make bench      the data path against its parts and against the usual loop; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
 # make setup      .venv from requirements.lock (the others do it where it is needed)
 # make lock       requirements.lock from pyproject.toml (needs uv)
@@ -12,7 +13,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test test-slow fresh lock
+.PHONY: help setup repro test test-slow bench fresh lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -50,12 +51,22 @@ test: setup
 	@mypy
 	@pytest -q -m "not slow"
 
-test-slow: setup
+# Ray, the hub's library and the like: what only extras and the slow tests need.
+.venv/slow: .venv/installed requirements-slow.lock
+	@python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-slow.lock 2>&1 | $(PIP_PROGRESS)
+	@touch $@
+
+test-slow: .venv/slow
 	@pytest -q -m slow
+
+bench: setup
+	@python -m benchmarks.data
 
 fresh: setup
 	@python .ci/fresh.py
 
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate --quiet --upgrade
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --quiet --upgrade -o requirements.lock
+	$(LOCK) --extra dev -o requirements.lock
+	$(LOCK) --extra dev --extra slow -c requirements.lock -o requirements-slow.lock

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SMALL = {
-    "size: 32": "size: 16",
+    "  size: 32": "  size: 16",
     "images: 240000": "images: 6400",
     "base_channels: 24": "base_channels: 4",
     "images: 480000": "images: 1280",
@@ -84,7 +84,7 @@ class Clone:
         return [line[3:] for line in self.git("status", "--porcelain").splitlines()]
 
 
-ALL = ["download", "prepare", "features", "train", "sample", "evaluate", "report"]
+ALL = ["download", "prepare", "validate", "features", "train", "sample", "evaluate", "report"]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_second_run_runs_nothing(clone: Clone) -> None:
 
 
 def test_everything_again_from_nothing_gives_the_same_bytes(clone: Clone) -> None:
-    for name in ("data", "models", "reports", ".dvc/cache"):
+    for name in ("data/raw", "data/prepared", "models", "reports", ".dvc/cache"):
         shutil.rmtree(clone.folder / name)
     clone.git("restore", "reports/timings.json")
     assert sorted(clone.repro()) == sorted(ALL)
@@ -145,14 +145,16 @@ def test_the_freshness_check_sees_what_is_stale(clone: Clone) -> None:
         result = clone.type("make", "fresh")
         return result.returncode, result.stderr
 
-    shutil.move(clone.folder / "data", clone.folder.parent / "data")  # as in a clone that has pulled nothing
-    shutil.move(clone.folder / "models", clone.folder.parent / "models")
-    shutil.move(clone.folder / ".dvc/cache", clone.folder.parent / "cache")
+    away = clone.folder.parent / "away"  # as in a clone that has pulled nothing
+    places = ("data/raw", "data/prepared", "data/reference.npz", "models", ".dvc/cache")
+    for place in places:
+        (away / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(clone.folder / place, away / place)
     try:
         assert check() == (0, "")
         for path, old, new in (
             ("params.yaml", "learning_rate: 0.0002", "learning_rate: 0.0003"),
-            ("params.yaml", "size: 16", "size: 32"),
+            ("params.yaml", "  size: 16", "  size: 32"),
             ("stages/report/page.py", "render", "rendered"),
             ("stages/latent.py", "import", "import  "),
             ("reports/metrics.json", '"fid"', '"Fid"'),
@@ -167,8 +169,8 @@ def test_the_freshness_check_sees_what_is_stale(clone: Clone) -> None:
         clone.git("restore", "--staged", "--worktree", "reports/metrics.json")
         assert check() == (0, "")
     finally:
-        for name, place in (("data", "data"), ("models", "models"), ("cache", ".dvc/cache")):
-            shutil.move(clone.folder.parent / name, clone.folder / place)
+        for place in places:
+            shutil.move(away / place, clone.folder / place)
 
 
 def test_a_slip_in_any_section_stops_before_the_first_stage(clone: Clone) -> None:
