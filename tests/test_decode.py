@@ -25,6 +25,7 @@ from stages.prepare.decode import REASONS, RejectedError, decode
 from stages.prepare.settings import Settings
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # of broken EXIF blocks, of sizes
 COLOUR = np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8)
 GRAY = COLOUR[..., :1]
 LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}, "BMP": {}, "PPM": {}}
@@ -56,9 +57,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
     """A PNG by hand: `rows` with their filter bytes, `colour` 0 gray, 2 RGB, 4 and 6 with alpha."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"".join(
-        (b"\x89PNG\r\n\x1a\n", head, *extra, chunk(b"IDAT", zlib.compress(rows, 1)), chunk(b"IEND", b""))
-    )
+    return b"".join((b"\x89PNG\r\n\x1a\n", head, *extra, chunk(b"IDAT", zlib.compress(rows, 1)), chunk(b"IEND", b"")))
 
 
 def gif(screen: tuple[int, int], frame: tuple[int, int]) -> bytes:
@@ -418,11 +417,11 @@ def test_a_file_that_ends_within_its_header_is_corrupt(format: str) -> None:
     assert refused(file(image(COLOUR), format)[:12], PLAIN) == ("corrupt", 0, 0)
 
 
-def test_a_jpeg_that_the_library_would_mend_is_corrupt() -> None:
+def test_a_jpeg_that_the_library_would_mend_is_rejected() -> None:
     data = bytearray(photo(0))
-    data[4000:4010] = b"\xff\xd5" * 5  # restart markers where none belong
-    assert opened(bytes(data)).convert("RGB").size == (178, 218), "Pillow mends it"
-    assert refused(bytes(data), PLAIN) == ("corrupt", 178, 218)
+    data[4000:4002] = b"\xff\xd5"  # a restart marker where none belongs: what follows is lost
+    assert opened(bytes(data)).convert("RGB").size == (178, 218), "Pillow makes the rest gray"
+    assert refused(bytes(data), PLAIN) == ("truncated", 178, 218)
 
 
 def test_a_png_with_a_damaged_pixel_block_is_rejected() -> None:
@@ -602,14 +601,16 @@ def fuzz(numbers: Iterable[int]) -> tuple[Counter[str], float]:
 def test_damaged_files_are_kept_or_rejected_with_a_reason() -> None:
     outcomes, longest = fuzz(range(300))
     assert outcomes.total() == 300
-    assert {"kept", "corrupt", "truncated", "not_an_image"} <= set(outcomes), "the damage is neither too small nor great"
+    assert {"kept", "corrupt", "truncated", "not_an_image"} <= set(outcomes), (
+        "the damage is neither too small nor great"
+    )
     assert longest < 5, "seconds"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_ten_thousand_damaged_files_are_kept_or_rejected_with_a_reason() -> None:
-    count, step = 12_000, 500
+    count, step = 60_000, 2500
     ranges = list(itertools.starmap(range, ((i, i + step) for i in range(1000, 1000 + count, step))))
     # In processes of their own: a crash in a library's C code breaks the pool, and not the run of the tests.
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
