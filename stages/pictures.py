@@ -3,6 +3,8 @@
 EXTENSIONS = frozenset(
     ("", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
 ) | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".jp2", ".svg", ".eps"}
+# What has no extension and is no picture.
+_TEXTS = frozenset(("authors", "changelog", "copying", "license", "licence", "makefile", "notice", "readme", "version"))
 
 
 def is_candidate(name: str) -> bool:
@@ -10,9 +12,11 @@ def is_candidate(name: str) -> bool:
 
     Hidden files and what macOS and Windows leave in folders are not. `name` is a path with slashes.
     """
-    if "/." in name or name.startswith((".", "__MACOSX/")):
+    if "/." in name or name.startswith(".") or "__MACOSX/" in name:
         parts = [part for part in name.split("/") if part not in (".", "..")]
         if any(part.startswith(".") for part in parts) or "__MACOSX" in parts:
             return False
     stem, dot, extension = name.rpartition("/")[2].rpartition(".")
-    return (dot + extension.lower() if dot and stem else "") in EXTENSIONS
+    if not dot:
+        return extension.lower() not in _TEXTS
+    return dot + extension.lower() in EXTENSIONS

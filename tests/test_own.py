@@ -2,9 +2,11 @@
 
 import hashlib
 import http.server
+import importlib
 import io
 import json
 import os
+import socket
 import sys
 import tarfile
 import threading
@@ -179,13 +181,11 @@ def test_without_a_title_and_a_licence_the_folders_name_and_not_stated_will_do(g
     assert (facts["title"], facts["licence"]) == ("pets", "not stated")
 
 
-def test_the_same_folder_gives_the_same_bytes_twice(project: Project) -> None:
-    write(project.folder / "data" / "own", PICTURES)
-    ask(project, source="own")
-    assert project.run("download").returncode == 0
-    before = hashes_of(project)
-    assert project.run("download").returncode == 0
-    assert hashes_of(project) == before
+def test_the_same_folder_gives_the_same_facts_and_bytes_twice(get: Get, tmp_path: Path) -> None:
+    write(tmp_path / "pets", PICTURES)
+    facts, content = get(source="own", own="pets"), (tmp_path / "out" / "pictures.zip").read_bytes()
+    assert get(source="own", own="pets") == facts
+    assert (tmp_path / "out" / "pictures.zip").read_bytes() == content
 
 
 def test_one_more_picture_gives_another_data_set(project: Project) -> None:
@@ -329,24 +329,43 @@ def test_the_home_folders_short_name_is_known(get: Get, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("files", "asked", "complaint"),
+    ("asked", "complaint"),
     [
-        (None, "data/own", "there is no such folder or archive"),
-        ({}, "data/own", "no pictures in it ("),
-        ({"readme.txt": b"hello", ".DS_Store": b""}, "data/own", "no pictures in it ("),
-        ({"notes.txt": b"hello"}, "data/own/notes.txt", "neither a folder nor an archive: "),
-        ({"empty.zip": b""}, "data/own/empty.zip", "neither a folder nor an archive: "),
-        ({"set.zip": b"<html>no archive</html>"}, "data/own", "set.zip: neither a zip nor a tar"),
+        ("data/none", "there is no such folder or archive"),
+        ("data/own", "no pictures in it ("),
+        ("notes.txt", "neither a folder nor an archive: "),
     ],
-    ids=["missing", "empty", "no pictures", "a text file", "an empty file", "no archive within"],
+    ids=["missing", "empty", "a text file"],
 )
-def test_a_place_without_pictures_is_named_in_one_line(
-    project: Project, files: dict[str, bytes] | None, asked: str, complaint: str
-) -> None:
-    if files is not None:
-        write(project.folder / "data" / "own", files)
+def test_a_place_without_pictures_is_named_in_one_line(project: Project, asked: str, complaint: str) -> None:
+    (project.folder / "data" / "own").mkdir(parents=True)
+    write(project.folder, {"notes.txt": b"hello"})
     ask(project, source="own", own=asked)
     one_line(project, f"dataset.own: {asked}: {complaint}")
+
+
+@pytest.mark.parametrize(
+    ("files", "asked", "complaint"),
+    [
+        (
+            {"readme.txt": b"hello", ".DS_Store": b"", ".1.png": b""},
+            "pets",
+            r"no pictures in it \(.*\.jpg, .*\), and no",
+        ),
+        ({"._set.zip": b"", ".cache/set.zip": PACKED}, "pets", "no pictures in it"),
+        ({"empty.zip": b""}, "pets/empty.zip", "neither a folder nor an archive: "),
+        ({"1.png": b"one"}, "pets/1.png", "neither a folder nor an archive: "),
+        ({"set.zip": b"<html>no archive</html>"}, "pets", r"set\.zip: neither a zip nor a tar"),
+    ],
+    ids=["other files", "hidden archives", "an empty file", "a picture", "no archive"],
+)
+def test_what_holds_no_pictures_is_said(
+    get: Get, tmp_path: Path, files: dict[str, bytes], asked: str, complaint: str
+) -> None:
+    write(tmp_path / "pets", files)
+    with pytest.raises(StageError, match=rf"^dataset\.own: {asked}: {complaint}"):
+        get(source="own", own=asked)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_file_that_cannot_be_read_is_named_in_one_line(project: Project) -> None:
@@ -383,16 +402,6 @@ def test_a_picture_that_shrinks_while_it_is_read_is_named(
         get(source="own", own="pets")
 
 
-def test_what_was_there_stays_when_a_later_run_fails(project: Project) -> None:
-    write(project.folder / "data" / "own", PICTURES)
-    ask(project, source="own")
-    assert project.run("download").returncode == 0
-    before = hashes_of(project)
-    ask(project, source="own", own="data/none")
-    assert project.run("download").returncode == 1
-    assert hashes_of(project) == before
-
-
 # An archive of one's own.
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]
@@ -415,7 +424,7 @@ def test_a_table_is_known_by_its_content(get: Get, tmp_path: Path, name: str) ->
     assert get(source="own", own=name)["format"] == "parquet"
 
 
-def test_an_archive_that_a_stage_brought_in_is_one_more_users_see(project: Project) -> None:
+def test_an_archive_of_ones_own_can_be_held_against_its_hash(project: Project) -> None:
     content = archive_of(PICTURES, "tar.zst")
     write(project.folder, {"photos.tar.zst": content})
     ask(project, source="own", own="photos.tar.zst", sha256=hashlib.sha256(content).hexdigest())
@@ -590,15 +599,10 @@ def test_what_is_no_archive_is_said_and_not_kept_for_the_next_run(
     assert (tmp_path / "out" / "pets.zip").read_bytes() == PACKED
 
 
-def test_what_to_do_by_hand_works(project: Project, server: Server) -> None:
-    server.behaviour = "page"
-    ask(project, source=f"{server.address}/download")
-    assert project.run("download").returncode == 1
-    write(project.folder / "data" / "own", {"pets.zip": archive_of(PICTURES, "zip")})
-    ask(project, source="own")
-    result = project.run("download")
-    assert result.returncode == 0, result.stderr
-    assert content_of(project.folder / "data" / "raw" / "pets.zip") == PICTURES
+def test_what_to_do_by_hand_works(get: Get, tmp_path: Path) -> None:
+    write(tmp_path / "data" / "own", {"pets.zip": archive_of(PICTURES, "zip")})
+    get(source="own")
+    assert content_of(tmp_path / "out" / "pets.zip") == PICTURES
 
 
 @pytest.mark.parametrize("address", ["http://does-not-resolve.invalid/a.zip", "http://", "http://a..b/c.zip"])
@@ -607,11 +611,9 @@ def test_an_address_that_leads_nowhere_is_said_at_once(get: Get, address: str) -
         get(source=address)
 
 
-def test_an_archive_with_the_stated_hash_is_taken(project: Project, server: Server) -> None:
-    ask(project, source=f"{server.address}/pets.tgz", sha256=hashlib.sha256(PACKED).hexdigest())
-    result = project.run("download")
-    assert result.returncode == 0, result.stderr
-    assert "every file has its known hash" in result.stderr
+def test_an_archive_with_the_stated_hash_is_taken(get: Get, server: Server, tmp_path: Path) -> None:
+    get(source=f"{server.address}/pets.tgz", sha256=hashlib.sha256(PACKED).hexdigest())
+    assert (tmp_path / "out" / "pets.tgz").read_bytes() == PACKED
 
 
 def test_an_archive_with_another_hash_than_the_stated_one_is_refused(project: Project, server: Server) -> None:
@@ -936,8 +938,8 @@ def test_a_file_of_the_same_length_and_another_date_is_another_file(
 class Hub:
     """The part of the hub's HTTP interface that its library asks for: one data set, me/pets, in several revisions."""
 
-    def __init__(self, revisions: dict[str, dict[str, bytes]]) -> None:
-        self.revisions = revisions
+    def __init__(self) -> None:
+        self.revisions: dict[str, dict[str, bytes]] = {}
         self.paths: list[str] = []
         outer = self
 
@@ -1014,75 +1016,77 @@ def getaddrinfo(host, *arguments, **options):
     return usual(host, *arguments, **options)
 socket.getaddrinfo = getaddrinfo
 """
+PETS = {f"data/{split}-00000-of-00001.parquet": TABLE + split.encode() for split in ("train", "test")}
+BESIDE = {"README.md": b"# Pets", ".gitattributes": b"*.parquet filter=lfs"}
 
 
 @pytest.fixture
-def from_hub(
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub of one's own, which the library in this process takes for the real one."""
+    library = pytest.importorskip("huggingface_hub", reason="the extra .[hf] is not installed")
+    serving = Hub()
+    monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": serving.address, "token": False})
+    constants = importlib.import_module("huggingface_hub.constants")
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET"):
+        monkeypatch.setattr(constants, name, True)
+    usual = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        assert host == "127.0.0.1"
+        return usual(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield serving
+    library.HfFileSystem.clear_instance_cache()
+    serving.close()
+
+
+def test_the_hubs_tables_are_kept_as_they_are(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., tuple[int, str, list[str]]]]:
-    """Run the stage with a hub of one's own; its exit status, what it said and the paths that were asked for."""
+) -> None:
     pytest.importorskip("huggingface_hub", reason="the extra .[hf] is not installed")
-    hubs = []
     for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
         monkeypatch.delenv(name)
-    write(tmp_path / "guard", {"sitecustomize.py": LOOPBACK_ONLY.encode()})
-
-    def run(source: str, **revisions: dict[str, bytes]) -> tuple[int, str, list[str]]:
-        hubs.append(Hub({name.replace("_", "/"): files for name, files in revisions.items()}))
-        monkeypatch.setenv("HF_ENDPOINT", hubs[-1].address)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_UPDATE_CHECK"):
-            monkeypatch.setenv(name, "1")
-        ask(project, source=source, licence="CC0")
-        result = project.run("download", first_on_path=tmp_path / "guard")
-        assert not (tmp_path / "guard" / "reached").exists(), "the real hub was asked"
-        assert hubs[-1].paths
-        assert "Traceback" not in result.stderr
-        return result.returncode, result.stderr, hubs[-1].paths
-
-    yield run
-    for hub in hubs:
-        hub.close()
-
-
-FromHub = Callable[..., tuple[int, str, list[str]]]
-
-
-def test_the_hubs_tables_are_kept_as_they_are(project: Project, from_hub: FromHub) -> None:
-    tables = {f"data/{split}-00000-of-00001.parquet": TABLE + split.encode() for split in ("train", "test")}
-    status, said, _ = from_hub("hf://datasets/me/pets", main={**tables, "README.md": b"#", ".gitattributes": b""})
-    assert status == 0, said
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_UPDATE_CHECK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    guard = write(tmp_path / "guard", {"sitecustomize.py": LOOPBACK_ONLY.encode()})
+    serving = Hub()
+    serving.revisions["main"] = PETS | BESIDE
+    monkeypatch.setenv("HF_ENDPOINT", serving.address)
+    ask(project, source="hf://datasets/me/pets", licence="CC0")
+    result = project.run("download", first_on_path=guard)
+    serving.close()
+    assert result.returncode == 0, result.stderr
+    assert not (guard / "reached").exists(), "the real hub was asked"
     facts = facts_of(project)
     assert (facts["name"], facts["format"], facts["licence"]) == ("pets", "parquet", "CC0")
+    assert [file["name"].split("-")[0] for file in facts["files"]] == ["test", "train"]
     for file in facts["files"]:
-        assert (project.folder / "data" / "raw" / file["name"]).read_bytes() == tables[f"data/{file['name']}"]
-    assert [file["name"][:5] for file in facts["files"]] == ["test-", "train"]
+        assert (project.folder / "data" / "raw" / file["name"]).read_bytes() == PETS[f"data/{file['name']}"]
 
 
-def test_the_hubs_folder_of_pictures_becomes_one_zip(project: Project, from_hub: FromHub) -> None:
+def test_the_hubs_folder_of_pictures_becomes_one_zip(get: Get, hub: Hub, tmp_path: Path) -> None:
     files = {"train/cat/1 of 2.jpg": b"a cat", "train/dog/日本.png": CONTENT[:3000]}
-    status, said, _ = from_hub("hf://datasets/me/pets", main={**files, "README.md": b"#", ".gitattributes": b""})
-    assert status == 0, said
-    assert content_of(project.folder / "data" / "raw" / "pictures.zip") == files
+    hub.revisions["main"] = files | BESIDE
+    get(source="hf://datasets/me/pets")
+    assert content_of(tmp_path / "out" / "pictures.zip") == files
 
 
-@pytest.mark.parametrize("source", ["hf://datasets/me/pets", "hf://datasets/me/pets/data/all.zip"])
-def test_the_hubs_archive_is_kept_as_it_is(project: Project, from_hub: FromHub, source: str) -> None:
-    content = archive_of(PICTURES, "zip")
-    status, said, _ = from_hub(source, main={"data/all.zip": content, "README.md": b"#"})
-    assert status == 0, said
-    assert (project.folder / "data" / "raw" / "all.zip").read_bytes() == content
+@pytest.mark.parametrize("path", ["", "/", "/data", "/data/all.zip"])
+def test_the_hubs_archive_is_kept_as_it_is(get: Get, hub: Hub, tmp_path: Path, path: str) -> None:
+    hub.revisions["main"] = {"data/all.zip": archive_of(PICTURES, "zip")} | BESIDE
+    get(source=f"hf://datasets/me/pets{path}")
+    assert (tmp_path / "out" / "all.zip").read_bytes() == hub.revisions["main"]["data/all.zip"]
 
 
-def test_a_revision_and_a_folder_of_the_hub_can_be_asked_for(project: Project, from_hub: FromHub) -> None:
-    status, said, paths = from_hub(
-        "hf://datasets/me/pets@refs/convert/parquet/default",
-        main={"1.png": b"another"},
-        refs_convert_parquet={"default/train/0000.parquet": TABLE, "default/test/0000.parquet": TABLE, "x/1.png": b""},
-    )
-    assert status == 0, said
-    assert [file["name"] for file in facts_of(project)["files"]] == ["test-0000.parquet", "train-0000.parquet"]
-    assert any("/resolve/refs%2Fconvert%2Fparquet/default/train/0000.parquet" in path for path in paths)
+@pytest.mark.parametrize("revision", ["refs/convert/parquet", "refs%2Fconvert%2Fparquet"])
+def test_a_revision_and_a_folder_of_the_hub_can_be_asked_for(get: Get, hub: Hub, revision: str) -> None:
+    tables = {"default/train/0000.parquet": TABLE, "default/test/0000.parquet": TABLE, "other/train/0000.parquet": b""}
+    hub.revisions = {"main": {"1.png": b"another"}, "refs/convert/parquet": tables}
+    facts = get(source=f"hf://datasets/me/pets@{revision}/default")
+    assert [file["name"] for file in facts["files"]] == ["test-0000.parquet", "train-0000.parquet"]
+    assert any("/resolve/refs%2Fconvert%2Fparquet/default/train/0000.parquet" in path for path in hub.paths)
 
 
 @pytest.mark.parametrize(
@@ -1091,14 +1095,17 @@ def test_a_revision_and_a_folder_of_the_hub_can_be_asked_for(project: Project, f
         ("hf://datasets/me/none", "datasets/me/none (repository not found)"),
         ("hf://datasets/me/pets@none", "datasets/me/pets@none (revision not found)"),
         ("hf://datasets/me/pets/none", "nothing is there"),
+        ("hf://datasets/me/pets/none.zip", "nothing is there"),
+        ("hf://pets", "Repository id must be 'namespace/name'"),
     ],
 )
 def test_what_the_hub_does_not_have_is_said_with_what_to_do_by_hand(
-    project: Project, from_hub: FromHub, source: str, complaint: str
+    get: Get, hub: Hub, source: str, complaint: str
 ) -> None:
-    status, said, _ = from_hub(source, main={"1.png": b"one"})
-    assert status == 1
-    assert said.startswith(f"error: {source}: ")
-    assert complaint in said
-    assert BY_HAND in said
-    assert not (project.folder / "data").exists()
+    hub.revisions["main"] = {"1.png": b"one"} | BESIDE
+    with pytest.raises(StageError) as caught:
+        get(source=source)
+    message = str(caught.value)
+    assert message.startswith(f"{source}: ")
+    assert complaint in message
+    assert BY_HAND in message

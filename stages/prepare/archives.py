@@ -5,11 +5,13 @@ Nothing is ever extracted by the name it has in an archive; names are keys and n
 """
 
 import bz2
+import contextlib
 import functools
 import gzip
 import lzma
 import os
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -26,11 +28,38 @@ _CHUNK = 1 << 20
 # A whole picture archive that unpacks to more is no picture archive: pictures are compressed already.
 _MOST_EXPANSION, _EXPANSION_FREE = 100, 1 << 30
 _LOCAL_HEADER = 30  # of a zip's member, before its name and its extra field
-_COMPRESSED: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": zstandard.open,
+_TAR_BLOCK = 512
+_NO_SUCH_SIZE = 1 << 62  # sizes beyond are lies that a 64-bit column cannot hold
+_TORN = "torn or damaged ({}); delete it and download it again"
+# What zipfile and tarfile raise where an archive's own words make no sense, beside errors of their own.
+_NONSENSE = (ValueError, OverflowError, LookupError, EOFError, RecursionError, NotImplementedError, struct.error)
+
+
+def _unzstd(path: Path) -> Iterator[bytes]:
+    """What the frames of a zstd file unpack to. The library's own file object says nothing of a torn end."""
+    frame = None
+    with path.open("rb") as file:
+        data = b""
+        while data := data or file.read(1 << 12):  # little: each of its bytes may become 32 KB
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(data)
+            data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        raise EOFError("the file ends within a frame")
+
+
+def _with(opener: Callable[..., Any], path: Path) -> Iterator[bytes]:
+    with cast(IO[bytes], opener(path, "rb")) as packed:
+        while chunk := packed.read(_CHUNK):
+            yield chunk
+
+
+_COMPRESSED: dict[bytes, Callable[[Path], Iterator[bytes]]] = {
+    b"\x1f\x8b": functools.partial(_with, gzip.open),
+    b"BZh": functools.partial(_with, bz2.open),
+    b"\xfd7zXZ\x00": functools.partial(_with, lzma.open),
+    b"\x28\xb5\x2f\xfd": _unzstd,
+    b"\x50\x2a\x4d\x18": _unzstd,  # as pzstd writes it
 }
 
 
@@ -55,8 +84,8 @@ def unpacked(path: Path, scratch: Path) -> Path:
     """
     with path.open("rb") as file:
         head = file.read(8)
-    opener = next((opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), None)
-    if opener is None:
+    unpack = next((unpack for magic, unpack in _COMPRESSED.items() if head.startswith(magic)), None)
+    if unpack is None:
         return path
     target = scratch / f"{path.name}.unpacked"
     if target.is_file():
@@ -65,41 +94,66 @@ def unpacked(path: Path, scratch: Path) -> Path:
     part = scratch / f"{path.name}.{os.getpid()}.part"
     most = _MOST_EXPANSION * path.stat().st_size + _EXPANSION_FREE
     try:
-        with cast(IO[bytes], opener(path, "rb")) as packed, part.open("wb") as out:
-            while chunk := packed.read(_CHUNK):
+        with part.open("wb") as out:
+            for chunk in unpack(path):
                 out.write(chunk)
                 if out.tell() > most:
                     raise StageError(f"{path}: unpacks to more than {most:,} bytes; that is no archive of pictures")
         part.replace(target)
-    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile) as error:
-        raise StageError(f"{path}: torn or damaged ({error}); delete it and download it again") from None
+    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; those of gzip and bz2 have no number
+        raise StageError(f"{path}: {_TORN.format(error)}") from None
     finally:
         part.unlink(missing_ok=True)
     return target
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
+    end = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                if info.is_dir() or (info.external_attr >> 16) & 0o170000 == 0o120000:  # a symbolic link
+                if info.filename.endswith("/") or (info.external_attr >> 16) & 0o170000 == 0o120000:  # a symbolic link
                     continue
                 kind = {zipfile.ZIP_STORED: ZIP_STORED, zipfile.ZIP_DEFLATED: ZIP_DEFLATED}.get(info.compress_type)
                 kind = UNREADABLE if kind is None or info.flag_bits & 1 else kind  # 1: encrypted
-                yield Member(info.filename, info.header_offset, info.compress_size, info.file_size, kind)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise StageError(f"{path}: damaged ({error}); delete it and download it again") from None
+                offset = info.header_offset if 0 <= info.header_offset < end else end
+                length, size = min(info.compress_size, _NO_SUCH_SIZE), min(info.file_size, _NO_SUCH_SIZE)
+                yield Member(info.filename, offset, length, size, kind)
+    except (zipfile.BadZipFile, *_NONSENSE) as error:
+        raise StageError(f"{path}: {_TORN.format(error)}") from None
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
+    end = path.stat().st_size
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             while (info := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined] # else it keeps a kilobyte for each
+                if archive.offset < info.offset_data:
+                    raise tarfile.ReadError("a size below zero")  # it would go in circles
                 if info.isreg() and not info.issparse():
+                    if info.offset_data + info.size > end:
+                        raise tarfile.ReadError("unexpected end of data")
                     yield Member(info.name, info.offset_data, info.size, info.size, PLAIN)
-    except (tarfile.TarError, EOFError) as error:
-        raise StageError(f"{path}: damaged ({error}); delete it and download it again") from None
+            # tarfile takes a header that it cannot read for the end.
+            file.seek(archive.offset)
+            if file.read(_TAR_BLOCK).strip(b"\0"):
+                raise tarfile.ReadError("a bad header")
+    except (tarfile.TarError, *_NONSENSE) as error:
+        raise StageError(f"{path}: {_TORN.format(error)}") from None
+
+
+def _is_tar(head: bytes) -> bool:
+    """Whether a file that begins with this block is a tar, an empty one included."""
+    if len(head) == _TAR_BLOCK and not head.strip(b"\0"):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -107,10 +161,16 @@ def members(path: Path) -> Iterator[Member]:
 
     Folders, links and devices are passed over. Raises StageError where the archive is damaged or of neither kind.
     """
-    if zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        head = file.read(_TAR_BLOCK)
+    # By the beginning first: what ends like a zip may be a tar whose last member is one.
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_members(path)
-    if tarfile.is_tarfile(path):
+    if _is_tar(head):
         return _tar_members(path)
+    with contextlib.suppress(zipfile.BadZipFile):
+        if zipfile.is_zipfile(path):
+            return _zip_members(path)
     raise StageError(f"{path}: neither a zip nor a tar archive (nor one compressed by gzip, bzip2, xz or zstd)")
 
 
@@ -126,20 +186,34 @@ def extract_one(path: Path, name_ends: str, scratch: Path) -> Path:
             found = [info for info in archive.infolist() if info.filename.endswith(name_ends)]
             if len(found) != 1:
                 raise StageError(f"{path}: expected one {name_ends} within, found {len(found)}")
+            most = _MOST_EXPANSION * path.stat().st_size + _EXPANSION_FREE
+            if found[0].file_size > most:
+                raise StageError(f"{path}: unpacks to more than {most:,} bytes; that is no archive of pictures")
             with archive.open(found[0]) as source, part.open("wb") as out:
                 shutil.copyfileobj(source, out, _CHUNK)
         part.replace(target)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise StageError(f"{path}: damaged ({error}); delete it and download it again") from None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, *_NONSENSE) as error:  # RuntimeError: encrypted
+        raise StageError(f"{path}: {_TORN.format(error)}") from None
     finally:
         part.unlink(missing_ok=True)
     return target
 
 
+class _Opened:
+    """A file's descriptor, closed when nobody holds this any more."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was never opened
+            os.close(self.number)
+
+
 @functools.lru_cache(maxsize=64)
-def _descriptor(path: str) -> int:
+def _opened(path: str) -> _Opened:
     """An open file of this process; a few archives, opened once each."""
-    return os.open(path, os.O_RDONLY)
+    return _Opened(path)
 
 
 def read(path: str, offset: int, length: int, size: int, kind: int, most: int = 1 << 30) -> bytes:
@@ -151,7 +225,8 @@ def read(path: str, offset: int, length: int, size: int, kind: int, most: int = 
         raise RejectedError("unsupported")
     if length > most or size > most:
         raise RejectedError("too_large")
-    file = _descriptor(path)
+    opened = _opened(path)  # held by its name, so that it stays open
+    file = opened.number
     if kind == PLAIN:
         data = os.pread(file, length, offset)
         if len(data) != length:

@@ -26,6 +26,8 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked before anything is decoded, and not doubled on the quiet
+# As JPEG and GIF have it. Pillow puts the pieces of a row together in a time that grows with its square.
+_LONGEST_SIDE = 65_535
 _EXIF_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 
 
@@ -38,7 +40,7 @@ class RejectedError(Exception):
 
 
 def _check_size(width: int, height: int, settings: Settings) -> None:
-    if width * height > settings.max_pixels:
+    if width * height > settings.max_pixels or max(width, height) > _LONGEST_SIDE:
         raise RejectedError("too_large", width, height)
     if min(width, height) < settings.min_size:
         raise RejectedError("too_small", width, height)
@@ -103,10 +105,8 @@ def _scale_transparency(picture: Image.Image, depth: int) -> None:
 def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
     """Any mode of Pillow's to uint8 (H, W, 1) where it is gray or (H, W, 3) where it is not."""
     mode = picture.mode
-    if mode in ("P", "PA"):  # a palette may hold transparency
+    if picture.has_transparency_data and mode not in ("I;16", "I", "F"):
         picture = picture.convert("RGBA")
-    elif mode in ("LA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA") if mode not in ("I;16", "I", "F") else picture
     if mode.startswith("I;16") or mode == "I":
         wide = np.asarray(picture).astype(np.int64)[..., None]
         narrow = ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
@@ -121,7 +121,7 @@ def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarr
         return flat[..., :1] if gray else flat
     if mode in ("1", "L"):
         return np.asarray(picture.convert("L"))[..., None]
-    if mode in ("RGB", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+    if mode in ("P", "RGB", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
         return np.asarray(picture.convert("RGB"))
     raise RejectedError("unsupported", *picture.size)
 

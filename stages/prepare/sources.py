@@ -5,6 +5,7 @@ One function per format, and each gives the same thing: where in which file ever
 
 import itertools
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,6 +47,11 @@ class Names:
         """Add a name at the end."""
         self._block += name.encode("utf-8", "surrogateescape")
         self._ends.append(len(self._block))
+
+    @staticmethod
+    def hash(name: str) -> int:
+        """XXH3 of a name, as `hashes` gives it."""
+        return xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogateescape"))
 
     def hashes(self) -> np.ndarray:
         """XXH3 of each, uint64 (N,): equal names have equal ones."""
@@ -126,7 +132,7 @@ class _Builder:
         name, offset, length, size, kind = member
         for column, value in zip(self._columns.values(), (file, offset, length, size, kind), strict=True):
             column.append(value)
-        plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/"
+        plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/" and name[-1:] != "."
         self.names.append(name if plain and name else "/".join(_parts(name)) or "unnamed")
 
     def add_all(self, file: int, path: Path) -> int:
@@ -140,24 +146,30 @@ class _Builder:
         return others
 
     def _unique(self) -> Names:
-        """The names, and where one is like an earlier one a number besides."""
+        """The names, and where one is like an earlier one a number besides that makes it like no other."""
         hashes = self.names.hashes()
         values, counts = np.unique(hashes, return_counts=True)
         if not (counts > 1).any():
             return self.names
         again = np.isin(hashes, values[counts > 1])
+        taken = set(values.tolist())
         seen: Counter[str] = Counter()
         unique = Names()
         for name, repeated in zip(self.names, again, strict=True):
             seen[name] += int(repeated)
-            unique.append(name if seen[name] < 2 else f"{name}#{seen[name]}")
+            key = name
+            while seen[name] > 1 and Names.hash(key := f"{name}#{seen[name]}") in taken:
+                seen[name] += 1
+            if key != name:
+                taken.add(Names.hash(key))
+            unique.append(key)
         return unique
 
     def index(self, labels: np.ndarray | None = None, splits: np.ndarray | None = None) -> Index:
         """The index, with the labels and splits of the pictures in the order in which they were added."""
         columns = {name: np.array(column, np.int64) for name, column in self._columns.items()}
         return Index(
-            columns["file"].astype(np.int16),
+            columns["file"].astype(np.int32),
             columns["offset"],
             columns["length"],
             columns["size"],
@@ -214,7 +226,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     if len(head) < header or head[:4] != bytes([0, 0, 8, dimensions]):
         raise StageError(f"{path}: not an idx file of bytes in {dimensions} dimensions; delete it and download again")
     shape = tuple(int(n) for n in np.frombuffer(head, ">u4", offset=4))
-    expected, size = header + int(np.prod(shape)), path.stat().st_size
+    expected, size = header + math.prod(shape), path.stat().st_size
     if size != expected:
         raise StageError(f"{path}: {size:,} bytes, its header says {expected:,}; delete it and download again")
     return np.memmap(path, np.uint8, "r", offset=header, shape=shape)
