@@ -16,7 +16,7 @@ def is_candidate(name: str) -> bool:
         parts = [part for part in name.split("/") if part not in (".", "..")]
         if any(part.startswith(".") for part in parts) or "__MACOSX" in parts:
             return False
-    stem, dot, extension = name.rpartition("/")[2].rpartition(".")
+    _, dot, extension = name.rpartition("/")[2].rpartition(".")
     if not dot:
         return extension.lower() not in _TEXTS
     return dot + extension.lower() in EXTENSIONS

@@ -24,7 +24,7 @@ CLASSES = ["disc", "square", "<b>cross</b> & $x$", "stripes"]
 TINY_PARAMS = """
 dataset: {source: own}
 prepare: {size: 16, records_per_shard: 100}
-validate: {size: 16, channels: 1, images: {train: [320, 320]}}
+validate: {shape: [16, 16, 1], images: {train: [320, 320]}}
 features: {base_channels: 4, images: 3200, batch_size: 32}
 train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_samples: 64}
 sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4}

@@ -1,5 +1,6 @@
 """A fresh clone, as a newcomer has it: make repro with a small configuration, then changes and what they rerun."""
 
+import json
 import os
 import re
 import shutil
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.photos import photo
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SMALL = {
     "  size: 32": "  size: 16",
+    "  shape: [32, 32, 1]\n": "",
     "images: 240000": "images: 6400",
     "base_channels: 24": "base_channels: 4",
     "images: 480000": "images: 1280",
@@ -212,6 +215,36 @@ def test_the_debian_package_gives_the_same_bytes_and_no_trace(clone: Clone, tmp_
     for path in (tmp_path / "data/raw").iterdir():
         assert path.read_bytes() == (clone.folder / "data/raw" / path.name).read_bytes(), path
     assert not [path for path in (clone.folder / ".state").rglob("*") if path.is_file()]
+
+
+def test_your_own_pictures_as_the_readme_has_it_and_one_picture_more(clone: Clone) -> None:
+    shutil.copy(clone.folder / "presets/own.yaml", clone.folder / "params.yaml")
+    own = clone.folder / "data/own"
+    for name in ("cats", "dogs"):
+        (own / name).mkdir()
+        for i in range(30):
+            (own / name / f"{i}.jpg").write_bytes(photo(1000 * len(list(own.iterdir())) + i))
+
+    def prepare() -> list[str]:
+        result = clone.type("dvc", "repro", "validate")
+        assert result.returncode == 0, result.stdout + result.stderr
+        return re.findall(r"Running stage '(\w+)'", result.stdout)
+
+    def found() -> int:
+        return int(json.loads((clone.folder / "data/prepared/manifest.json").read_text())["counts"]["found"])
+
+    assert prepare() == ["download", "prepare", "validate"]
+    assert found() == 60
+    assert prepare() == []
+    assert "data/own" not in "".join(clone.changed()), "pictures are not for Git"
+    (own / "dogs/one-more.jpg").write_bytes(photo(7))
+    assert prepare() == ["download", "prepare", "validate"]
+    assert found() == 61
+    for name in ("cats", "dogs"):
+        shutil.rmtree(own / name)
+    clone.git("restore", "params.yaml", "dvc.lock", "reports")
+    assert clone.type("dvc", "checkout").returncode == 0
+    assert clone.repro() == []
 
 
 def test_plots_metrics_and_params_diff_work_in_the_clone(clone: Clone) -> None:

@@ -615,7 +615,7 @@ def test_damaged_files_are_kept_or_rejected_with_a_reason() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_ten_thousand_damaged_files_are_kept_or_rejected_with_a_reason() -> None:
+def test_sixty_thousand_damaged_files_are_kept_or_rejected_with_a_reason() -> None:
     count, step = 60_000, 2500
     ranges = list(itertools.starmap(range, ((i, i + step) for i in range(1000, 1000 + count, step))))
     # In processes of their own: a crash in a library's C code breaks the pool, and not the run of the tests.

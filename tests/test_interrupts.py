@@ -65,7 +65,7 @@ def test_a_stage_interrupted_at_its_first_run_leaves_no_output(tiny: Project, tm
     process = subprocess.Popen(
         project.command("prepare"), cwd=tmp_path, env=project.environment(), stderr=subprocess.PIPE, text=True
     )
-    while not list((tmp_path / ".state").glob("staging/*/new/data/prepared/*.tfrecord")) and process.poll() is None:
+    while not list((tmp_path / ".state").glob("prepare/*/*")) and process.poll() is None:
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)

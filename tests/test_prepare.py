@@ -421,8 +421,7 @@ def test_idx_files_that_are_none_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "difference"),
     [
-        ("size: 32", "size: expected 32, found 16"),
-        ("channels: 3", "channels: expected 3, found 1"),
+        ("shape: [32, 32, 3]", "shape: expected 32, 32, 3, found 16, 16, 1"),
         ("classes: [a, b]", "classes: expected a, b, found disc, square"),
         ("classes: []", "classes: expected none, found disc"),
         ("images: {train: [1, 319]}", "images.train: expected 1 to 319, found 320"),
@@ -444,7 +443,7 @@ def test_data_that_is_not_what_its_schema_says_fails_with_the_difference(
 
 def test_every_difference_is_listed_at_once(tiny: Project, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("validate: {size: 32, channels: 3, images: {train: [320, 320]}}")
+    params.write_text("validate: {shape: [32, 32, 3], classes: [a], images: {train: [320, 320]}}")
     result = tiny.run("validate", "--params", str(params), "--out", str(tmp_path / "out"), "--base", str(tiny.folder))
     assert result.stderr.count("  - ") == 2
 

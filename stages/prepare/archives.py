@@ -109,7 +109,7 @@ def unpacked(path: Path, scratch: Path) -> Path:
     return target
 
 
-def _zip_members(path: Path) -> Iterator[Member]:
+def _zip_members(path: Path, origin: Path) -> Iterator[Member]:
     end = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
@@ -122,10 +122,10 @@ def _zip_members(path: Path) -> Iterator[Member]:
                 length, size = min(info.compress_size, _NO_SUCH_SIZE), min(info.file_size, _NO_SUCH_SIZE)
                 yield Member(info.filename, offset, length, size, kind)
     except (zipfile.BadZipFile, *_NONSENSE) as error:
-        raise StageError(f"{path}: {_TORN.format(error)}") from None
+        raise StageError(f"{origin}: {_TORN.format(error)}") from None
 
 
-def _tar_members(path: Path) -> Iterator[Member]:
+def _tar_members(path: Path, origin: Path) -> Iterator[Member]:
     end = path.stat().st_size
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -142,7 +142,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
             if file.read(_TAR_BLOCK).strip(b"\0"):
                 raise tarfile.ReadError("a bad header")
     except (tarfile.TarError, *_NONSENSE) as error:
-        raise StageError(f"{path}: {_TORN.format(error)}") from None
+        raise StageError(f"{origin}: {_TORN.format(error)}") from None
 
 
 def _is_tar(head: bytes) -> bool:
@@ -156,22 +156,24 @@ def _is_tar(head: bytes) -> bool:
     return True
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path, origin: Path | None = None) -> Iterator[Member]:
     """Every regular file within a zip or an uncompressed tar, pictures and others, in stored order.
 
-    Folders, links and devices are passed over. Raises StageError where the archive is damaged or of neither kind.
+    Folders, links and devices are passed over. Raises StageError where the archive is damaged or of neither kind; it
+    names `origin`, the file that `path` was unpacked from.
     """
+    origin = origin or path
     with path.open("rb") as file:
         head = file.read(_TAR_BLOCK)
     # By the beginning first: what ends like a zip may be a tar whose last member is one.
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip_members(path)
+        return _zip_members(path, origin)
     if _is_tar(head):
-        return _tar_members(path)
+        return _tar_members(path, origin)
     with contextlib.suppress(zipfile.BadZipFile):
         if zipfile.is_zipfile(path):
-            return _zip_members(path)
-    raise StageError(f"{path}: neither a zip nor a tar archive (nor one compressed by gzip, bzip2, xz or zstd)")
+            return _zip_members(path, origin)
+    raise StageError(f"{origin}: neither a zip nor a tar archive (nor one compressed by gzip, bzip2, xz or zstd)")
 
 
 def extract_one(path: Path, name_ends: str, scratch: Path) -> Path:

@@ -6,6 +6,8 @@ One function per format, and each gives the same thing: where in which file ever
 import itertools
 import json
 import math
+import re
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,10 +137,10 @@ class _Builder:
         plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/" and name[-1:] != "."
         self.names.append(name if plain and name else "/".join(_parts(name)) or "unnamed")
 
-    def add_all(self, file: int, path: Path) -> int:
-        """Add every picture of an archive; returns how many other files it holds."""
+    def add_all(self, file: int, path: Path, origin: Path) -> int:
+        """Add every picture of an archive, unpacked from `origin`; returns how many other files it holds."""
         others = 0
-        for member in archives.members(path):
+        for member in archives.members(path, origin):
             if pictures.is_candidate(member.name.replace("\\", "/")):
                 self.add(file, member)
             else:
@@ -214,21 +216,23 @@ def from_folders(names: Iterable[str]) -> tuple[list[str], np.ndarray, list[str]
     return splits, split, classes, np.array([classes.index(name) for name in folders])[which]
 
 
-def read_idx(path: Path, dimensions: int) -> np.ndarray:
+def read_idx(path: Path, dimensions: int, origin: Path | None = None) -> np.ndarray:
     """An idx file of unsigned bytes with so many dimensions, mapped and not loaded.
 
     The format is LeCun's (THE MNIST DATABASE, "FILE FORMATS"): 0, 0, 8 for unsigned bytes, the number of dimensions,
-    each as a big-endian 32-bit number, the bytes in C order. Raises StageError naming the file where it is not that.
+    each as a big-endian 32-bit number, the bytes in C order. Raises StageError naming the file (`origin`, where it was
+    unpacked from that one) where it is not that.
     """
+    origin = origin or path
     header = 4 + 4 * dimensions
     with path.open("rb") as file:
         head = file.read(header)
     if len(head) < header or head[:4] != bytes([0, 0, 8, dimensions]):
-        raise StageError(f"{path}: not an idx file of bytes in {dimensions} dimensions; delete it and download again")
+        raise StageError(f"{origin}: not an idx file of bytes in {dimensions} dimensions; delete it and download again")
     shape = tuple(int(n) for n in np.frombuffer(head, ">u4", offset=4))
     expected, size = header + math.prod(shape), path.stat().st_size
     if size != expected:
-        raise StageError(f"{path}: {size:,} bytes, its header says {expected:,}; delete it and download again")
+        raise StageError(f"{origin}: {size:,} bytes, its header says {expected:,}; delete it and download again")
     return np.memmap(path, np.uint8, "r", offset=header, shape=shape)
 
 
@@ -249,7 +253,7 @@ def _idx(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
         path = _known(facts, folder, f"{prefix}-images-idx3-ubyte{ending}")
         labels_path = _known(facts, folder, f"{prefix}-labels-idx1-ubyte{ending}")
         plain = archives.unpacked(path, scratch)
-        images, known = read_idx(plain, 3), read_idx(archives.unpacked(labels_path, scratch), 1)
+        images, known = read_idx(plain, 3, path), read_idx(archives.unpacked(labels_path, scratch), 1, labels_path)
         if len(images) != len(known):
             raise StageError(f"{path}: {len(images)} images, but {len(known)} labels beside it")
         if len(known) and known.max() >= len(facts["classes"]):
@@ -272,25 +276,26 @@ def _idx(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
 def _cifar(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
     """CIFAR-10's binary version: records of one label and 3 × 32 × 32 bytes, red, green, blue (its README)."""
     record, values = 3073, 3072
-    path = archives.unpacked(_known(facts, folder, ".tar.gz"), scratch)
+    origin = _known(facts, folder, ".tar.gz")
+    path = archives.unpacked(origin, scratch)
     content = np.memmap(path, np.uint8, "r")
     builder, labels, splits = _Builder(), [], []
-    for member in sorted(archives.members(path), key=lambda m: m.name):
+    for member in sorted(archives.members(path, origin), key=lambda m: m.name):
         if not member.name.endswith(".bin"):
             continue
         count, rest = divmod(member.length, record)
         if rest:
-            raise StageError(f"{path}: {member.name}: {member.length:,} bytes, no multiple of {record:,}")
+            raise StageError(f"{origin}: {member.name}: {member.length:,} bytes, no multiple of {record:,}")
         starts = member.offset + record * np.arange(count)
         for i, start in enumerate(starts.tolist()):
             builder.add(0, Member(f"{member.name}#{i}", start + 1, values, values, archives.PLAIN))
         labels.append(np.asarray(content[starts]))
         splits.append(np.full(count, 1 if "test" in member.name else 0))
     if not len(builder):
-        raise StageError(f"{path}: no .bin files within")
+        raise StageError(f"{origin}: no .bin files within")
     known = np.concatenate(labels)
     if known.max() >= len(facts["classes"]):
-        raise StageError(f"{path}: a label is {known.max()}, but there are {len(facts['classes'])} classes")
+        raise StageError(f"{origin}: a label is {known.max()}, but there are {len(facts['classes'])} classes")
     index = builder.index(known, np.concatenate(splits))
     return Source(
         facts, tuple(facts["classes"]), ("train", "test"), (str(path),), index, Pixels((32, 32, 3), planar=True)
@@ -301,8 +306,9 @@ def _archive(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
     """Any zip or tar of pictures (several where there are several); folders tell classes and splits."""
     builder, files, ignored = _Builder(), [], 0
     for number, file in enumerate(facts["files"]):
-        path = archives.unpacked(folder / file["name"], scratch)
-        ignored += builder.add_all(number, path)
+        origin = folder / file["name"]
+        path = archives.unpacked(origin, scratch)
+        ignored += builder.add_all(number, path, origin)
         files.append(str(path))
     splits, split, classes, label = from_folders(builder.names)
     return Source(facts, tuple(classes), tuple(splits), tuple(files), builder.index(label, split), ignored=ignored)
@@ -320,15 +326,21 @@ def _celeba(facts: dict[str, Any], folder: Path, scratch: Path, attributes: Sequ
     """CelebA: aligned JPEGs in a zip, the official partition, and where asked for its attributes as classes."""
     path = _known(facts, folder, ".zip")
     builder = _Builder()
-    others = builder.add_all(0, path)
+    others = builder.add_all(0, path, path)
     names = [name.rpartition("/")[2] for name in builder.names]
-    partition = {row[0]: int(row[1]) for row in _table(_known(facts, folder, "list_eval_partition.txt"), 0)}
+    text = _known(facts, folder, "list_eval_partition.txt")
+    rows = _table(text, 0)
+    if bad := [row for row in rows if len(row) != 2 or row[1] not in ("0", "1", "2")]:
+        raise StageError(f"{text}: {' '.join(bad[0])!r} is no name and 0, 1 or 2; delete it and download it again")
+    partition = {row[0]: int(row[1]) for row in rows}
     if missing := [name for name in names if name not in partition]:
         raise StageError(f"{path}: {missing[0]} is in no partition (and {len(missing) - 1} others)")
     classes, labels = [""], np.zeros(len(names), int)
     if attributes:
         text = _known(facts, folder, "list_attr_celeba.txt")
-        header, *rows = _table(text, 1)
+        header, *rows = _table(text, 1) or [[]]
+        if bad := [row for row in rows if len(row) != 1 + len(header)]:
+            raise StageError(f"{text}: {bad[0][0]} has no {len(header)} values; delete it and download it again")
         values = {row[0]: row[1:] for row in rows}
         for attribute in attributes:
             if attribute not in header:
@@ -347,10 +359,12 @@ def _celeba(facts: dict[str, Any], folder: Path, scratch: Path, attributes: Sequ
 def _flowers(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
     """Oxford Flowers-102: JPEGs in a .tgz, labels and splits as MATLAB files."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
-    path = archives.unpacked(_known(facts, folder, ".tgz"), scratch)
+    origin = _known(facts, folder, ".tgz")
+    path = archives.unpacked(origin, scratch)
     builder = _Builder()
-    others = builder.add_all(0, path)
+    others = builder.add_all(0, path, origin)
     try:
         numbers = np.array(
             [int(name.rpartition("_")[2].partition(".")[0]) for name in builder.names]
@@ -360,8 +374,10 @@ def _flowers(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
         split = np.full(len(labels) + 1, -1)
         for number, name in enumerate(("trnid", "valid", "tstid")):
             split[sets[name].ravel()] = number
+        if len(numbers) and (numbers.min() < 1 or split[numbers].min() < 0):
+            raise ValueError("an image is in none of the splits")
         index = builder.index(labels[numbers - 1], split[numbers])
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, MatReadError, NotImplementedError, zlib.error) as error:
         raise StageError(
             f"{folder}: the labels do not fit the images ({error}); delete it and download again"
         ) from None
@@ -407,6 +423,13 @@ def _parquet(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
         raise StageError("parquet files need pyarrow: .venv/bin/pip install -e '.[hf]'") from None
     scratch.mkdir(parents=True, exist_ok=True)
     blob = scratch / "pictures.unpacked"
+
+    def batches(path: Path, table: Any, columns: list[str]) -> Iterator[Any]:
+        try:
+            yield from table.iter_batches(256, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise StageError(f"{path}: damaged ({error}); delete it and download it again") from None
+
     builder, labels, splits = _Builder(), array("q"), []
     classes: list[str] = []
     with blob.open("wb") as out:
@@ -418,7 +441,7 @@ def _parquet(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
                 raise StageError(f"{path}: no parquet file ({error}); delete it and download it again") from None
             schema = table.schema_arrow
             images = [f for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
-            images = images or [f for f in schema if pa.types.is_binary(f.type)]
+            images = images or [f for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
             if not images:
                 raise StageError(f"{path}: no column of pictures; it has {', '.join(schema.names)}")
             label = next((name for name in ("label", "labels", "class", "fine_label") if name in schema.names), None)
@@ -427,14 +450,15 @@ def _parquet(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
             stated = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
             features = stated.get("info", {}).get("features", {})
             classes = features.get(label, {}).get("names", classes) if label else classes
+            split = _SPLITS.get(re.split(r"[-._]", file["name"].rpartition("/")[2])[0].lower(), "")
             row = 0
-            for batch in table.iter_batches(256, columns=[images[0].name] + ([label] if label else [])):
+            for batch in batches(path, table, [images[0].name] + ([label] if label else [])):
                 known = batch.column(1).to_pylist() if label else [None] * len(batch)
                 for value, number in zip(batch.column(0).to_pylist(), known, strict=True):
                     data = (value["bytes"] if isinstance(value, dict) else value) or b""
                     builder.add(0, Member(f"{file['name']}#{row}", out.tell(), len(data), len(data), archives.PLAIN))
                     labels.append(NO_LABEL if number is None else number)
-                    splits.append(_SPLITS.get(file["name"].rsplit("/", 1)[-1].split("-")[0].lower(), ""))
+                    splits.append(split)
                     out.write(data)
                     row += 1
     official, numbers = _official(splits) if {"train"} < set(splits) and "" not in splits else ([], [])

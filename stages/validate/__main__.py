@@ -17,12 +17,7 @@ from stages.validate.settings import Settings
 
 def differences(data: Manifest, schema: Settings) -> Iterator[str]:
     """Each point in which the data is not what the schema says, with both."""
-    size, _, channels = data.shape
-    for name, expected, found in (
-        ("size", schema.size, size),
-        ("channels", schema.channels, channels),
-        ("classes", schema.classes, data.classes),
-    ):
+    for name, expected, found in (("shape", schema.shape, data.shape), ("classes", schema.classes, data.classes)):
         if expected is not None and expected != found:
             yield f"{name}: expected {_shown(expected)}, found {_shown(found)}"
     for split, (least, most) in (schema.images or {}).items():

@@ -25,9 +25,8 @@ class Settings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    size: Int | None = None
-    """Height and width of the images."""
-    channels: Int | None = None
+    shape: tuple[Count, Count, Count] | None = None
+    """Height, width and channels of the images."""
     classes: tuple[Text, ...] | None = None
     """The names of the classes, in their order; [] for data without labels."""
     images: dict[Text, Counts] | None = None
