@@ -168,9 +168,8 @@ def main(report: Callable[[str], None] = print) -> None:
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "photos.zip"
-        photos.write(archive, IMAGES, IMAGES)
-        with zipfile.ZipFile(archive) as opened:
-            encoded = [opened.read(name) for name in opened.namelist()]
+        encoded = photos.make(IMAGES)
+        photos.write(archive, IMAGES, encoded)
         chunks = [encoded[i : i + 500] for i in range(0, len(encoded), 500)]
         project = project_of(Path(scratch) / "project", archive)
         archive = project / "data/raw" / archive.name
@@ -188,7 +187,7 @@ def main(report: Callable[[str], None] = print) -> None:
         waiting = waiting_share(project / "data/prepared")
         _, _, peak = run_stage(project, watch=True)
         many = Path(scratch) / "many.zip"
-        photos.write(many, MANY, IMAGES)
+        photos.write(many, MANY, encoded)
         _, _, peak_many = run_stage(project_of(Path(scratch) / "many", many), watch=True)
     result = {
         "machine": {"processor": platform.processor() or platform.machine(), "cores": cores},

@@ -9,6 +9,7 @@ Each picture is a sum of smooth noise over octaves with amplitudes falling as in
 import io
 import sys
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -33,16 +34,20 @@ def photo(seed: int) -> bytes:
     return out.getvalue()
 
 
-def write(path: Path, count: int, distinct: int) -> None:
-    """A zip of `count` photos, stored, `distinct` of them different (the rest repeat them)."""
+def make(count: int) -> list[bytes]:
+    """The JPEGs of the seeds from 0, on all cores."""
     with ProcessPoolExecutor() as pool:
-        photos = list(pool.map(photo, range(distinct), chunksize=256))
+        return list(pool.map(photo, range(count), chunksize=256))
+
+
+def write(path: Path, count: int, photos: Sequence[bytes]) -> None:
+    """A zip of `count` pictures, stored: `photos` over and over."""
     part = path.with_suffix(".part")
     with zipfile.ZipFile(part, "w") as archive:
         for i in range(count):
-            archive.writestr(zipfile.ZipInfo(f"photos/{i:07d}.jpg"), photos[i % distinct])
+            archive.writestr(zipfile.ZipInfo(f"photos/{i:07d}.jpg"), photos[i % len(photos)])
     part.rename(path)
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]), int((sys.argv + sys.argv[2:3])[3]))
+    write(Path(sys.argv[1]), int(sys.argv[2]), make(int((sys.argv + sys.argv[2:3])[3])))
