@@ -12,6 +12,7 @@ What cannot change a result is no param. The environment says it:
 import contextlib
 import gc
 import multiprocessing
+import multiprocessing.util
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -78,8 +79,15 @@ def _local() -> Iterator[Build]:
 
     try:
         yield build
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except BaseException:
+        # At once, in the middle of a shard: the finished ones wait in the store. Then what the pool had of the system's
+        # semaphores is given back, which an interrupted stage, leaving without Python's own end, would not do.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
+        raise
+    pool.shutdown(wait=True)
 
 
 @contextlib.contextmanager
