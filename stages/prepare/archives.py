@@ -10,7 +10,6 @@ import functools
 import gzip
 import lzma
 import os
-import shutil
 import struct
 import tarfile
 import zipfile
@@ -33,6 +32,9 @@ _NO_SUCH_SIZE = 1 << 62  # sizes beyond are lies that a 64-bit column cannot hol
 _TORN = "torn or damaged ({}); delete it and download it again"
 # What zipfile and tarfile raise where an archive's own words make no sense, beside errors of their own.
 _NONSENSE = (ValueError, OverflowError, LookupError, EOFError, RecursionError, NotImplementedError, struct.error)
+
+# What unpacking raises: RuntimeError for what is encrypted.
+_UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, RuntimeError)
 
 
 def _unzstd(path: Path) -> Iterator[bytes]:
@@ -76,6 +78,38 @@ class Member(NamedTuple):
 PLAIN, ZIP_STORED, ZIP_DEFLATED, UNREADABLE = range(4)
 
 
+def _check_expansion(path: Path, size: int) -> None:
+    """Raise StageError where `size` is more than pictures in an archive of that file's size can unpack to."""
+    most = _MOST_EXPANSION * path.stat().st_size + _EXPANSION_FREE
+    if size > most:
+        raise StageError(f"{path}: unpacks to more than {most:,} bytes; that is no archive of pictures")
+
+
+def _kept(path: Path, scratch: Path, chunks: Iterator[bytes]) -> Path:
+    """A temporary file in `scratch` of what `path` unpacks to; one that an earlier run made is used again.
+
+    Raises StageError where `path` is torn, or unpacks to a hundred times its size.
+    """
+    target = scratch / f"{path.name}.unpacked"
+    if target.is_file():
+        return target
+    scratch.mkdir(parents=True, exist_ok=True)
+    part = scratch / f"{path.name}.{os.getpid()}.part"
+    try:
+        with part.open("wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+                _check_expansion(path, out.tell())
+        part.replace(target)
+    except (*_UNPACKING, *_NONSENSE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; those of gzip and bz2 have no number
+        raise StageError(f"{path}: {_TORN.format(error)}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
 def unpacked(path: Path, scratch: Path) -> Path:
     """The file itself, or where it is compressed as a whole what it unpacks to, in `scratch`.
 
@@ -85,28 +119,7 @@ def unpacked(path: Path, scratch: Path) -> Path:
     with path.open("rb") as file:
         head = file.read(8)
     unpack = next((unpack for magic, unpack in _COMPRESSED.items() if head.startswith(magic)), None)
-    if unpack is None:
-        return path
-    target = scratch / f"{path.name}.unpacked"
-    if target.is_file():
-        return target
-    scratch.mkdir(parents=True, exist_ok=True)
-    part = scratch / f"{path.name}.{os.getpid()}.part"
-    most = _MOST_EXPANSION * path.stat().st_size + _EXPANSION_FREE
-    try:
-        with part.open("wb") as out:
-            for chunk in unpack(path):
-                out.write(chunk)
-                if out.tell() > most:
-                    raise StageError(f"{path}: unpacks to more than {most:,} bytes; that is no archive of pictures")
-        part.replace(target)
-    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's; those of gzip and bz2 have no number
-        raise StageError(f"{path}: {_TORN.format(error)}") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    return path if unpack is None else _kept(path, scratch, unpack(path))
 
 
 def _zip_members(path: Path, origin: Path) -> Iterator[Member]:
@@ -176,29 +189,20 @@ def members(path: Path, origin: Path | None = None) -> Iterator[Member]:
     raise StageError(f"{origin}: neither a zip nor a tar archive (nor one compressed by gzip, bzip2, xz or zstd)")
 
 
+def _one_member(path: Path, name_ends: str) -> Iterator[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        found = [info for info in archive.infolist() if info.filename.endswith(name_ends)]
+        if len(found) != 1:
+            raise StageError(f"{path}: expected one {name_ends} within, found {len(found)}")
+        _check_expansion(path, found[0].file_size)  # before anything is written
+        with archive.open(found[0]) as source:
+            while chunk := source.read(_CHUNK):
+                yield chunk
+
+
 def extract_one(path: Path, name_ends: str, scratch: Path) -> Path:
     """The one member of a zip whose name ends so, as a temporary file. Raises StageError where there is none."""
-    target = scratch / f"{path.name}.unpacked"
-    if target.is_file():
-        return target
-    scratch.mkdir(parents=True, exist_ok=True)
-    part = scratch / f"{path.name}.{os.getpid()}.part"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [info for info in archive.infolist() if info.filename.endswith(name_ends)]
-            if len(found) != 1:
-                raise StageError(f"{path}: expected one {name_ends} within, found {len(found)}")
-            most = _MOST_EXPANSION * path.stat().st_size + _EXPANSION_FREE
-            if found[0].file_size > most:
-                raise StageError(f"{path}: unpacks to more than {most:,} bytes; that is no archive of pictures")
-            with archive.open(found[0]) as source, part.open("wb") as out:
-                shutil.copyfileobj(source, out, _CHUNK)
-        part.replace(target)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, *_NONSENSE) as error:  # RuntimeError: encrypted
-        raise StageError(f"{path}: {_TORN.format(error)}") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    return _kept(path, scratch, _one_member(path, name_ends))
 
 
 class _Opened:

@@ -3,6 +3,7 @@
 One function per format, and each gives the same thing: where in which file every picture is.
 """
 
+import dataclasses
 import itertools
 import json
 import math
@@ -244,6 +245,12 @@ def _known(facts: dict[str, Any], folder: Path, ending: str) -> Path:
     return found[0]
 
 
+def _check_labels(place: Path, labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise StageError where a label is beyond the classes."""
+    if len(labels) and labels.max() >= len(classes):
+        raise StageError(f"{place}: a label is {labels.max()}, but there are {len(classes)} classes")
+
+
 def _idx(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
     """MNIST and its kind: images and labels in idx files, packed or not."""
     builder, files, labels, splits = _Builder(), [], [], []
@@ -256,8 +263,7 @@ def _idx(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
         images, known = read_idx(plain, 3, path), read_idx(archives.unpacked(labels_path, scratch), 1, labels_path)
         if len(images) != len(known):
             raise StageError(f"{path}: {len(images)} images, but {len(known)} labels beside it")
-        if len(known) and known.max() >= len(facts["classes"]):
-            raise StageError(f"{folder}: a label is {known.max()}, but there are {len(facts['classes'])} classes")
+        _check_labels(folder, known, facts["classes"])
         if shape and images.shape[1:] != shape:
             raise StageError(f"{path}: images of {images.shape[1:]}, but {shape} in the training split")
         shape = images.shape[1:]
@@ -294,8 +300,7 @@ def _cifar(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
     if not len(builder):
         raise StageError(f"{origin}: no .bin files within")
     known = np.concatenate(labels)
-    if known.max() >= len(facts["classes"]):
-        raise StageError(f"{origin}: a label is {known.max()}, but there are {len(facts['classes'])} classes")
+    _check_labels(origin, known, facts["classes"])
     index = builder.index(known, np.concatenate(splits))
     return Source(
         facts, tuple(facts["classes"]), ("train", "test"), (str(path),), index, Pixels((32, 32, 3), planar=True)
@@ -466,8 +471,8 @@ def _parquet(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
     labelled = len(known_labels) > 0 and known_labels.min() >= 0
     if labelled and not classes:
         classes = [str(i) for i in range(int(known_labels.max()) + 1)]
-    if labelled and known_labels.max() >= len(classes):
-        raise StageError(f"{folder}: a label is {known_labels.max()}, but there are {len(classes)} classes")
+    if labelled:
+        _check_labels(folder, known_labels, classes)
     index = builder.index(
         known_labels if labelled else None,
         np.array(numbers) if official else None,
@@ -517,5 +522,5 @@ def open_source(folder: Path, facts: dict[str, Any], settings: Settings, scratch
         raise StageError(f"{folder}: no pictures in {facts['title']} ({source.ignored} other files)")
     if settings.labels == "none":
         source.index.label[:] = NO_LABEL
-        source = Source(**{**vars(source), "classes": ()})
+        source = dataclasses.replace(source, classes=())
     return source
