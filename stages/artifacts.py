@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -90,6 +91,19 @@ def state_folder() -> Path:
     finds what an earlier one left; outside DVC the current folder. Git ignores it and DVC does not know it.
     """
     return Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".state"
+
+
+def key_of(*what: object) -> str:
+    """A key for `unfinished`: for these values (by their repr) and the project's code as far as it is loaded.
+
+    To be called once all that decides the result is imported.
+    """
+    digest = hashlib.sha256(repr(what).encode())
+    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0]}
+    for name in sorted(modules):
+        if file := getattr(modules[name], "__file__", None):
+            digest.update(name.encode() + b"\0" + Path(file).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 _ABANDONED_AFTER = 30 * 24 * 3600.0  # seconds

@@ -14,13 +14,15 @@ _SECONDS_BEFORE_SHOWING = 2.0
 class Progress:
     """Counts `total` units (0: nobody knows how many); `advance(n, note)` moves on. Use it as a context manager.
 
+    `done` of them were done before, by a run that was interrupted.
+
     On a terminal it is tqdm's bar. Elsewhere (a CI log, a file) it prints a line every ten seconds and one at the end,
     and nothing at all when the work was over within two seconds.
     """
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
+    def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._done, self._note = 0, ""
+        self._before, self._done, self._note = done, done, ""
         self._started = time.monotonic()
         self._last_line = self._started
         terminal = sys.stderr.isatty()
@@ -29,6 +31,7 @@ class Progress:
             tqdm(
                 total=total or None,
                 desc=what,
+                initial=done,
                 unit=f" {unit}",
                 unit_scale=scale,
                 delay=_SECONDS_BEFORE_SHOWING,
@@ -57,7 +60,7 @@ class Progress:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._started
         note = f"  {self._note}" if self._note else ""
-        rate = self._done / max(seconds, 1e-9)
+        rate = (self._done - self._before) / max(seconds, 1e-9)
         count = f"{self._done:,} {self._unit}"
         if self._total:
             count = f"{100 * self._done // self._total}%, {self._done:,} of {self._total:,} {self._unit}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,18 +23,23 @@ class Reference:
     held_out: np.ndarray
 
 
-def save(path: Path, reference: Reference) -> None:
-    """Write a reference as .npz (NumPy gives its members no date: the same arrays, the same bytes)."""
-    np.savez(
-        path,
-        mean=reference.train.mean,
-        covariance=reference.train.covariance,
-        histogram=reference.histogram,
-        held_out=reference.held_out,
-    )
+def save(path: Path, reference: Reference | None) -> None:
+    """Write a reference as .npz (NumPy gives its members no date: the same arrays, the same bytes); None: no judge."""
+    arrays: dict[str, Any] = {}
+    if reference is not None:
+        arrays = {
+            "mean": reference.train.mean,
+            "covariance": reference.train.covariance,
+            "histogram": reference.histogram,
+            "held_out": reference.held_out,
+        }
+    np.savez(path, judged=np.array(reference is not None), **arrays)
 
 
-def load(path: Path) -> Reference:
-    """Read a reference. Raises StageError naming the file that is missing or damaged."""
+def load(path: Path) -> Reference | None:
+    """Read a reference; None where there was no judge. Raises StageError naming the file that is missing or damaged."""
+    (judged,) = artifacts.read_arrays(path, "judged")
+    if not judged:
+        return None
     mean, covariance, histogram, held_out = artifacts.read_arrays(path, "mean", "covariance", "histogram", "held_out")
     return Reference(Gaussian(mean, covariance), histogram, held_out)

@@ -69,7 +69,7 @@ def run_stage(
     name: str,
     section: str,
     settings: type[S],
-    work: Callable[[S, Workspace], Mapping[str, float]],
+    work: Callable[[S, Workspace], Mapping[str, float] | None],
     doc: str | None,
     *,
     tensorflow: bool = False,
@@ -77,8 +77,9 @@ def run_stage(
     """Run a stage as a command: `python -m stages.<name> [--params FILE] [--out DIR] [--base DIR]`.
 
     `work` gets the settings of `section` and the workspace, writes the stage's outputs, and returns figures for the
-    timings file (rates, in units per second); `tensorflow` says that it will need that library. Exits with 2 for a
-    mistake in the params, 1 for any other mistake of the user's, 130 when interrupted.
+    timings file (rates, in units per second), or None where another process writes them; `tensorflow` says that it will
+    need that library. Exits with 2 for a mistake in the params, 1 for any other mistake of the user's, 130 when
+    interrupted.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,13 +103,14 @@ def run_stage(
             _import_tensorflow()
         figures = work(values, workspace)
         seconds = time.monotonic() - started
-        workspace.record_timing(name, {"seconds": seconds, **figures})
+        if figures is not None:
+            workspace.record_timing(name, {"seconds": seconds, **figures})
         _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while
     except BaseException as error:
         _ignore_signals()
         if interrupts.came or isinstance(error, KeyboardInterrupt):
             workspace.clear()
-            say(f"{name}: interrupted; nothing half-written is left. Run the same command to start again.")
+            say(f"{name}: interrupted; nothing half-written is left. Run the same command to go on.")
             # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
             sys.stderr.flush()
             os._exit(_EXIT_INTERRUPTED)

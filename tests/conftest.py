@@ -26,7 +26,8 @@ dataset: {source: own}
 prepare: {size: 16, records_per_shard: 100}
 validate: {shape: [16, 16, 1], images: {train: [320, 320]}}
 features: {base_channels: 4, images: 3200, batch_size: 32}
-train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_samples: 64}
+train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_every: 320,
+  score_samples: 64}
 sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4}
 evaluate: {samples: 128}
 report: {title: Tiny}

@@ -15,7 +15,17 @@ from stages.networks import saving
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
 from stages.networks.judge import FEATURES, Judge, judge
-from stages.networks.layers import BatchNorm, ZeroInsertion2D, insert_zeros
+from stages.networks.layers import (
+    BatchNorm,
+    Maxout,
+    SpectralConv2D,
+    SpectralDense,
+    ZeroInsertion2D,
+    activate,
+    insert_zeros,
+    precision,
+)
+from stages.train.losses import OBJECTIVES, gradient_penalty
 from stages.train.settings import Settings
 from tests.conftest import ROOT
 
@@ -212,14 +222,19 @@ def test_one_sample_equals_its_row_in_a_batch() -> None:
 
 
 def test_saving_gives_the_same_bytes_and_the_same_network(tmp_path: Path) -> None:
-    for upsampling in ("transposed", "fractional"):
-        model = generator(16, 1, base_channels=2, upsampling=upsampling)
+    z, images = latent(range(3), 100), np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 1)).astype(np.float32)
+    for make, inputs in (
+        (lambda: generator(16, 1, base_channels=2), z),
+        (lambda: generator(16, 1, base_channels=2, upsampling="fractional", stem="dense", activation="maxout"), z),
+        (lambda: discriminator(16, 1, base_channels=2, head="dense", spectral_norm=True, activation="elu"), images),
+        (lambda: discriminator(16, 1, base_channels=2, head="gap"), images),
+    ):
+        model = make()
         a, b = tmp_path / "a.keras", tmp_path / "b.keras"
         saving.save(model, a)
-        saving.save(generator(16, 1, base_channels=2, upsampling=upsampling), b)
+        saving.save(make(), b)
         assert a.read_bytes() == b.read_bytes()
-        z = latent(range(3), 100)
-        assert np.array_equal(saving.load(a)(z), model(z))
+        assert np.array_equal(saving.load(a)(inputs), model(inputs))
     assert {p.name for p in tmp_path.iterdir()} == {"a.keras", "b.keras"}
 
 
@@ -245,3 +260,159 @@ def test_the_judge_gives_classes_and_features(size: int) -> None:
     assert judgement.features.shape == (3, FEATURES)
     assert judgement.classes.shape == (3,)
     assert set(judgement.classes) <= set(range(7))
+
+
+def counted(model: keras.Model) -> int:
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+def test_parameters_of_the_other_ends() -> None:
+    """For 32 × 32 × 1 and 8 channels: 4 × 4 has 32."""
+    conv, dense, gap = (discriminator(32, 1, base_channels=8, head=head) for head in ("conv", "dense", "gap"))
+    body = 16 * (8 + 8 * 16 + 16 * 32) + 8 + 2 * (16 + 32)
+    assert counted(conv) == body + 16 * 32 + 1
+    assert counted(dense) == body + 16 * 32 * 32 + 2 * 32 + 32 + 1, "a hidden layer of 32 with batch norm"
+    assert counted(gap) == body + 32 + 1
+    conv, dense = (generator(32, 1, base_channels=8, stem=stem) for stem in ("conv", "dense"))
+    body = 2 * (32 + 16 + 8) + 16 * (32 * 16 + 16 * 8 + 8) + 1
+    assert counted(conv) == body + 100 * 16 * 32
+    assert counted(dense) == body + 100 * 32 + 2 * 32 + 32 * 16 * 32
+    assert conv(latent(range(2), 100)).shape == dense(latent(range(2), 100)).shape == (2, 32, 32, 1)
+
+
+def test_a_bare_fully_connected_layer_is_the_same_map_as_conv_ends() -> None:
+    conv = keras.layers.Conv2D(3, 4, padding="valid", use_bias=False)
+    features = np.random.default_rng(0).normal(size=(2, 4, 4, 5)).astype(np.float32)
+    outputs = conv(features).numpy().reshape(2, 3)
+    kernel = conv.get_weights()[0].reshape(-1, 3)
+    assert np.allclose(features.reshape(2, -1) @ kernel, outputs, atol=1e-5)
+
+
+def test_global_average_pooling_takes_any_size() -> None:
+    d = discriminator(32, 3, base_channels=4, head="gap")
+    for height, width in ((32, 32), (64, 64), (48, 80)):
+        assert d(np.zeros((2, height, width, 3), np.float32)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "elu", "maxout", "tanh"])
+def test_activations_are_what_their_names_say(kind: str) -> None:
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(1, 2, 2, 6)
+    formula = {
+        "relu": lambda v: np.maximum(v, 0),
+        "leaky_relu": lambda v: np.where(v < 0, 0.2 * v, v),
+        "elu": lambda v: np.where(v < 0, np.exp(v) - 1, v),
+        "maxout": lambda v: v.reshape(1, 2, 2, 3, 2).max(-1),
+        "tanh": np.tanh,
+    }[kind]
+    inputs = keras.Input((2, 2, 6))
+    model = keras.Model(inputs, activate(inputs, kind, "a"))  # type: ignore[arg-type]
+    assert np.allclose(model(x), formula(x), atol=1e-6)
+    g = generator(16, 1, base_channels=2, activation=kind)  # type: ignore[arg-type]
+    d = discriminator(16, 1, base_channels=2, activation=kind)  # type: ignore[arg-type]
+    for network, hidden in ((g, 2), (d, 2)):
+        assert len([layer for layer in network.layers if layer.name.startswith(kind)]) == hidden
+        if kind == "maxout":
+            assert len([layer for layer in network.layers if isinstance(layer, Maxout)]) == hidden
+    assert d(g(latent(range(3), 100))).shape == (3, 1)
+
+
+def test_maxout_has_many_more_parameters() -> None:
+    plain, maxout = (discriminator(32, 1, base_channels=8, activation=a) for a in ("leaky_relu", "maxout"))
+    assert counted(maxout) == 2 * (16 * (8 + 8 * 16 + 16 * 32) + 8 + 2 * (16 + 32)) + 16 * 32 + 1
+    assert counted(maxout) > 1.9 * counted(plain)
+
+
+@pytest.mark.parametrize("layer", [SpectralConv2D(6, 4, strides=2, padding="same"), SpectralDense(6)])
+def test_spectral_norm_comes_to_divide_by_the_largest_singular_value(layer: keras.layers.Layer) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    layer(x)
+    layer.kernel.assign(np.random.default_rng(1).normal(size=layer.kernel.shape))
+    kernel = layer.kernel.numpy()
+    for _ in range(100):
+        layer(x, training=True)
+    assert np.array_equal(layer.kernel.numpy(), kernel), "the kernel itself stays"
+    used = layer.normalised(False).numpy().reshape(-1, 6)
+    assert np.linalg.svd(used)[1][0] == pytest.approx(1, rel=1e-3)
+    assert np.allclose(used * np.linalg.svd(kernel.reshape(-1, 6))[1][0], kernel.reshape(-1, 6), rtol=1e-2, atol=1e-3)
+    before = layer.u.numpy()
+    layer(x, training=False)
+    assert np.array_equal(layer.u.numpy(), before), "inference changes nothing"
+
+
+def test_spectral_norm_is_on_every_kernel_of_d() -> None:
+    for head in ("conv", "dense", "gap"):
+        d = discriminator(32, 1, base_channels=4, head=head, spectral_norm=True, batch_norm="none")  # type: ignore[arg-type]
+        kernels = [layer for layer in d.layers if layer.weights]
+        assert kernels
+        assert all(isinstance(layer, SpectralConv2D | SpectralDense) for layer in kernels)
+
+
+def test_the_gradient_goes_through_the_spectral_norm() -> None:
+    layer = SpectralDense(1, use_bias=False)
+    x = np.array([[1.0, 2.0]], np.float32)
+    layer(x)
+    layer.kernel.assign([[3.0], [4.0]])
+    with tf.GradientTape() as tape:
+        value = layer(x)[0, 0]
+    # One column: x·w/|w|, whose gradient is x/|w| − w(x·w)/|w|³.
+    w = np.array([3.0, 4.0])
+    expected = x[0] / 5 - w * (x[0] @ w) / 125
+    assert np.allclose(tape.gradient(value, layer.kernel.value).numpy()[:, 0], expected, atol=1e-6)
+
+
+def test_mixed_precision_keeps_weights_images_and_logits_in_float32() -> None:
+    g = generator(16, 1, base_channels=4, compute="mixed_bfloat16")
+    d = discriminator(16, 1, base_channels=4, compute="mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32", "as it was before"
+    assert {w.dtype for w in [*g.weights, *d.weights]} == {"float32"}
+    assert g.get_layer("up_1").compute_dtype == d.get_layer("down_1").compute_dtype == "bfloat16"
+    images = g(latent(range(4), 100), training=True)
+    assert images.dtype == d(images, training=True).dtype == tf.float32
+    exact = generator(16, 1, base_channels=4)
+    exact.set_weights(g.get_weights())
+    assert np.allclose(exact(latent(range(4), 100)), g(latent(range(4), 100)), atol=0.02)
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "minimax", "least_squares", "hinge", "wasserstein_gp"])
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_gradients_against_finite_differences(loss: str, spectral_norm: bool) -> None:
+    """Of D's whole loss, penalty included, and of G's through D: float64, a tiny network, smooth activations."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        with precision("float64"):  # type: ignore[arg-type]
+            options = {"base_channels": 1, "activation": "tanh", "batch_norm": "none", "compute": "float64"}
+            d = discriminator(16, 1, spectral_norm=spectral_norm, **options)  # type: ignore[arg-type]
+            g = generator(16, 1, latent_dim=3, **options)  # type: ignore[arg-type]
+        generator_ = np.random.default_rng(0)
+        for weight in [*d.trainable_weights, *g.trainable_weights]:
+            weight.assign(generator_.normal(0, 0.2, weight.shape))
+        for _ in range(60 if spectral_norm else 0):
+            d(np.zeros((1, 16, 16, 1)), training=True)  # the formula holds at the singular vectors
+        real, z = generator_.uniform(-1, 1, (3, 16, 16, 1)), generator_.normal(size=(3, 3))
+        mix = tf.constant(generator_.uniform(size=(3, 1, 1, 1)))
+        objective = OBJECTIVES[loss]
+
+        def d_loss() -> tf.Tensor:
+            fake = tf.cast(g(z), tf.float64)
+            value = objective.discriminator(tf.cast(d(real), tf.float64), tf.cast(d(fake), tf.float64), 0.0)
+            return value + 10 * gradient_penalty(d, real, fake, mix) if loss == "wasserstein_gp" else value
+
+        def g_loss() -> tf.Tensor:
+            return objective.generator(tf.cast(d(g(z)), tf.float64))
+
+        for value, network in ((d_loss, d), (g_loss, g)):
+            weights = [w.value for w in network.trainable_weights]
+            with tf.GradientTape() as tape:
+                result = value()
+            for weight, gradient in zip(weights, tape.gradient(result, weights), strict=True):
+                direction = generator_.normal(size=weight.shape)
+                step, slopes = 1e-6, []
+                for sign in (1, -1):
+                    weight.assign_add(sign * step * direction)
+                    slopes.append(sign * float(value()))
+                    weight.assign_sub(sign * step * direction)
+                expected = float(np.sum(gradient * direction))
+                assert sum(slopes) / (2 * step) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    finally:
+        keras.config.set_floatx(before)

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages import images, manifest
+from stages import images, manifest, reference
 from stages.artifacts import sha256
-from tests.conftest import CLASSES, STAGES, Project
+from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project
 
 
 def numbers(value: object) -> Iterator[float]:
@@ -42,15 +42,83 @@ def changed_params(project: Project, folder: Path, old: str, new: str) -> str:
     return str(folder / "params.yaml")
 
 
+@pytest.fixture(scope="module")
+def unlabelled(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny project without its labels, every stage run once."""
+    project = Project(tmp_path_factory.mktemp("unlabelled"))
+    (project.folder / "data").mkdir()
+    (project.folder / "data/raw").symlink_to(tiny.folder / "data/raw")
+    (project.folder / "params.yaml").write_text(TINY_PARAMS.replace("prepare: {", "prepare: {labels: none, "))
+    for stage in STAGES:
+        result = project.run(stage)
+        assert result.returncode == 0, result.stderr
+        if stage == "features":
+            (said,) = [line for line in result.stderr.splitlines() if "no judge" in line]
+            assert "training will be scored by sliced Wasserstein distance" in said
+    return project
+
+
 def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> None:
     metrics = read(tiny, "reports/metrics.json")
     protocol = metrics.pop("protocol")
-    assert set(metrics) == {"fid", "fid_floor", "modes_covered", "modes_total", "mode_kl", "rarest_mode"}
+    judged = {"fid", "fid_floor", "modes_covered", "modes_total", "mode_kl", "rarest_mode"}
+    assert set(metrics) == judged | {"swd", "swd_16", "swd_floor"}
     assert all(math.isfinite(value) for value in numbers(metrics))
     assert metrics["modes_total"] == len(CLASSES)
     assert 0 < metrics["fid_floor"] < metrics["fid"]
-    assert protocol["feature_network_sha256"] == sha256(tiny.folder / "models" / "features.keras")
+    assert 0 < metrics["swd_floor"] < metrics["swd"] == metrics["swd_16"]
+    assert protocol["feature_network"] == "judge"
+    assert protocol["feature_network_sha256"] == sha256(tiny.folder / "models/features/judge.keras")
     assert (protocol["samples"], protocol["floor_samples"], protocol["size"]) == (128, 80, 16)
+    assert (protocol["swd_samples"], protocol["swd_seed"]) == (80, 0), "as many as there are test images"
+
+
+def test_without_labels_there_is_no_judge_and_the_files_say_so(unlabelled: Project) -> None:
+    assert manifest.read(unlabelled.folder / "data/prepared").classes == ()
+    assert [p.name for p in (unlabelled.folder / "models/features").iterdir()] == ["features.json"]
+    facts = read(unlabelled, "models/features/features.json")
+    assert (facts["network"], facts["train_images"], facts["test_images"]) == ("none", 320, 80)
+    assert read(unlabelled, "reports/features.json") == {"judge": False}
+    assert reference.load(unlabelled.folder / "data/reference.npz") is None
+
+
+def test_without_labels_the_metrics_are_those_that_need_no_judge(unlabelled: Project, tiny: Project) -> None:
+    metrics = read(unlabelled, "reports/metrics.json")
+    protocol = metrics.pop("protocol")
+    assert set(metrics) == {"swd", "swd_16", "swd_floor"}
+    assert all(math.isfinite(value) for value in numbers(metrics))
+    assert 0 < metrics["swd_floor"] < metrics["swd"]
+    assert metrics["swd_floor"] == read(tiny, "reports/metrics.json")["swd_floor"], "the judge has no part in it"
+    assert (protocol["feature_network"], protocol["swd_samples"], protocol["swd_seed"]) == ("none", 80, 0)
+    assert "feature_network_sha256" not in protocol
+    assert (unlabelled.folder / "reports/modes.csv").read_text() == "class,generated,real\n"
+
+
+@pytest.mark.parametrize("stage", ["features", "train", "evaluate"])
+def test_without_labels_a_stage_gives_the_same_bytes_again(unlabelled: Project, tmp_path: Path, stage: str) -> None:
+    result = unlabelled.run(stage, "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    for path in (p for p in tmp_path.rglob("*") if p.is_file() and p.name != "timings.json"):
+        assert path.read_bytes() == (unlabelled.folder / path.relative_to(tmp_path)).read_bytes(), path
+
+
+def test_without_labels_the_report_shows_the_distance_and_says_what_is_not_measured(unlabelled: Project) -> None:
+    page = (unlabelled.folder / "reports/report.html").read_text()
+    metrics = read(unlabelled, "reports/metrics.json")
+    assert f"<b>{metrics['swd']:.1f}</b>" in page
+    assert f"real against real: {metrics['swd_floor']:.1f}" in page
+    assert "No labels: class coverage is not measured" in page
+    assert page.count("<svg") == 3
+    for absent in ("classes covered", "The judge is", "judge.keras", "Fréchet"):
+        assert absent not in page
+
+
+def test_a_reference_of_other_data_is_named(unlabelled: Project, tiny_copy: Project) -> None:
+    shutil.copy(unlabelled.folder / "data/reference.npz", tiny_copy.folder / "data/reference.npz")
+    result = tiny_copy.run("evaluate")
+    assert result.returncode == 1
+    assert "error: data/reference.npz: of a data set without labels; run `dvc repro`" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_the_judge_learns_the_shapes(tiny: Project) -> None:
@@ -136,10 +204,55 @@ def test_the_report_stands_alone_and_shows_everything(tiny: Project) -> None:
     assert page.index("Samples of the seeds 0 to 5") < page.index("<h2>"), "the grid is at the top"
     for expected in ("mode_kl", "generator_channels", "tensorflow", "Tiny shapes", "MIT"):
         assert expected in page
-    for name in ("generator", "discriminator", "features"):
+    for name in ("generator", "discriminator", "features/judge"):
         assert sha256(tiny.folder / "models" / f"{name}.keras") in page
+    assert "class coverage is not measured" not in page
     data = manifest.read(tiny.folder / "data/prepared")
     assert data.splits["train"].shards[0].sha256 in page
+
+
+def changed_model(project: Project, **facts: object) -> str:
+    """The report's text where models/model.json says something else."""
+    model = read(project, "models/model.json")
+    (project.folder / "models/model.json").write_text(json.dumps({**model, **facts}))
+    result = project.run("report")
+    assert result.returncode == 0, result.stderr
+    return (project.folder / "reports/report.html").read_text()
+
+
+def test_the_report_shows_what_went_wrong_in_the_training_before_all_else(tiny_copy: Project) -> None:
+    flags = [
+        {"images": 120_000, "kind": "discriminator_saturated", "message": "D is <sure> of itself"},
+        {"images": 240_000, "kind": "generator_collapsed", "message": "the generator has collapsed"},
+    ]
+    page = changed_model(tiny_copy, flags=flags, stopped="ended after 240,000 images: it had collapsed")
+    box = page[page.index('role="alert"') : page.index('<ul class="numbers">')]
+    assert "This training was flagged:" in box
+    assert "after 120,000 images: D is &lt;sure&gt; of itself" in box
+    assert "after 240,000 images: the generator has collapsed" in box
+    assert "The training ended after 240,000 images: it had collapsed." in box
+
+
+def test_a_training_that_ended_early_without_a_flag_raises_no_alarm(tiny_copy: Project) -> None:
+    page = changed_model(tiny_copy, flags=[], stopped="Training ended early: no better score.")
+    assert 'role="alert"' not in page
+    assert "<p>Training ended early: no better score.</p>" in page
+    page = changed_model(tiny_copy, flags=[], stopped="")
+    assert 'role="alert"' not in page
+    assert 'role="note"' not in page
+
+
+def test_the_report_says_what_the_score_is(tiny_copy: Project) -> None:
+    assert "Distance of something &amp; other." in changed_model(tiny_copy, score="Distance of something & other")
+
+
+def test_a_loss_without_probabilities_has_the_curves_of_ds_output(tiny_copy: Project) -> None:
+    metrics = tiny_copy.folder / "reports/train/plots/metrics"
+    (metrics / "probability").rename(metrics / "logit")
+    page = changed_model(tiny_copy, params={**read(tiny_copy, "models/model.json")["params"], "loss": "hinge"})
+    assert "D's mean output" in page
+    assert "mean probability" not in page
+    assert "loss, nats" not in page
 
 
 def test_names_from_the_data_are_escaped(tiny: Project) -> None:
@@ -176,7 +289,9 @@ def test_a_flipped_byte_in_a_shard_stops_the_training_and_names_it(tiny_copy: Pr
         ("features", "data/prepared"),
         ("train", "data/reference.npz"),
         ("sample", "models/generator.keras"),
-        ("evaluate", "models/features.keras"),
+        ("evaluate", "models/features/judge.keras"),
+        ("evaluate", "data/prepared"),
+        ("report", "models/features/features.json"),
         ("report", "reports/metrics.json"),
     ],
 )
@@ -217,7 +332,7 @@ def test_data_of_another_size_than_the_judges_is_named(tiny: Project, tmp_path: 
     assert tiny.run("prepare", *arguments).returncode == 0
     result = tiny.run("train", *arguments)
     assert result.returncode == 1
-    assert "models/features.keras: trained on (16, 16, 1) images of 4 classes" in result.stderr
+    assert "models/features/judge.keras: trained on (16, 16, 1) images of 4 classes" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -228,6 +343,7 @@ def test_data_of_another_size_than_the_judges_is_named(tiny: Project, tmp_path: 
         ("channels: 3, dtype: uint8", "upsampling: fractional, loss: minimax, kernel_size: 5"),
         ("size: 64, crop: square, fit: pad", "upsampling: resize, batch_norm: none, latent_dim: 8"),
         ("size: 32, channels: 3, crop: [2, 2, 26, 20]", "batch_norm: all, learning_rate_decay: 0.5"),
+        ("size: 64, channels: 3, labels: none, dtype: uint8", "loss: hinge, label_smoothing: 0.0"),
     ],
 )
 def test_the_whole_pipeline_in_other_shapes(tiny: Project, tmp_path: Path, prepare: str, train: str) -> None:
@@ -261,6 +377,7 @@ def test_the_whole_pipeline_in_other_shapes(tiny: Project, tmp_path: Path, prepa
         ("reports/samples/grid.png", b"no picture", "report"),
         ("reports/metrics.json", b"{}", "report"),
         ("models/model.json", b"[", "report"),
+        ("models/features/features.json", b"{}", "report"),
         ("reports/modes.csv", b"a,b\n1,2\n", "report"),
         ("reports/train/plots/metrics/score.tsv", b"step\tscore\n1\tx\n", "report"),
     ],

@@ -5,9 +5,11 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import time
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import Image
 from stages import artifacts, manifest, records, tfrecord
 from stages.artifacts import sha256
 from stages.errors import StageError
-from stages.prepare import shards, sources
+from stages.prepare import archives, shards, sources
 from stages.prepare.settings import Settings
 from stages.prepare.store import Store
 from tests.conftest import CLASSES, Project, write_idx, write_raw
@@ -391,11 +393,48 @@ def test_a_result_of_a_shard_reads_back(tmp_path: Path) -> None:
     write_archive(tmp_path / "raw", {**MANY, **BAD})
     settings = Settings(size=16, channels=3)
     source = sources.open_source(tmp_path / "raw", sources.facts_of(tmp_path / "raw"), settings, tmp_path)
-    result = shards.build_shard(shards.parts(source, settings)[0], settings, Store(str(tmp_path / "store")))
+    result = shards.build_shard(next(shards.parts(source, settings)), settings, Store(str(tmp_path / "store")))
     again = shards.ShardResult.from_bytes(result.to_bytes())
     assert again.to_bytes() == result.to_bytes()
     assert again.rejected == result.rejected
     assert again.found == 124
+
+
+def zipped(names: Iterable[str], comment: bytes = b"") -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.comment = comment
+        for i, name in enumerate(names):
+            info = zipfile.ZipInfo(name)
+            info.extra = struct.pack("<HHI", 0xCAFE, 4, i) * (i % 3)
+            archive.writestr(info, b"x" * (i % 5), zipfile.ZIP_DEFLATED if i % 2 else zipfile.ZIP_STORED)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "count", "comment"),
+    [(b"", "{}.png", 66_000, b""), (b"MZ" * 999, "ä{}/日本.png", 10, b"a comment"), (b"", "", 0, b"")],
+    ids=["more than 16 bits count", "behind a program, with a comment", "empty"],
+)
+def test_a_zip_has_the_members_that_zipfile_finds(
+    before: bytes, name: str, count: int, comment: bytes, tmp_path: Path
+) -> None:
+    data = before + zipped(map(name.format, range(count)), comment)
+    (tmp_path / "a.zip").write_bytes(data)
+    found = [(m.name, m.offset, m.length, m.size) for m in archives.members(tmp_path / "a.zip")]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        expected = [(i.filename, i.header_offset, i.compress_size, i.file_size) for i in archive.infolist()]
+    assert found == expected
+
+
+def test_sums_of_many_images_are_exact() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    sums = shards._Sums()
+    for part in (images[:1], images[1:33], images[33:]):
+        sums.add("train/0", list(part))
+    values = images.reshape(-1, 3).astype(np.int64)
+    ends = [int(images.min()), int(images.max())]
+    assert sums.total() == {"train/0": [40, *ends, *values.sum(axis=0).tolist(), *(values**2).sum(axis=0).tolist()]}
 
 
 def test_a_damaged_source_file_is_named(tmp_path: Path) -> None:

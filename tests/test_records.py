@@ -41,8 +41,15 @@ def paths(folder: Path, data: Manifest) -> list[Path]:
     return manifest.verified_shards(folder, data, "train")
 
 
-def epoch_labels(folder: Path, data: Manifest, seed: int, epoch: int) -> list[int]:
-    batches = records.shuffled_epoch(paths(folder, data), data, 8, seed, epoch)
+def stream(
+    folder: Path, data: Manifest, seed: int, count: int, first: int = 0, *, flip: bool = False
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """So many batches of eight, as arrays."""
+    batches = records.shuffled(paths(folder, data), data, 8, seed, first_batch=first, horizontal_flip=flip)
+    return list(batches.take(count).as_numpy_iterator())
+
+
+def labels_of(batches: list[tuple[np.ndarray, np.ndarray]]) -> list[int]:
     return [int(label) for _, labels in batches for label in labels]
 
 
@@ -128,27 +135,34 @@ def test_a_reader_that_is_not_ours_reads_the_records(tmp_path: Path) -> None:
     assert found == [[hashlib.sha256(images[i].tobytes()).hexdigest(), f"pictures#{i}", i] for i in range(24)]
 
 
-def test_a_flip_mirrors_about_half_of_the_images_and_seed_and_epoch_decide_which(tmp_path: Path) -> None:
+def test_bytes_become_equal_tensors_eagerly_in_a_graph_and_in_the_pipeline(tmp_path: Path) -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    record = tf.constant([tfrecord.encode(values, 0, "x")])
+    with tfrecord.Writer(tmp_path / "train.tfrecord") as writer:
+        writer.write(record.numpy()[0])
+    shard = Shard("train.tfrecord", writer.sha256, 1)
+    data = Manifest((16, 16, 1), "uint8", ("a", "b"), {"train": Split(1, (1,), (shard,))}, {}, {}, {})
+    half = tf.constant(127.5)
+    eagerly, _ = records._decode(record, data, half)
+    in_a_graph, _ = tf.function(lambda: records._decode(record, data, half))()
+    ((stored, _),) = records.batches(tmp_path, data, "train", 1)
+    ((shuffled, _),) = records.shuffled([tmp_path / shard.name], data, 1, 0).take(1)
+    expected = tfrecord.normalise(values).tobytes()
+    assert [x.numpy().tobytes() == expected for x in (eagerly, in_a_graph, stored, shuffled)] == [True] * 4
+
+
+def test_a_flip_mirrors_about_half_of_the_images_and_others_in_each_epoch(tmp_path: Path) -> None:
     data = write(tmp_path, "uint8")
-
-    def epoch(number: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
-        files = paths(tmp_path, data)
-        batches = list(records.shuffled_epoch(files, data, 8, 0, number, horizontal_flip=flip))
-        return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
-
-    plain, labels = epoch(0, False)
-    flipped, same_labels = epoch(0, True)
-    assert np.array_equal(labels, same_labels)
-    mirrored = [np.array_equal(a[:, ::-1], b) for a, b in zip(plain, flipped, strict=True)]
-    kept = [np.array_equal(a, b) for a, b in zip(plain, flipped, strict=True)]
+    plain, flipped = stream(tmp_path, data, 0, 24), stream(tmp_path, data, 0, 24, flip=True)
+    assert labels_of(plain) == labels_of(flipped)
+    images, other = (np.concatenate([images for images, _ in batches]) for batches in (plain, flipped))
+    mirrored = [np.array_equal(a[:, ::-1], b) for a, b in zip(images, other, strict=True)]
+    kept = [np.array_equal(a, b) for a, b in zip(images, other, strict=True)]
     assert all(a != b for a, b in zip(mirrored, kept, strict=True))
-    assert 30 <= sum(mirrored) <= 66, "of 96, with a chance of one half"
-    assert np.array_equal(epoch(0, True)[0], flipped)
-    other, other_labels = epoch(1, True)
-    chosen = {int(label): m for label, m in zip(labels, mirrored, strict=True)}
-    by_label = {int(y): x for y, x in zip(labels, plain, strict=True)}
-    again = {int(y): not np.array_equal(x, by_label[int(y)]) for y, x in zip(other_labels, other, strict=True)}
-    assert chosen != again
+    assert 60 <= sum(mirrored) <= 132, "of 192, with a chance of one half"
+    first = dict(zip(labels_of(plain[:12]), mirrored[:96], strict=True))
+    second = dict(zip(labels_of(plain[12:]), mirrored[96:], strict=True))
+    assert first != second
 
 
 def test_records_without_labels_read_as_minus_one(tmp_path: Path) -> None:
@@ -163,23 +177,42 @@ def test_records_without_labels_read_as_minus_one(tmp_path: Path) -> None:
 
 
 def test_an_epoch_shows_every_record_once_in_an_order_of_its_own(tmp_path: Path) -> None:
+    labels = labels_of(stream(tmp_path, write(tmp_path, "uint8"), 0, 36))
+    epochs = [labels[i : i + 96] for i in (0, 96, 192)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(96))] * 3
+    assert len({tuple(epoch) for epoch in (*epochs, range(96))}) == 4
+
+
+def test_the_order_is_decided_by_the_seed_alone(tmp_path: Path) -> None:
     data = write(tmp_path, "uint8")
-    first, second = epoch_labels(tmp_path, data, 0, 0), epoch_labels(tmp_path, data, 0, 1)
-    assert sorted(first) == sorted(second) == list(range(96))
-    assert first != second
-    assert first != list(range(96))
+    once = labels_of(stream(tmp_path, data, 3, 30))
+    tf.random.set_seed(5)
+    try:
+        assert labels_of(stream(tmp_path, data, 3, 30)) == once
+    finally:
+        tf.random.set_seed(None)
+    assert labels_of(stream(tmp_path, data, 4, 30)) != once
 
 
-def test_the_order_is_decided_by_seed_and_epoch(tmp_path: Path) -> None:
-    data = write(tmp_path, "uint8")
-    assert epoch_labels(tmp_path, data, 3, 2) == epoch_labels(tmp_path, data, 3, 2)
-    assert epoch_labels(tmp_path, data, 3, 2) != epoch_labels(tmp_path, data, 4, 2)
+def test_an_epoch_is_whole_batches_and_the_rest_is_left_out(tmp_path: Path) -> None:
+    batches = stream(tmp_path, write(tmp_path, "uint8", 30), 0, 6)
+    assert [len(labels) for _, labels in batches] == [8] * 6
+    assert len(set(labels_of(batches[:3]))) == len(set(labels_of(batches[3:]))) == 24
 
 
-def test_only_whole_batches(tmp_path: Path) -> None:
-    data = write(tmp_path, "uint8", 30)
-    sizes = [len(labels) for _, labels in records.shuffled_epoch(paths(tmp_path, data), data, 8, 0, 0)]
-    assert sizes == [8, 8, 8]
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 7, 9, 11])
+def test_the_stream_goes_on_from_any_batch_to_the_bit(first: int, flip: bool, tmp_path: Path) -> None:
+    data = write(tmp_path, "uint8", 30)  # three batches of eight an epoch
+    whole = stream(tmp_path, data, 1, 12, flip=flip)
+    rest = stream(tmp_path, data, 1, 12 - first, first, flip=flip)
+    assert [x.tobytes() + y.tobytes() for x, y in rest] == [x.tobytes() + y.tobytes() for x, y in whole[first:]]
+
+
+def test_fewer_records_than_a_batch_are_no_stream(tmp_path: Path) -> None:
+    data = write(tmp_path, "uint8", 7)
+    with pytest.raises(ValueError, match="8 records make a batch"):
+        records.shuffled(paths(tmp_path, data), data, 8, 0)
 
 
 def test_a_flipped_byte_names_the_shard(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.train.losses import discriminator_loss, minimax, non_saturating
+from stages.errors import StageError
+from stages.networks.layers import BatchNorm
+from stages.train.losses import OBJECTIVES
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer, ema_decay
 
@@ -23,20 +25,22 @@ def weights(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
-@pytest.mark.parametrize(("loss", "generator_loss"), [("non_saturating", non_saturating), ("minimax", minimax)])
-def test_d_steps_first_and_g_answers_the_new_d(loss: str, generator_loss: object) -> None:
-    settings = dataclasses.replace(SETTINGS, loss=loss, label_smoothing=0.1)  # type: ignore[arg-type]
+@pytest.mark.parametrize("loss", ["non_saturating", "minimax", "least_squares", "hinge"])
+def test_d_steps_first_and_g_answers_the_new_d(loss: str) -> None:
+    objective, smoothing = OBJECTIVES[loss], 0.0 if loss == "hinge" else 0.1
+    settings = dataclasses.replace(SETTINGS, loss=loss, label_smoothing=smoothing, discriminator_learning_rate=1e-3)  # type: ignore[arg-type]
     trainer, expected = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
     g, d = expected.generator, expected.discriminator
     z = tf.random.stateless_normal((8, 100), [settings.seed, 0])
     real, _ = next(iter(pictures()))
     with tf.GradientTape() as tape:
-        value = discriminator_loss(d(real, training=True), d(g(z, training=True), training=True), 0.1)
-    adam = keras.optimizers.Adam(settings.learning_rate, settings.beta_1, settings.beta_2)
+        outputs = d(real, training=True), d(g(z, training=True), training=True)
+        value = objective.discriminator(*outputs, smoothing)
+    adam = keras.optimizers.Adam(settings.discriminator_learning_rate, settings.beta_1, settings.beta_2)
     adam.apply_gradients(zip(tape.gradient(value, d.trainable_variables), d.trainable_variables, strict=True))
     with tf.GradientTape() as tape:
-        value = generator_loss(d(g(z, training=True), training=True))  # type: ignore[operator]
-    adam = keras.optimizers.Adam(settings.learning_rate, settings.beta_1, settings.beta_2)
+        value = objective.generator(d(g(z, training=True), training=True))
+    adam = keras.optimizers.Adam(settings.generator_learning_rate, settings.beta_1, settings.beta_2)
     adam.apply_gradients(zip(tape.gradient(value, g.trainable_variables), g.trainable_variables, strict=True))
 
     trainer.run(iter(pictures()), 0, 1)
@@ -99,3 +103,91 @@ def test_the_rate_falls_to_zero_over_its_last_part() -> None:
     schedule = trainer._optimizers["generator"]._learning_rate
     assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([2e-4, 2e-4, 0.0])
     assert float(schedule(8)) == pytest.approx(0.4 * 2e-4)
+
+
+def test_d_learns_from_a_new_batch_as_often_as_it_is_told_and_g_once() -> None:
+    settings = dataclasses.replace(SETTINGS, discriminator_steps=3)
+    trainer, seen = Trainer(settings, 16, 1), []
+    assert trainer.steps == 80 // 24
+
+    def batches() -> object:
+        for i, batch in enumerate(pictures()):
+            seen.append(i)
+            yield batch
+
+    source = tf.data.Dataset.from_generator(
+        batches, output_signature=(tf.TensorSpec((8, 16, 16, 1)), tf.TensorSpec((8,), tf.int64))
+    )
+    trainer.run(iter(source), 0, 2)
+    assert seen[:6] == list(range(6))
+    counts = {name: int(optimizer.iterations.numpy()) for name, optimizer in trainer._optimizers.items()}
+    assert counts == {"generator": 2, "discriminator": 6}
+
+
+def test_the_penalty_bounds_ds_slope() -> None:
+    """Without it D's mean outputs part ever further; with a heavy one they stay near."""
+    gaps = {}
+    for weight in (0.0, 100.0):
+        changed = dataclasses.replace(
+            SETTINGS,
+            loss="wasserstein_gp",
+            label_smoothing=0,
+            gradient_penalty=weight,
+            discriminator_learning_rate=0.01,
+        )
+        means = Trainer(changed, 16, 1).run(iter(pictures().repeat()), 0, 40)
+        gaps[weight] = means["logit/real"] - means["logit/fake"]
+    assert gaps[100.0] < 0.2 * gaps[0.0]
+
+
+@pytest.mark.parametrize("change", [{"loss": "wasserstein_gp", "label_smoothing": 0.0}, {"spectral_norm": True}])
+def test_d_has_no_batch_norm_where_something_else_bounds_it(change: dict) -> None:
+    trainer = Trainer(dataclasses.replace(SETTINGS, **change), 16, 1)
+    assert not [layer for layer in trainer.discriminator.layers if isinstance(layer, BatchNorm)]
+    assert [layer for layer in trainer.generator.layers if isinstance(layer, BatchNorm)]
+
+
+def test_a_restored_state_goes_on_to_the_same_bits() -> None:
+    settings = dataclasses.replace(SETTINGS, spectral_norm=True, learning_rate_decay=0.5)
+    whole, broken = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
+    batches = iter(pictures())
+    whole.run(batches, 0, 4)
+    state = {name: array.copy() for name, array in whole.state().items()}
+    whole.run(batches, 4, 6)
+    broken.restore(state)
+    broken.run(iter(pictures().skip(4)), 4, 6)
+    assert {name: array.tobytes() for name, array in broken.state().items()} == {
+        name: array.tobytes() for name, array in whole.state().items()
+    }
+
+
+def test_a_checkpoint_of_another_network_is_refused() -> None:
+    trainer = Trainer(SETTINGS, 16, 1)
+    before = trainer.state()
+    other = Trainer(dataclasses.replace(SETTINGS, generator_channels=2), 16, 1).state()
+    with pytest.raises(StageError, match=r"checkpoint of another network: generator/\d+ is .*, expected"):
+        trainer.restore(other)
+    assert all(np.array_equal(array, trainer.state()[name]) for name, array in before.items()), "nothing was changed"
+
+
+def test_a_rollback_takes_the_weights_back_but_not_the_clock() -> None:
+    trainer, batches = Trainer(dataclasses.replace(SETTINGS, discriminator_steps=2), 16, 1), iter(pictures().repeat())
+    trainer.run(batches, 0, 1)
+    state = trainer.state()
+    trainer.run(batches, 1, 2)
+    trainer.roll_back(state, 3, 0.25)
+    for name in ("generator/000", "discriminator_optimizer/003", "average/000"):
+        assert np.array_equal(trainer.state()[name], state[name])
+    assert [int(o.iterations.numpy()) for o in trainer._optimizers.values()] == [3, 6]
+    assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(
+        0.25 * SETTINGS.generator_learning_rate
+    )
+
+
+def test_networks_to_be_saved_compute_in_float32() -> None:
+    trainer = Trainer(dataclasses.replace(SETTINGS, precision="mixed_bfloat16"), 16, 1)
+    trainer.run(iter(pictures()), 0, 2)
+    g, d = trainer.networks(trainer.average.get_weights(), trainer.discriminator.get_weights())
+    assert {layer.compute_dtype for network in (g, d) for layer in network.layers} == {"float32"}
+    for ours, theirs in zip(g.get_weights(), trainer.average.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)

@@ -2,11 +2,11 @@
 
     python -m stages.features
 
-Reads data/prepared (once it is validated: reports/validation.json) and the `features` section. Writes
-models/features.keras (images => logits and 64 features), data/reference.npz (mean and covariance of the training
-images' features, class shares, the test images' features), reports/features.json (the judge's accuracy) and
-models/features.json (how the judge came about). Fashion-MNIST: about a minute on two cores, 91 % or more on the test
-split.
+Reads data/prepared (once it is validated: reports/validation.json) and the `features` section. Writes models/features/
+(judge.keras: images => logits and 64 features; features.json: how the judge came about), data/reference.npz (mean and
+covariance of the training images' features, class shares, the test images' features) and reports/features.json (the
+judge's accuracy). Data with fewer than two classes has no judge: then the files say so, and models/features/ has no
+judge.keras. Fashion-MNIST: about a minute on two cores, 91 % or more on the test split.
 """
 
 import dataclasses
@@ -28,38 +28,49 @@ def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     from stages.metrics.frechet import gaussian
     from stages.metrics.modes import class_histogram
     from stages.networks import saving
-    from stages.networks.judge import FEATURES, Judge
+    from stages.networks.judge import FEATURES, FILE, Judge
+    from stages.reference import Reference
 
     workspace.input("reports/validation.json")  # there only where the data is what its schema says
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
-    outputs = ("models/features.keras", "models/features.json", "data/reference.npz", "reports/features.json")
-    with workspace.outputs(*outputs) as new:
+    facts = {
+        **{f"{split}_images": data.splits[split].records for split in ("train", "test")},
+        "params": dataclasses.asdict(settings),
+    }
+    with workspace.outputs("models/features", "data/reference.npz", "reports/features.json") as new:
+        made = new("models/features")
+        if len(data.classes) < 2:
+            shell.say(
+                "fewer than two classes, so no judge: training will be scored by sliced Wasserstein distance "
+                "(for a judge, sort the pictures into a folder for each class, or name attributes as prepare.labels)"
+            )
+            artifacts.write_json(made / "features.json", {"network": "none", **facts})
+            reference.save(new("data/reference.npz"), None)
+            artifacts.write_json(new("reports/features.json"), {"judge": False})
+            return {}
         started = time.monotonic()
         model = training.train_judge(folder, data, settings)
         seconds = time.monotonic() - started
-        saving.save(model, new("models/features.keras"))
+        made.mkdir()
+        saving.save(model, made / FILE)
         judge = Judge(model)
         labels, _, train_features = training.read_split(folder, data, "train", judge)
         test_labels, test_classes, test_features = training.read_split(folder, data, "test", judge)
         if not np.isfinite(train_features).all():
             raise StageError("features: the judge's training diverged; lower features.learning_rate")
-        reference.save(
-            new("data/reference.npz"),
-            reference.Reference(gaussian(train_features), class_histogram(labels, len(data.classes)), test_features),
-        )
+        histogram = class_histogram(labels, len(data.classes))
+        reference.save(new("data/reference.npz"), Reference(gaussian(train_features), histogram, test_features))
         accuracy = float(np.mean(test_classes == test_labels))
         artifacts.write_json(new("reports/features.json"), {"judge_accuracy": artifacts.rounded(accuracy)})
         artifacts.write_json(
-            new("models/features.json"),
+            made / "features.json",
             {
                 "network": "judge",
-                "sha256": artifacts.sha256(new("models/features.keras")),
+                "sha256": artifacts.sha256(made / FILE),
                 "parameters": model.count_params(),
                 "features": FEATURES,
-                "train_images": len(labels),
-                "test_images": len(test_labels),
-                "params": dataclasses.asdict(settings),
+                **facts,
             },
         )
     shell.say(f"the judge is right on {accuracy:.2%} of {len(test_labels):,} test images")

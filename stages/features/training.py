@@ -19,13 +19,8 @@ _READ_BATCH = 1000
 def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model:
     """A classifier of the training split: Adam along a cosine, cross-entropy. The same arguments, the same weights.
 
-    Raises StageError where the data has no labels, or fewer images than a batch.
+    Raises StageError where the data has fewer images than a batch.
     """
-    if len(data.classes) < 2:
-        raise StageError(
-            f"{folder / manifest.FILE}: no labels; the judge needs at least two classes to learn from: "
-            "sort the pictures into a folder for each class, or name attributes as prepare.labels"
-        )
     if data.splits["train"].records < settings.batch_size:
         raise StageError(
             f"features.batch_size: {settings.batch_size} is more than the {data.splits['train'].records} images"
@@ -51,15 +46,11 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
         return loss
 
     files = manifest.verified_shards(folder, data, "train")
-    done, epoch = 0, 0
+    batches = records.shuffled(files, data, settings.batch_size, settings.seed).take(steps)
     with Progress("train the judge", steps * settings.batch_size, "images") as progress:
-        while done < steps:
-            epoch_data = records.shuffled_epoch(files, data, settings.batch_size, settings.seed, epoch)
-            for images, labels in epoch_data.take(steps - done):
-                loss = step(images, labels)
-                done += 1
-                progress.advance(settings.batch_size, f"loss {float(loss):.3f}" if done % 50 == 0 else "")
-            epoch += 1
+        for done, (images, labels) in enumerate(batches, start=1):
+            loss = step(images, labels)
+            progress.advance(settings.batch_size, f"loss {float(loss):.3f}" if done % 50 == 0 else "")
     return model
 
 

@@ -13,6 +13,7 @@ from stages.manifest import Manifest
 from stages.networks import saving
 from stages.networks.layers import BatchNorm, Initializers
 
+FILE = "judge.keras"
 FEATURES = 64
 _BATCH = 500
 
@@ -64,8 +65,14 @@ class Judgement:
     features: np.ndarray
 
 
-def load(path: Path, data: Manifest) -> "Judge":
-    """The judge of a data set. Raises StageError where the file is none, or was trained on other images or classes."""
+def load(folder: Path, data: Manifest) -> "Judge | None":
+    """The judge of a data set from models/features; None where the data has fewer than two classes, and so no judge.
+
+    Raises StageError where the file is missing or none, or was trained on other images or classes.
+    """
+    if len(data.classes) < 2:
+        return None
+    path = folder / FILE
     model = saving.load(path)
     shape, classes = tuple(model.input_shape[1:]), model.outputs[0].shape[-1]
     if (shape, classes) != (data.shape, len(data.classes)):

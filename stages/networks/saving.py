@@ -9,10 +9,11 @@ import keras
 
 from stages.artifacts import missing
 from stages.errors import StageError
-from stages.networks.layers import BatchNorm, ZeroInsertion2D
+from stages.networks.layers import BatchNorm, Maxout, SpectralConv2D, SpectralDense, ZeroInsertion2D
 
 # By their registered names: what a saved network of ours may hold besides Keras' own layers.
-_LAYERS = {keras.saving.get_registered_name(layer): layer for layer in (BatchNorm, ZeroInsertion2D)}
+_OURS = (BatchNorm, Maxout, SpectralConv2D, SpectralDense, ZeroInsertion2D)
+_LAYERS = {keras.saving.get_registered_name(layer): layer for layer in _OURS}
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 

@@ -56,14 +56,13 @@ def prepare(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             shell.say(f"reading the index of {facts['title']} ...")
             source = sources.open_source(raw, facts, settings, state)
             store = Store.at(os.environ.get("PREPARE_STORE", ""), key, state)
-            parts = shards.parts(source, settings)
             done: dict[int, shards.ShardResult] = {}
             with Progress("prepare", len(source.index), "images") as progress:
-                for number, result in build_all(parts, settings, store):
+                for number, result in build_all(shards.parts(source, settings), settings, store):
                     done[number] = result
                     progress.advance(result.found)
             seconds = time.monotonic() - started
-            publish(source, [done[number] for number in range(len(parts))], settings, tools, store, workspace)
+            publish(source, [done[number] for number in sorted(done)], settings, tools, store, workspace)
             store.clear()
     return {"images_per_second": len(source.index) / seconds}
 

@@ -11,12 +11,14 @@ What cannot change a result is no param. The environment says it:
 
 import contextlib
 import gc
+import itertools
 import multiprocessing
 import multiprocessing.util
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -54,7 +56,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-Build = Callable[[list[Part], Settings, Store], Iterator[tuple[int, ShardResult]]]
+Build = Callable[[Iterable[Part], Settings, Store], Iterator[tuple[int, ShardResult]]]
 
 
 @contextlib.contextmanager
@@ -66,11 +68,16 @@ def _local() -> Iterator[Build]:
     for _ in range(count):
         pool.submit(os.getpid)
 
-    def build(parts: list[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
+    def build(parts: Iterable[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
         try:
-            futures = {pool.submit(build_shard, part, settings, store): i for i, part in enumerate(parts)}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            # A few ahead, and no more: all of them at once would be a gigabyte for three million pictures.
+            coming = ((pool.submit(build_shard, part, settings, store), i) for i, part in enumerate(parts))
+            waiting = dict(itertools.islice(coming, 3 * count))
+            while waiting:
+                done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
+                for future in done:
+                    yield waiting.pop(future), future.result()
+                    waiting.update(itertools.islice(coming, 1))
         except BrokenProcessPool:
             raise StageError(
                 "prepare: a worker was killed (out of memory?); run the same command again: it goes on from the "
@@ -103,7 +110,7 @@ def _ray() -> Iterator[Build]:
     package = Path(__file__).resolve().parents[1]
     ray.init(runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level="warning", **here)
 
-    def build(parts: list[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
+    def build(parts: Iterable[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
         task: Any = ray.remote(max_retries=-1)(build_shard)
         waiting = {task.remote(part, settings, store): i for i, part in enumerate(parts)}
         while waiting:

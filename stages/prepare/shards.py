@@ -5,10 +5,12 @@ import io
 import json
 import struct
 import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +29,9 @@ from stages.prepare.store import Store
 
 cv2.setNumThreads(1)  # one image is too small to share; shards are made side by side
 PREVIEW = 64  # images of the first shard that are kept for the contact sheet
+# Images that are made before any is written, and their bytes: decoding and writing would else push each other's code
+# and data out of the processor's caches (measured: 5 % of the whole).
+_AT_ONCE, _AT_ONCE_BYTES = 32, 1 << 19
 
 
 def tools() -> dict[str, str]:
@@ -121,9 +126,9 @@ def plan(split: str, count: int, records_per_shard: int, seed: int) -> list[Shar
     return [ShardPlan(f"{i:05d}-of-{shards:05d}", part) for i, part in enumerate(np.array_split(order, shards))]
 
 
-def parts(source: Source, settings: Settings) -> list[Part]:
+def parts(source: Source, settings: Settings) -> Iterator[Part]:
     """The work on a source, shard by shard: split by split where there are official splits, else all in one."""
-    index, made = source.index, []
+    index = source.index
     for number, split in enumerate(source.splits or (None,)):
         places = np.arange(len(index)) if split is None else np.flatnonzero(index.split == number)
         for i, shard in enumerate(plan(split or "", len(places), settings.records_per_shard, settings.seed)):
@@ -135,8 +140,7 @@ def parts(source: Source, settings: Settings) -> list[Part]:
             keys = tuple(index.names[int(i)] for i in chosen)
             preview = PREVIEW if i == 0 and number == 0 else 0
             name = shard.name if split is None else f"{split}-{shard.name}"
-            made.append(Part(name, split, source.files, source.pixels, source.lmdb, chosen, columns, keys, preview))
-    return made
+            yield Part(name, split, source.files, source.pixels, source.lmdb, chosen, columns, keys, preview)
 
 
 @functools.lru_cache(maxsize=8)
@@ -193,35 +197,54 @@ class _Sums:
     """Adds images up in whole numbers: exact, so that no order of summing shows in the statistics."""
 
     def __init__(self) -> None:
-        self._where: list[str] = []
-        self._rows: list[tuple[np.ndarray, np.ndarray, float, float]] = []
+        self._total: dict[str, list[int]] = {}
 
-    def add(self, where: str, image: np.ndarray) -> None:
-        """Count an image in, under "split/label"."""
-        low, high, _, _ = cv2.minMaxLoc(image.reshape(-1))
-        self._where.append(where)
-        self._rows.append((*cv2.meanStdDev(image), low, high))
-
-    def total(self, values_per_channel: int) -> dict[str, list[int]]:
-        """Per "split/label": images, min, max, each channel's sum, each channel's sum of squares."""
-        if not self._rows:
-            return {}
-        means, deviations, lows, highs = zip(*self._rows, strict=True)
-        mean, deviation = np.array(means)[..., 0], np.array(deviations)[..., 0]
+    def add(self, where: str, images: Sequence[np.ndarray]) -> None:
+        """Count images in, under "split/label"."""
+        stack = np.concatenate(images)
+        low, high, _, _ = cv2.minMaxLoc(stack.reshape(-1))
+        mean, deviation = cv2.meanStdDev(stack)
         # Exact: at most 2**20 values below 2**16, so the products' error in float64 is far below a half.
-        sums = np.rint(mean * values_per_channel).astype(np.int64)
-        squares = np.rint((deviation**2 + mean**2) * values_per_channel).astype(np.int64)
-        where = np.array(self._where)
-        return {
-            str(name): [
-                int(chosen.sum()),
-                int(np.array(lows)[chosen].min()),
-                int(np.array(highs)[chosen].max()),
-                *map(int, sums[chosen].sum(axis=0)),
-                *map(int, squares[chosen].sum(axis=0)),
-            ]
-            for name, chosen in ((name, where == name) for name in np.unique(where))
-        }
+        values = stack.shape[0] * stack.shape[1]
+        sums = [round(value) for value in (mean * values)[:, 0].tolist()]
+        squares = [round(value) for value in ((deviation**2 + mean**2) * values)[:, 0].tolist()]
+        count, least, most, *before = self._total.get(where, [0, 255, 0, *[0] * (2 * len(sums))])
+        after = [a + b for a, b in zip(before, sums + squares, strict=True)]
+        self._total[where] = [count + len(images), min(least, int(low)), max(most, int(high)), *after]
+
+    def total(self) -> dict[str, list[int]]:
+        """Per "split/label": images, min, max, each channel's sum, each channel's sum of squares."""
+        return dict(sorted(self._total.items()))
+
+
+def _batched(count: int, at_once: int) -> Iterator[range]:
+    """The numbers below `count`, so many at a time."""
+    return (range(start, min(start + at_once, count)) for start in range(0, count, at_once))
+
+
+class _Made(NamedTuple):
+    """A picture that was kept: its place in the part, what became of it, its digest and its shorter side."""
+
+    at: int
+    image: np.ndarray
+    pixels: bytes
+    side: int
+
+
+def _make(
+    part: Part, places: Sequence[int], settings: Settings, rejected: list[tuple[str, str, int, int]]
+) -> list[_Made]:
+    """The images of these places of a part; what gives none is added to `rejected`."""
+    made = []
+    for at in places:
+        try:
+            picture = _picture(part, at, settings)
+            image = prepare_image(picture, settings)
+        except RejectedError as error:
+            rejected.append((part.keys[at], error.reason, error.width, error.height))
+            continue
+        made.append(_Made(at, image, digest(picture), min(picture.shape[:2])))
+    return made
 
 
 def build_shard(part: Part, settings: Settings, store: Store) -> ShardResult:
@@ -234,35 +257,33 @@ def build_shard(part: Part, settings: Settings, store: Store) -> ShardResult:
     digests, splits, index = [], [], []
     rejected: list[tuple[str, str, int, int]] = []
     sums = _Sums()
-    sizes: dict[str, int] = {}
+    sizes: Counter[int] = Counter()
     preview: list[np.ndarray] = []
     writers: dict[str, tfrecord.Writer] = {}
     records: dict[str, int] = {}
+    at_once = max(1, min(_AT_ONCE, _AT_ONCE_BYTES // (settings.size**2 * settings.channels)))
     with tempfile.TemporaryDirectory(dir=store.scratch()) as scratch:
         with ExitStack() as stack:
-            for at, key in enumerate(part.keys):
-                try:
-                    picture = _picture(part, at, settings)
-                    image = prepare_image(picture, settings)
-                except RejectedError as error:
-                    rejected.append((key, error.reason, error.width, error.height))
-                    continue
-                pixels = digest(picture)
-                split = part.split or split_of(pixels, settings.test_share)
-                label = part.columns["label"][at]
-                if split not in writers:
-                    writers[split] = stack.enter_context(tfrecord.Writer(Path(scratch) / split))
-                stored = image if settings.dtype == "uint8" else tfrecord.normalise(image)
-                writers[split].write(tfrecord.encode(stored, None if label == NO_LABEL else label, key))
-                records[split] = records.get(split, 0) + 1
-                sums.add(f"{split}/{label}", image)
-                digests.append(pixels)
-                splits.append(split)
-                index.append(part.index[at])
-                side = str(1 << (min(picture.shape[:2]).bit_length() - 1))
-                sizes[side] = sizes.get(side, 0) + 1
-                if len(preview) < part.preview:
-                    preview.append(image)
+            for places in _batched(len(part.keys), at_once):
+                counted: dict[str, list[np.ndarray]] = {}
+                for at, image, pixels, side in _make(part, places, settings, rejected):
+                    split = part.split or split_of(pixels, settings.test_share)
+                    label = part.columns["label"][at]
+                    if split not in writers:
+                        writers[split] = stack.enter_context(tfrecord.Writer(Path(scratch) / split))
+                    stored = image if settings.dtype == "uint8" else tfrecord.normalise(image)
+                    record = tfrecord.encode(stored, None if label == NO_LABEL else label, part.keys[at])
+                    writers[split].write(record)
+                    records[split] = records.get(split, 0) + 1
+                    counted.setdefault(f"{split}/{label}", []).append(image)
+                    digests.append(pixels)
+                    splits.append(split)
+                    index.append(part.index[at])
+                    sizes[1 << (side.bit_length() - 1)] += 1
+                    if len(preview) < part.preview:
+                        preview.append(image)
+                for where, images in counted.items():
+                    sums.add(where, images)
         shards = {}
         for split, writer in sorted(writers.items()):
             base = part.name if part.split else f"{split}-{part.name}"
@@ -274,9 +295,9 @@ def build_shard(part: Part, settings: Settings, store: Store) -> ShardResult:
             np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
             np.array(splits, "<U5"),
             np.array(index, np.int64),
-            sums.total(size * size),
+            sums.total(),
             rejected,
-            sizes,
+            {str(side): count for side, count in sizes.items()},
             np.array(preview, np.uint8).reshape(-1, size, size, channels),
         )
         note = Path(scratch) / "result"

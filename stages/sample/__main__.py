@@ -3,8 +3,8 @@
     python -m stages.sample
 
 Reads models/generator.keras, models/timeline.npz, data/prepared and the `sample` section. Writes reports/samples/:
-grid.png (one sample per seed, none picked), real.png (test images, likewise), timeline.png (a row per epoch for the
-same z) and interpolation.png. Each PNG carries in its own text how it came about. A few seconds.
+grid.png (one sample per seed, none picked), real.png (test images, likewise), timeline.png (a row per score of
+the training, for the same z) and interpolation.png. Each PNG carries in its own text how it came about. A few seconds.
 """
 
 import dataclasses
@@ -61,7 +61,8 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         save(
             pictures_folder / "timeline.png",
             rows,
-            Description="The same z after each epoch, from top to bottom; images seen: " + ", ".join(map(str, seen)),
+            Description="The same z at each score of the training, from top to bottom; images seen: "
+            + ", ".join(map(str, seen)),
             Source=f"the averaged generator during the training that gave {generated}",
         )
         ends = latent(settings.interpolate, sampler.dimensions)

@@ -1,127 +1,162 @@
-"""The loop around the step: epochs of shuffled data, the log, a picture and a score after each, the best kept."""
+"""The loop around the step: rows of the log, scores, checkpoints, and what is done when something goes wrong."""
 
-import math
+import contextlib
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from dvclive import Live
 
-from stages import artifacts, images, manifest, records
+from stages import shell
 from stages.errors import StageError
-from stages.latent import Sampler, latent
-from stages.manifest import Manifest
-from stages.progress import Progress
+from stages.latent import Sampler
+from stages.train.checkpoints import Checkpoints
+from stages.train.journal import Journal
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
 
-# Points in a curve: enough to see a collapse begin, few enough to keep in Git.
-_LOG_POINTS = 200
-_FIXED_Z = 32
-_COLUMNS = 8
+# Rows in the log: enough to see a collapse begin, few enough to keep in Git.
+_ROWS = 200
+# Steps in one call of the compiled graph: the host looks in between only.
+_STEPS_PER_CALL = 20
+_MOST_ROLLBACKS = 3
+_GO_ON, _STOP, _ROLL_BACK = range(3)
 
 
-@dataclass
-class Result:
-    """What came of a training: the weights of the best checkpoint, and the fixed z over time.
+@dataclass(frozen=True)
+class Stop:
+    """Where the loop halts: at this step, for a row of the log, and for a score too."""
 
-    `timeline` has, for each epoch's end, the images seen and uint8 images (32, H, W, C).
+    step: int
+    row: bool
+    score: bool
+
+
+def stops(steps: int, row_every: int, score_every: int, done: int) -> Iterator[Stop]:
+    """Where a training of `steps` halts after `done` of them; the same places whatever `done` is.
+
+    Rows lie at the multiples of `row_every`. So do scores, at those of `score_every`, but the last is at the end: a
+    last tenth of an interval is no interval of its own.
     """
+    scores = set(range(score_every, steps - score_every // 10, score_every)) | {steps}
+    for step in range(done + 1, steps + 1):
+        row = step % row_every == 0 or step in scores
+        if row or step % _STEPS_PER_CALL == 0:
+            yield Stop(step, row, step in scores)
 
-    generator: list[np.ndarray] = field(default_factory=list)
-    discriminator: list[np.ndarray] = field(default_factory=list)
-    best_score: float = math.inf
-    best_images: int = 0
-    images: int = 0
-    images_per_second: float = 0.0
-    timeline: list[tuple[int, np.ndarray]] = field(default_factory=list)
+
+def _seconds_between_checkpoints() -> float:
+    text = os.environ.get("TRAIN_CHECKPOINT_SECONDS", "60")
+    try:
+        return float(text)
+    except ValueError:
+        raise StageError(f"TRAIN_CHECKPOINT_SECONDS: expected a number of seconds, got {text!r}") from None
+
+
+class _Saver:
+    """Puts trainer and journal away: at every score, and between them when a minute has passed."""
+
+    def __init__(self, trainer: Trainer, journal: Journal, checkpoints: Checkpoints) -> None:
+        self._trainer, self._journal, self._checkpoints = trainer, journal, checkpoints
+        self._every, self._last = _seconds_between_checkpoints(), time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= self._every
+
+    def save(self, step: int, sums: np.ndarray) -> None:
+        """What `step` steps have come to; `sums` are those of the row that is under way."""
+        state = {**self._trainer.state(), **self._journal.state(), "sums": sums}
+        self._checkpoints.save(step, state, keep={self._journal.last_good})
+        self._last = time.monotonic()
+
+
+def _resume(trainer: Trainer, journal: Journal | None, checkpoints: Checkpoints) -> tuple[int, bool, np.ndarray]:
+    """The step to go on from and whether that is the end, on all workers the chief's; and the sums of its row."""
+    found = checkpoints.latest() if journal else None
+    if journal and found:
+        journal.restore(found[1])
+    told = trainer.chiefs([found[0] if found else 0, float(bool(journal and journal.stopped))])
+    done, ended = int(told[0]), bool(told[1])
+    sums = np.zeros(len(trainer.names) + 1)  # the last is how many steps they are of
+    if done:
+        state = found[1] if found else checkpoints.must_load(done)
+        trainer.restore(state)
+        sums = state["sums"].copy()
+        if journal:
+            shell.say(f"train: going on from the checkpoint after {done:,} of {trainer.steps:,} steps")
+    return done, ended, sums
+
+
+def _decide(journal: Journal, trainer: Trainer, settings: Settings, stop: Stop, row: dict[str, float]) -> int:
+    """Write the row, with its score, and say what follows from it."""
+    wrong = journal.record(
+        stop.step, stop.step * settings.images_per_step, row, Sampler(trainer.average) if stop.score else None
+    )
+    if not wrong or wrong[-1].kind != "non_finite":
+        if stop.score:
+            journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
+        if not wrong or settings.guard == "continue":
+            return _STOP if journal.stopped else _GO_ON
+    fatal = wrong[-1].kind == "non_finite"
+    if settings.guard == "rollback" and journal.rollbacks < _MOST_ROLLBACKS and (journal.last_good or fatal):
+        journal.rolled_back()
+        return _ROLL_BACK
+    if fatal or settings.guard == "stop" or journal.last_good:
+        journal.stopped = f"ended after {wrong[-1].images:,} images: {wrong[-1].message}"
+        return _STOP
+    return _GO_ON  # before the first good score there is nothing better to go back to
 
 
 def train(
     trainer: Trainer,
-    folder: Path,
-    data: Manifest,
+    batches_from: Callable[[int], Iterator],
     settings: Settings,
-    score: Callable[[Sampler], float],
-    log: Path,
-) -> Result:
-    """Train until `settings.images` are seen; DVCLive's log goes to `log`. Returns the best checkpoint, not the last.
+    journal: Journal | None,
+    checkpoints: Checkpoints,
+) -> float:
+    """Take all the steps, from the last checkpoint on; images per second of this run's part.
 
-    `score` judges the averaged generator after each epoch, lower is better. Raises StageError where the data set is
-    smaller than a batch, a shard is damaged, or a loss is no longer finite.
+    `batches_from(k)` is the stream of batches from the k-th on. The chief has a journal, the other workers have none:
+    they do as it says. What the training came to is in the journal: the best checkpoint, not the last.
     """
-    available = data.splits["train"].records
-    if available < settings.batch_size:
-        raise StageError(f"train.batch_size: {settings.batch_size} is more than the {available} images of the data set")
-    files = manifest.verified_shards(folder, data, "train")
-    sampler = Sampler(trainer.average)
-    fixed_z = latent(range(_FIXED_Z), settings.latent_dim)
-    result = Result()
-    log_every = max(1, trainer.steps // _LOG_POINTS)
-    per_epoch = available // settings.batch_size
-    done, epoch, seconds = 0, 0, 0.0
-    with (
-        Live(str(log), dvcyaml=False, save_dvc_exp=False) as live,
-        Progress("train", trainer.steps * settings.batch_size, "images") as progress,
-    ):
-        while done < trainer.steps:
-            batches = iter(
-                records.shuffled_epoch(
-                    files, data, settings.batch_size, settings.seed, epoch, horizontal_flip=settings.horizontal_flip
-                )
-            )
-            end = min(trainer.steps, done + per_epoch)
-            while done < end:
-                # Up to the next multiple, so that the curves' points lie the same way in every epoch.
-                count = min(log_every - done % log_every, end - done)
-                started = time.monotonic()
-                means = trainer.run(batches, done, count)
-                seconds += time.monotonic() - started
-                done += count
-                seen = done * settings.batch_size
-                _require_finite(means, seen)
-                live.step = seen
-                for name, value in means.items():
-                    live.log_metric(name, artifacts.rounded(value))
-                if done < end:
-                    live.next_step()
-                progress.advance(
-                    count * settings.batch_size,
-                    f"loss D {means['loss/discriminator']:.2f} G {means['loss/generator']:.2f}",
-                )
-            epoch += 1
-            if 0 < trainer.steps - done < per_epoch // 10:
-                live.next_step()
-                continue  # so little is left that it makes no epoch of its own: picture and score come after it
-            pictures = sampler(fixed_z)
-            if not np.isfinite(pictures).all():
-                raise _diverged("a sample", math.nan, seen)
-            value = score(sampler)
-            live.log_metric("score", artifacts.rounded(value))
-            grid = images.grid(pictures, _COLUMNS)
-            live.log_image(f"fixed_z/{seen}.png", grid[..., 0] if grid.shape[2] == 1 else grid)
-            live.next_step()
-            progress.say(f"epoch {epoch}: {seen:,} images seen, score {value:.2f}")
-            result.timeline.append((seen, images.to_bytes(pictures)))
-            if value < result.best_score:
-                result.best_score, result.best_images = value, seen
-                result.generator = trainer.average.get_weights()
-                result.discriminator = trainer.discriminator.get_weights()
-        live.step = seen  # next_step() has gone one past the last image
-    result.images, result.images_per_second = seen, seen / seconds
-    return result
+    done, ended, sums = _resume(trainer, journal, checkpoints)
+    row_every = max(1, trainer.steps // _ROWS)
+    score_every = max(1, settings.score_every // settings.images_per_step)
+    batches = batches_from(done * settings.discriminator_steps)
+    saver = _Saver(trainer, journal, checkpoints) if journal else None
+    first, seconds = done, 0.0
+    with journal or contextlib.nullcontext():
+        if saver and not done:
+            saver.save(0, sums)
+        for stop in () if ended else stops(trainer.steps, row_every, score_every, done):
+            started = time.monotonic()
+            count = stop.step - done
+            means = trainer.run(batches, done, count)
+            seconds += time.monotonic() - started
+            done = stop.step
+            sums += count * np.array([*means.values(), 1.0])
+            if journal:
+                journal.advance(count * settings.images_per_step, means)
+            action = _GO_ON
+            if stop.row:
+                row = dict(zip(trainer.names, map(float, sums[:-1] / sums[-1]), strict=True))
+                sums[:] = 0
+                decided = _decide(journal, trainer, settings, stop, row) if journal else _GO_ON
+                (action, back_to, rollbacks) = map(int, trainer.chiefs([decided, *_where(journal)]))
+                if action == _ROLL_BACK:
+                    trainer.roll_back(checkpoints.must_load(back_to), done, 0.5**rollbacks)
+            if saver and journal and (stop.score or action != _GO_ON or saver.due()):
+                if action == _STOP and not journal.best.average:
+                    trainer.restore(checkpoints.must_load(0))
+                    journal.fall_back(done * settings.images_per_step, Sampler(trainer.average))
+                    journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
+                saver.save(done, sums)
+            if action == _STOP:
+                break
+    return (done - first) * settings.images_per_step / seconds if seconds else 0.0
 
 
-def _require_finite(means: dict[str, float], seen: int) -> None:
-    for name, value in means.items():
-        if not math.isfinite(value):
-            raise _diverged(name, value, seen)
-
-
-def _diverged(name: str, value: float, seen: int) -> StageError:
-    return StageError(
-        f"train: {name} is {value} after {seen:,} images: training diverged; "
-        f"lower train.learning_rate, or use batch_norm: dcgan"
-    )
+def _where(journal: Journal | None) -> tuple[int, int]:
+    """The step that a rollback goes back to, and how many there were."""
+    return (journal.last_good, journal.rollbacks) if journal else (0, 0)

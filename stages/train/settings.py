@@ -7,6 +7,8 @@ from pydantic import Field
 
 from stages.params import FORBID_UNKNOWN, Bool, Float, Int
 
+Activation = Literal["relu", "leaky_relu", "elu", "maxout", "tanh"]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,31 +24,64 @@ class Settings:
     kernel_size: Literal[4, 5] = 4
     """Of the strided convolutions; 5 leaves checkerboards and costs half as much again."""
     upsampling: Literal["transposed", "fractional", "resize"] = "transposed"
+    generator_stem: Literal["conv", "dense"] = "conv"
+    """conv: from z straight to 4 × 4. dense: with one hidden fully connected layer before."""
+    discriminator_head: Literal["conv", "dense", "gap"] = "conv"
+    """conv: from 4 × 4 straight to the logit. dense: one hidden fully connected layer. gap: global average pooling."""
+    generator_activation: Activation = "relu"
+    discriminator_activation: Activation = "leaky_relu"
     batch_norm: Literal["dcgan", "none", "all"] = "dcgan"
-    """dcgan: everywhere but on G's output and D's input layer."""
-    loss: Literal["non_saturating", "minimax"] = "non_saturating"
+    """dcgan: everywhere but on G's output and D's input layer. D has none where spectral_norm or the penalty of
+    wasserstein_gp is there in its place."""
+    spectral_norm: Bool = False
+    """Divide each of D's kernels by its spectral norm (Miyato et al. 2018)."""
+    loss: Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein_gp"] = "non_saturating"
+    gradient_penalty: Annotated[Float, Field(ge=0)] = 10.0
+    """The weight of wasserstein_gp's penalty (Gulrajani et al. 2017); other losses have none."""
     label_smoothing: Annotated[Float, Field(ge=0, lt=0.5)] = 0.1
-    """One-sided: D is to say 1 − this of real images (Salimans et al. 2016)."""
+    """One-sided: D is to say 1 − this of real images (Salimans et al. 2016). hinge and wasserstein_gp have none."""
     images: Annotated[Int, Field(ge=1)] = 480_000
     """How many images D sees before training ends."""
     horizontal_flip: Bool = False
     """Mirror half of the real images, anew each time they are read: for faces and rooms, not for letters."""
     batch_size: Annotated[Int, Field(ge=2)] = 64
-    learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
-    """Of Adam, for both networks."""
+    """Over all devices together."""
+    discriminator_steps: Annotated[Int, Field(ge=1)] = 1
+    """How often D learns, each time from a new batch, before G does."""
+    generator_learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
+    """Of Adam."""
+    discriminator_learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
     learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.0
-    """The last part of the training, as a share, in which the rate falls to zero in a straight line."""
+    """The last part of the training, as a share, in which both rates fall to zero in a straight line."""
     beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.5
     beta_2: Annotated[Float, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    """mixed_bfloat16: for processors and cards with bfloat16 units; elsewhere it is slower."""
     ema_halflife: Annotated[Float, Field(gt=0)] = 88_000.0
     """Images after which a weight counts half in the generator's average (that is decay 0.999 at batches of 128)."""
     ema_rampup: Annotated[Float, Field(gt=0)] = 0.2
     """The half-life is at most this share of the images seen, so that the average forgets the initialisation."""
+    score_every: Annotated[Int, Field(ge=1)] = 60_000
+    """Images between two scores, by which the best checkpoint is chosen; each also gives a row of the timeline."""
     score_samples: Annotated[Int, Field(ge=2, le=50_000)] = 5000
-    """Images generated after each epoch to choose the best checkpoint by."""
+    """Images generated for a score."""
+    patience: Annotated[Int, Field(ge=0)] = 0
+    """Training ends when so many images have brought no better score; 0: it goes on to its end."""
+    guard: Literal["stop", "continue", "rollback"] = "rollback"
+    """What a saturated D, a collapsed G or a loss that is not finite leads to; rollback: back to the last good score
+    with half the rates, up to three times. A loss that is not finite cannot go on."""
     seed: Annotated[Int, Field(ge=0)] = 0
 
+    @property
+    def images_per_step(self) -> int:
+        """How many images D sees for each step of G."""
+        return self.batch_size * self.discriminator_steps
+
     def __post_init__(self) -> None:
-        """Reject a training that has no step."""
-        if self.images < self.batch_size:
-            raise ValueError(f"images: expected at least a batch ({self.batch_size}), got {self.images}")
+        """Reject a training that has no step, and combinations that mean nothing."""
+        if self.images < self.images_per_step:
+            raise ValueError(f"images: expected at least a step ({self.images_per_step}), got {self.images}")
+        if self.label_smoothing and self.loss in ("hinge", "wasserstein_gp"):
+            raise ValueError(
+                f"label_smoothing: expected 0, since {self.loss} has no labels, got {self.label_smoothing}"
+            )

@@ -1,0 +1,94 @@
+"""Which devices train: one, all GPUs of this machine, or several machines.
+
+What cannot change a result beyond rounding is no param. The environment says it:
+
+    TF_CONFIG        the workers' addresses and which of them this is (TensorFlow's own; Ray and Kubernetes set it)
+    SLURM_NTASKS     with more than one task in a Slurm step, each task is a worker
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from stages.errors import StageError
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What trains. `strategy` is None for one device; only the chief writes."""
+
+    strategy: tf.distribute.Strategy | None
+    chief: bool
+    workers: int
+
+    @property
+    def replicas(self) -> int:
+        """How many devices a batch is dealt out to."""
+        return self.strategy.num_replicas_in_sync if self.strategy else 1
+
+
+def _config() -> dict[str, object]:
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        config = json.loads(text) if text else {}
+        workers = config.get("cluster", {}).get("worker", [])
+        if config and not (isinstance(workers, list) and 0 <= int(config["task"]["index"]) < max(1, len(workers))):
+            raise ValueError("task.index names no worker of the cluster")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StageError(f"TF_CONFIG: expected TensorFlow's description of a cluster, got {text!r}: {error}") from None
+    return {"workers": workers, "index": config.get("task", {}).get("index", 0)}
+
+
+def find() -> Devices:
+    """What the environment offers. To be called before TensorFlow does anything else.
+
+    Raises StageError where TF_CONFIG makes no sense.
+    """
+    config = _config()
+    workers = config["workers"]
+    if isinstance(workers, list) and len(workers) > 1:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        return Devices(strategy, config["index"] == 0, len(workers))
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks > 1 and not workers:
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        return Devices(strategy, resolver.task_id == 0, tasks)
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return Devices(tf.distribute.MirroredStrategy(), True, 1)
+    return Devices(None, True, 1)
+
+
+# What the survivors of a lost worker get to see.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+
+
+@contextmanager
+def failures(batch_size: int, devices: Devices) -> Iterator[None]:
+    """Turn errors of TensorFlow's own into a StageError: out of memory, a worker lost, records of another shape."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        fits = max(1, batch_size // 2 // devices.replicas) * devices.replicas
+        raise StageError(
+            f"train: a device is out of memory ({_first_line(error)}); try train.batch_size: {fits}, or fewer channels"
+        ) from None
+    except tf.errors.InvalidArgumentError as error:
+        raise StageError(
+            f"data/prepared: its records are not what its manifest says ({_first_line(error)}); run `dvc repro`"
+        ) from None
+    except _LOST as error:
+        if devices.workers == 1:
+            raise
+        raise StageError(
+            f"train: a worker was lost ({_first_line(error)}); start all of them again, as many as there are: the "
+            "training goes on from its last checkpoint"
+        ) from None
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return str(error.message).splitlines()[0][:300]
