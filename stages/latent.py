@@ -1,6 +1,6 @@
 """The latent space: z by seed, the way between two z, and images from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -41,3 +41,8 @@ class Sampler:
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], in batches of 500."""
         return np.concatenate([self._infer(tf.constant(z[i : i + _BATCH])).numpy() for i in range(0, len(z), _BATCH)])
+
+    def of(self, seeds: range) -> Iterator[np.ndarray]:
+        """The images of these seeds, in batches: float32 (≤500, H, W, C) in [-1,1]."""
+        for first in range(0, len(seeds), _BATCH):
+            yield self(latent(seeds[first : first + _BATCH], self.dimensions))

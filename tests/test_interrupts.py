@@ -1,10 +1,12 @@
 """Ctrl-C and SIGTERM in every stage: not half done, and the next run gives what an untroubled one gives."""
 
+import random
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import STAGES, Project
@@ -88,3 +90,75 @@ def test_a_killed_stage_leaves_no_output_and_the_next_run_clears_its_traces(tiny
     assert tiny_copy.run("train").returncode == 0
     assert contents(tiny_copy.folder) == before
     assert not list((tiny_copy.folder / ".state/staging").iterdir())
+
+
+@pytest.mark.timeout(1800)
+def test_a_training_killed_twenty_times_ends_in_the_bytes_of_one_that_was_not(tiny_copy: Project) -> None:
+    """kill -9 at random moments: while it starts, within a step, a score, a checkpoint; the last while it publishes."""
+    params = tiny_copy.folder / "params.yaml"
+    params.write_text(
+        params.read_text().replace("images: 640,", "images: 48000,").replace("score_every: 320", "score_every: 1600")
+    )
+    started = time.monotonic()
+    assert tiny_copy.run("train").returncode == 0
+    duration = time.monotonic() - started
+    expected = contents(tiny_copy.folder)
+    draw = random.Random(0)  # noqa: S311 - moments, no secrets
+    environment = {**tiny_copy.environment(), "TRAIN_CHECKPOINT_SECONDS": "0.2"}
+    state, went_on = tiny_copy.folder / ".state/train", 0
+    kills = 0
+    while kills < 20:
+        log = tiny_copy.folder / "log.txt"
+        with log.open("w") as file:
+            process = subprocess.Popen(tiny_copy.command("train"), cwd=tiny_copy.folder, env=environment, stderr=file)
+        time.sleep(draw.uniform(0.05, 0.45) * duration if kills % 4 else draw.uniform(0, 8))
+        process.kill()
+        code = process.wait()
+        assert code in (-signal.SIGKILL, 0), log.read_text()  # or it was done before, and begins anew
+        kills += code != 0
+        went_on += "going on from the checkpoint after" in log.read_text()
+        assert contents(tiny_copy.folder) == expected, "what was there stays"
+    assert went_on >= 5, "most were killed while they trained"
+    process = subprocess.Popen(
+        tiny_copy.command("train"), cwd=tiny_copy.folder, env=environment, stderr=subprocess.DEVNULL
+    )
+    while (
+        not list((tiny_copy.folder / ".state").glob("staging/*/new/models/generator.keras")) and process.poll() is None
+    ):
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    for path in (tiny_copy.folder / "models").glob("*.keras"):
+        path.unlink()  # so that what is there in the end is of the last run
+    result = tiny_copy.run("train")
+    assert result.returncode == 0, result.stderr
+    assert "going on from the checkpoint after" in result.stderr
+    assert contents(tiny_copy.folder) == expected
+    assert not list(state.glob("*")), "a finished training leaves no state"
+    curve = pd.read_csv(tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv", sep="\t")
+    assert curve["step"].is_unique
+    assert curve["step"].is_monotonic_increasing
+
+
+def test_a_second_trainer_refuses_and_a_changed_param_picks_nothing_up(tiny_copy: Project) -> None:
+    params = tiny_copy.folder / "params.yaml"
+    params.write_text(params.read_text().replace("images: 640,", "images: 64000,"))
+    environment = {**tiny_copy.environment(), "TRAIN_CHECKPOINT_SECONDS": "0"}
+    first = subprocess.Popen(
+        tiny_copy.command("train"), cwd=tiny_copy.folder, env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        while len(list((tiny_copy.folder / ".state/train").glob("*/*.npz"))) < 2:
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = tiny_copy.run("train")
+        assert second.returncode == 1
+        assert f"the same work is being done by process {first.pid}" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+    params.write_text(params.read_text().replace("images: 64000,", "images: 640, beta_1: 0.4,"))
+    result = tiny_copy.run("train")
+    assert result.returncode == 0, result.stderr
+    assert "going on" not in result.stderr
+    assert len(list((tiny_copy.folder / ".state/train").glob("*/*.npz"))) >= 2, "the old state waits for its own params"

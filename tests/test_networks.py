@@ -1,6 +1,7 @@
 """The networks: the seed document's own examples, shapes, parameter counts, and what batch norm is on."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -12,8 +13,8 @@ from stages import params
 from stages.errors import StageError
 from stages.latent import Sampler, latent
 from stages.networks import saving
-from stages.networks.discriminator import discriminator
-from stages.networks.generator import generator
+from stages.networks.discriminator import Head, discriminator
+from stages.networks.generator import Stem, generator
 from stages.networks.judge import FEATURES, Judge, judge
 from stages.networks.layers import (
     BatchNorm,
@@ -268,12 +269,14 @@ def counted(model: keras.Model) -> int:
 
 def test_parameters_of_the_other_ends() -> None:
     """For 32 × 32 × 1 and 8 channels: 4 × 4 has 32."""
-    conv, dense, gap = (discriminator(32, 1, base_channels=8, head=head) for head in ("conv", "dense", "gap"))
+    heads: tuple[Head, ...] = ("conv", "dense", "gap")
+    conv, dense, gap = (discriminator(32, 1, base_channels=8, head=head) for head in heads)
     body = 16 * (8 + 8 * 16 + 16 * 32) + 8 + 2 * (16 + 32)
     assert counted(conv) == body + 16 * 32 + 1
     assert counted(dense) == body + 16 * 32 * 32 + 2 * 32 + 32 + 1, "a hidden layer of 32 with batch norm"
     assert counted(gap) == body + 32 + 1
-    conv, dense = (generator(32, 1, base_channels=8, stem=stem) for stem in ("conv", "dense"))
+    stems: tuple[Stem, ...] = ("conv", "dense")
+    conv, dense = (generator(32, 1, base_channels=8, stem=stem) for stem in stems)
     body = 2 * (32 + 16 + 8) + 16 * (32 * 16 + 16 * 8 + 8) + 1
     assert counted(conv) == body + 100 * 16 * 32
     assert counted(dense) == body + 100 * 32 + 2 * 32 + 32 * 16 * 32
@@ -297,16 +300,16 @@ def test_global_average_pooling_takes_any_size() -> None:
 @pytest.mark.parametrize("kind", ["relu", "leaky_relu", "elu", "maxout", "tanh"])
 def test_activations_are_what_their_names_say(kind: str) -> None:
     x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(1, 2, 2, 6)
-    formula = {
+    formula: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "relu": lambda v: np.maximum(v, 0),
         "leaky_relu": lambda v: np.where(v < 0, 0.2 * v, v),
         "elu": lambda v: np.where(v < 0, np.exp(v) - 1, v),
         "maxout": lambda v: v.reshape(1, 2, 2, 3, 2).max(-1),
         "tanh": np.tanh,
-    }[kind]
+    }
     inputs = keras.Input((2, 2, 6))
     model = keras.Model(inputs, activate(inputs, kind, "a"))  # type: ignore[arg-type]
-    assert np.allclose(model(x), formula(x), atol=1e-6)
+    assert np.allclose(model(x), formula[kind](x), atol=1e-6)
     g = generator(16, 1, base_channels=2, activation=kind)  # type: ignore[arg-type]
     d = discriminator(16, 1, base_channels=2, activation=kind)  # type: ignore[arg-type]
     for network, hidden in ((g, 2), (d, 2)):
@@ -317,7 +320,8 @@ def test_activations_are_what_their_names_say(kind: str) -> None:
 
 
 def test_maxout_has_many_more_parameters() -> None:
-    plain, maxout = (discriminator(32, 1, base_channels=8, activation=a) for a in ("leaky_relu", "maxout"))
+    plain = discriminator(32, 1, base_channels=8)
+    maxout = discriminator(32, 1, base_channels=8, activation="maxout")
     assert counted(maxout) == 2 * (16 * (8 + 8 * 16 + 16 * 32) + 8 + 2 * (16 + 32)) + 16 * 32 + 1
     assert counted(maxout) > 1.9 * counted(plain)
 
@@ -340,8 +344,9 @@ def test_spectral_norm_comes_to_divide_by_the_largest_singular_value(layer: kera
 
 
 def test_spectral_norm_is_on_every_kernel_of_d() -> None:
-    for head in ("conv", "dense", "gap"):
-        d = discriminator(32, 1, base_channels=4, head=head, spectral_norm=True, batch_norm="none")  # type: ignore[arg-type]
+    heads: tuple[Head, ...] = ("conv", "dense", "gap")
+    for head in heads:
+        d = discriminator(32, 1, base_channels=4, head=head, spectral_norm=True, batch_norm="none")
         kernels = [layer for layer in d.layers if layer.weights]
         assert kernels
         assert all(isinstance(layer, SpectralConv2D | SpectralDense) for layer in kernels)

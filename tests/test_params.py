@@ -51,9 +51,9 @@ def test_left_out_keys_take_defaults(tmp_path: Path) -> None:
 
 
 def test_yaml_reads_1e_5_as_text_and_we_as_a_number(tmp_path: Path) -> None:
-    settings = load(tmp_path, "train: {learning_rate: 1e-5}")
+    settings = load(tmp_path, "train: {generator_learning_rate: 1e-5}")
     assert isinstance(settings, Train)
-    assert settings.learning_rate == 1e-5
+    assert settings.generator_learning_rate == 1e-5
 
 
 def test_a_whole_number_will_do_where_a_real_one_is_due(tmp_path: Path) -> None:
@@ -70,22 +70,27 @@ def test_a_whole_number_will_do_where_a_real_one_is_due(tmp_path: Path) -> None:
         ("train: [1]", ["train: expected a mapping", "[1]"]),
         ("prepare: {}", ["train: the section is missing"]),
         ("trian: {}", ["trian: unknown section", "'train'"]),
-        ("train: {lr: 1}", ["train.lr: unknown key", "'learning_rate'"]),
+        ("train: {lr: 1}", ["train.lr: unknown key", "'generator_learning_rate'"]),
         ("train: {bacth_size: 1}", ["train.bacth_size: unknown key", "'batch_size'"]),
         ("train: {1: 1}", ["train.1: unknown key"]),
         ("train: {batch_size: '64'}", ["train.batch_size: expected a valid integer", "'64'"]),
         ("train: {batch_size: 64.5}", ["train.batch_size: expected a valid integer", "64.5"]),
         ("train: {batch_size: true}", ["train.batch_size: expected a valid integer", "True"]),
         ("train: {batch_size: 0}", ["train.batch_size: expected greater than or equal to 2", "0"]),
-        ("train: {learning_rate: .nan}", ["train.learning_rate: expected a finite number", "nan"]),
-        ("train: {learning_rate: .inf}", ["train.learning_rate: expected a finite number", "inf"]),
-        ("train: {learning_rate: fast}", ["train.learning_rate: expected a valid number", "'fast'"]),
-        ("train: {learning_rate: null}", ["train.learning_rate: expected a valid number", "None"]),
-        ("train: {loss: hinge}", ["train.loss: expected 'non_saturating' or 'minimax'", "'hinge'"]),
+        ("train: {generator_learning_rate: .nan}", ["train.generator_learning_rate: expected a finite number", "nan"]),
+        ("train: {generator_learning_rate: .inf}", ["train.generator_learning_rate: expected a finite number", "inf"]),
+        (
+            "train: {generator_learning_rate: fast}",
+            ["train.generator_learning_rate: expected a valid number", "'fast'"],
+        ),
+        ("train: {generator_learning_rate: null}", ["train.generator_learning_rate: expected a valid number", "None"]),
+        ("train: {loss: bce}", ["train.loss: expected 'non_saturating', 'minimax'", "'bce'"]),
+        ("train: {loss: hinge}", ["train.label_smoothing: expected 0, since hinge has no labels, got 0.1"]),
+        ("train: {discriminator_steps: 10000}", ["train.images: expected at least a step (640000), got 480000"]),
         ("train: {seed: 1, seed: 2}", ["the key 'seed' stands there twice"]),
         ("train: {", ["not valid YAML"]),
         ("train: {seed: {{ seed }}}", ["not valid YAML", "a key must be a plain word"]),
-        ("train: {images: 63}", ["train.images: expected at least a batch (64), got 63"]),
+        ("train: {images: 63}", ["train.images: expected at least a step (64), got 63"]),
     ],
 )
 def test_a_mistake_is_one_line_with_file_key_and_expectation(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -131,7 +136,7 @@ def test_the_command_exits_with_2_and_without_a_traceback(tmp_path: Path, module
         [sys.executable, "-m", module, *flag], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert result.stderr == f"error: {path}: train.lr: unknown key; the nearest is 'learning_rate'\n"
+    assert result.stderr == f"error: {path}: train.lr: unknown key; the nearest is 'generator_learning_rate'\n"
     assert not result.stdout
 
 

@@ -137,7 +137,7 @@ def test_the_best_checkpoint_is_kept_and_said(tiny: Project) -> None:
         assert model[name]["sha256"] == sha256(tiny.folder / "models" / f"{name}.keras")
 
 
-def test_each_epoch_leaves_a_fixed_z_picture(tiny: Project) -> None:
+def test_each_score_leaves_a_fixed_z_picture(tiny: Project) -> None:
     pictures = tiny.folder / "reports/train/plots/images/fixed_z"
     assert {p.name for p in pictures.iterdir()} == {"320.png", "640.png"}
     with np.load(tiny.folder / "models/timeline.npz") as arrays:
@@ -146,7 +146,7 @@ def test_each_epoch_leaves_a_fixed_z_picture(tiny: Project) -> None:
         assert arrays["pictures"].dtype == np.uint8
 
 
-def test_a_last_bit_of_an_epoch_is_no_epoch_of_its_own(tiny: Project, tmp_path: Path) -> None:
+def test_a_last_bit_has_no_score_of_its_own(tiny: Project, tmp_path: Path) -> None:
     params = changed_params(tiny, tmp_path, "images: 640", "images: 656")  # a batch more
     result = tiny.run("train", "--params", params, "--out", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -311,12 +311,21 @@ def test_a_batch_larger_than_the_data_is_named(tiny: Project, tmp_path: Path) ->
     assert "error: train.batch_size: 321 is more than the 320 images" in result.stderr
 
 
-def test_a_training_that_diverges_says_so_and_leaves_nothing(tiny: Project, tmp_path: Path) -> None:
-    params = changed_params(tiny, tmp_path, "batch_size: 16", "batch_size: 16, learning_rate: 1e30")
-    result = tiny.run("train", "--params", params, "--out", str(tmp_path / "out"))
-    assert result.returncode == 1, result.stderr
-    assert "training diverged; lower train.learning_rate" in result.stderr
-    assert not (tmp_path / "out" / "models").exists()
+def test_a_training_that_diverges_ends_well_and_its_report_says_so_at_the_top(tiny: Project, tmp_path: Path) -> None:
+    rates = "batch_size: 16, generator_learning_rate: 1e30, discriminator_learning_rate: 1e30"
+    params = changed_params(tiny, tmp_path, "batch_size: 16", rates)
+    arguments = ("--params", params, "--out", str(tmp_path), "--base", str(tiny.folder))
+    for stage in ("train", "sample", "evaluate", "report"):
+        result = tiny.run(stage, *arguments)
+        assert result.returncode == 0, result.stderr
+    project = Project(tmp_path)
+    for name in ("reports/metrics.json", "reports/train/metrics.json", "models/model.json"):
+        assert all(math.isfinite(value) for value in numbers(read(project, name)))
+    model = read(project, "models/model.json")
+    assert [flag["kind"] for flag in model["flags"]] == ["non_finite"] * 4, "rolled back three times"
+    assert read(project, "reports/train/metrics.json")["flags"]["non_finite"] == 4
+    page = (tmp_path / "reports/report.html").read_text()
+    assert "is not finite: the training has diverged" in page[: page.index("<h2>")]
 
 
 def test_a_judge_that_diverges_says_so(tiny: Project, tmp_path: Path) -> None:

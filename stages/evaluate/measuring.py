@@ -6,7 +6,7 @@ import numpy as np
 
 from stages import records
 from stages.evaluate.settings import Settings
-from stages.latent import Sampler, latent
+from stages.latent import Sampler
 from stages.manifest import Manifest
 from stages.metrics.swd import Patches
 from stages.networks.judge import Judge, Judgement
@@ -32,14 +32,11 @@ def measure_samples(
     patches, judgements = Patches(count, sampler.shape, SEED), []
     total = count if judge is None else settings.samples
     with Progress("evaluate", total, "samples") as progress:
-        for first in range(0, total, _BATCH):
-            last = min(first + _BATCH, total)
-            seeds = range(settings.first_seed + first, settings.first_seed + last)
-            images = sampler(latent(seeds, sampler.dimensions))
+        for images in sampler.of(range(settings.first_seed, settings.first_seed + total)):
             patches.add(images)
             if judge is not None:
                 judgements.append(judge(images))
-            progress.advance(len(seeds))
+            progress.advance(len(images))
     if not judgements:
         return patches.descriptors(), None
     classes = np.concatenate([judgement.classes for judgement in judgements])

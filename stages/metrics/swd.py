@@ -13,7 +13,7 @@ PATCH = 7
 COARSEST = 16
 DIRECTIONS = 512
 # The paper takes 128 patches of each of 16,384 images. Patches of one image say much the same, so a set of many images
-# needs few of each. On 5,000 images of Fashion-MNIST 2^16 patches in all gave the distances that 128 of each gave (to
+# needs few of each. On 5,000 images of Fashion-MNIST 2^16 patches in all gave the distances that 64 of each gave (to
 # blurred images 51.6 and 51.5, to noisy ones 11.2 and 11.0; over seeds ± 3 %, either way, for the random directions).
 _PATCHES_PER_IMAGE = 128
 _PATCHES = 1 << 16

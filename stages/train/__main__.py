@@ -28,9 +28,6 @@ if TYPE_CHECKING:  # they import TensorFlow, and --help need not wait for it
     from stages.train.journal import Journal
     from stages.train.trainer import Trainer
 
-# What the checkpoints stand for besides params and code, and the report's hashes.
-_INPUTS = ("data/prepared/manifest.json", "data/reference.npz", "models/features/features.json")
-
 
 def _processor() -> str:
     """The name of the processor: results are the same to the byte on one kind of it."""
@@ -110,9 +107,12 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
     if available < settings.batch_size:
         raise StageError(f"train.batch_size: {settings.batch_size} is more than the {available} images of the data set")
     files = manifest.verified_shards(folder, data, "train")
-    key = artifacts.key_of(
-        dataclasses.asdict(settings), [artifacts.sha256(workspace.input(name)) for name in _INPUTS], tf.__version__
+    inputs = (
+        folder / manifest.FILE,
+        workspace.input("data/reference.npz"),
+        workspace.input("models/features/features.json"),
     )
+    key = artifacts.key_of(dataclasses.asdict(settings), [artifacts.sha256(path) for path in inputs], tf.__version__)
     try:
         trainer = Trainer(settings, data.shape[0], data.shape[2], found.strategy)
     except ValueError as error:

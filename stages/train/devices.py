@@ -91,4 +91,7 @@ def failures(batch_size: int, devices: Devices) -> Iterator[None]:
 
 
 def _first_line(error: tf.errors.OpError) -> str:
-    return str(error.message).splitlines()[0][:300]
+    """The first line of an error that says something: before it stands where in the graph it was."""
+    noise = ("Graph execution error", "Detected at", "  ", "Stack trace", "\t")
+    lines = [line for line in str(error.message).splitlines() if line and not line.startswith(noise)]
+    return lines[0][:300] if lines else type(error).__name__

@@ -79,8 +79,8 @@ def collapsed(samples_spread: float, real_spread: float, covered: int | None, cl
     """What to say where samples are too much alike; None where they are not. `covered` is None without a judge."""
     if samples_spread < _SPREAD * real_spread:
         return (
-            f"the generator gives nearly one picture for every z: its samples lie {samples_spread:.3g} apart on average, "
-            f"real images {real_spread:.3g}"
+            "the generator gives nearly one picture for every z: its samples lie "
+            f"{samples_spread:.3g} apart on average, real images {real_spread:.3g}"
         )
     if covered is not None and covered < _MODES * classes:
         return f"the generator leaves classes out: its samples reach {covered} of {classes}"

@@ -177,6 +177,7 @@ class Journal:
     def fall_back(self, seen: int, sampler: Sampler) -> None:
         """Score what there is where a training ended before its first score: finite, if nothing else."""
         row = Row(seen, {}, True)
+        self._collapsed = True  # a network that has learned nothing needs no flag of its own
         self._score(row, sampler)
         self._add(row, sampler(self._fixed_z))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages import records
 from stages.errors import StageError
-from stages.latent import Sampler, latent
+from stages.latent import Sampler
 from stages.manifest import Manifest
 from stages.metrics import swd
 from stages.metrics.frechet import frechet_distance, gaussian
@@ -20,55 +20,63 @@ from stages.train.settings import Settings
 
 # Seeds that no other stage draws from, the same for every score.
 _FIRST_SEED = 1 << 40
-# Of the projections and patches of the sliced Wasserstein distance.
+# Decides the patches and directions of the sliced Wasserstein distance.
 _SWD_SEED = 0
 # Pictures whose distances from each other are looked at, and the part of its share from which a class is reached.
 _SPREAD_OF = 256
 _MODE_THRESHOLD = 0.1
-
-
-def _held_out(folder: Path, data: Manifest, count: int) -> np.ndarray:
-    """Up to `count` images of the test split, in stored order: float32 NHWC [-1,1]."""
-    count = min(count, data.splits["test"].records)
-    return next(iter(records.batches(folder, data, "test", count)))[0].numpy()
+_BATCH = 500
 
 
 def scorer(
-    folder: Path, data: Manifest, judge: Judge | None, reference: Reference, settings: Settings
+    folder: Path, data: Manifest, judge: Judge | None, reference: Reference | None, settings: Settings
 ) -> tuple[Callable[[Sampler], Measurement], Real, str]:
     """What measures a generator, what the data is held to be, and the score's name with its protocol.
 
-    Raises StageError where the judge's reference is missing, or a single test image leaves nothing to compare.
+    Raises StageError where a judge has no reference, or a single test image leaves nothing to compare.
     """
-    if data.splits["test"].records < 2:
-        raise StageError(f"{folder}: the test split has {data.splits['test'].records} image; scoring needs at least 2")
-    real_images = _held_out(folder, data, settings.score_samples if judge is None else _SPREAD_OF)
-    count = settings.score_samples if judge else len(real_images)
-    z = latent(range(_FIRST_SEED, _FIRST_SEED + count), settings.latent_dim)
-    real = Real(guards.spread(real_images[:_SPREAD_OF]), len(data.classes) if judge else 0)
-
+    held_out = data.splits["test"].records
+    if held_out < 2:
+        raise StageError(f"{folder}: the test split has {held_out} image; scoring needs at least 2")
+    (first,) = records.batches(folder, data, "test", min(_SPREAD_OF, held_out)).take(1)
+    real = Real(guards.spread(first[0].numpy()), len(data.classes) if judge else 0)
     if judge is None:
-        described = swd.descriptors(real_images, _SWD_SEED)
-
-        def by_patches(sampler: Sampler) -> Measurement:
-            samples = sampler(z)
-            distance = swd.sliced_wasserstein(swd.descriptors(samples, _SWD_SEED), described, _SWD_SEED)["swd"]
-            return Measurement(distance, guards.spread(samples[:_SPREAD_OF]), None)
-
-        return by_patches, real, f"Sliced Wasserstein distance ×10³, {count} samples against test images"
-
-    gaussian_of_real = reference.train
-    if gaussian_of_real is None:
-        raise StageError("data/reference.npz: made without a judge, but the data set has labels; run `dvc repro`")
-
-    def by_features(sampler: Sampler) -> Measurement:
-        samples = sampler(z)
-        judgement = judge(samples)
-        covered = modes(class_histogram(judgement.classes, len(data.classes)), reference.histogram, _MODE_THRESHOLD)
-        return Measurement(
-            frechet_distance(gaussian(judgement.features), gaussian_of_real),
-            guards.spread(samples[:_SPREAD_OF]),
-            int(covered["modes_covered"]),
+        return (
+            _by_patches(folder, data, min(settings.score_samples, held_out)),
+            real,
+            (f"Sliced Wasserstein distance ×10³, {min(settings.score_samples, held_out)} samples against test images"),
         )
+    if reference is None:
+        raise StageError("data/reference.npz: made without a judge, but the data set has labels; run `dvc repro`")
+    measure = _by_features(judge, reference, len(data.classes), settings.score_samples)
+    return measure, real, f"Fréchet distance in the judge's features, {settings.score_samples} samples"
 
-    return by_features, real, f"Fréchet distance in the judge's features, {count} samples"
+
+def _by_features(judge: Judge, reference: Reference, classes: int, count: int) -> Callable[[Sampler], Measurement]:
+    def measure(sampler: Sampler) -> Measurement:
+        spread, judgements = 0.0, []
+        for images in sampler.of(range(_FIRST_SEED, _FIRST_SEED + count)):
+            spread = spread or guards.spread(images[:_SPREAD_OF])
+            judgements.append(judge(images))
+        histogram = class_histogram(np.concatenate([judgement.classes for judgement in judgements]), classes)
+        features = np.concatenate([judgement.features for judgement in judgements])
+        covered = modes(histogram, reference.histogram, _MODE_THRESHOLD)["modes_covered"]
+        return Measurement(frechet_distance(gaussian(features), reference.train), spread, int(covered))
+
+    return measure
+
+
+def _by_patches(folder: Path, data: Manifest, count: int) -> Callable[[Sampler], Measurement]:
+    patches = swd.Patches(count, data.shape, _SWD_SEED)
+    for images, _ in records.batches(folder, data, "test", _BATCH).take(-(-count // _BATCH)):
+        patches.add(images.numpy())
+    real = patches.descriptors()
+
+    def measure(sampler: Sampler) -> Measurement:
+        spread, patches = 0.0, swd.Patches(count, data.shape, _SWD_SEED)
+        for images in sampler.of(range(_FIRST_SEED, _FIRST_SEED + count)):
+            spread = spread or guards.spread(images[:_SPREAD_OF])
+            patches.add(images)
+        return Measurement(swd.sliced_wasserstein(patches.descriptors(), real, _SWD_SEED)["swd"], spread, None)
+
+    return measure

@@ -65,7 +65,7 @@ class Settings:
     """Images between two scores, by which the best checkpoint is chosen; each also gives a row of the timeline."""
     score_samples: Annotated[Int, Field(ge=2, le=50_000)] = 5000
     """Images generated for a score."""
-    patience: Annotated[Int, Field(ge=0)] = 0
+    patience: Annotated[Int, Field(ge=0)] = 240_000
     """Training ends when so many images have brought no better score; 0: it goes on to its end."""
     guard: Literal["stop", "continue", "rollback"] = "rollback"
     """What a saturated D, a collapsed G or a loss that is not finite leads to; rollback: back to the last good score

@@ -244,16 +244,15 @@ class Trainer:
             optimizer.iterations.assign(done * (self._settings.discriminator_steps if name == "discriminator" else 1))
 
     def chiefs(self, values: Sequence[float]) -> list[float]:
-        """What the chief worker says, on every worker (float32)."""
+        """What the first replica's worker says, on every worker (float32)."""
         if self._replicas == 1:
             return list(values)
+        return [float(value) for value in self._told(tf.constant(values, tf.float32)).numpy()]
 
-        @tf.function
-        def told() -> tf.Tensor:
-            def mine() -> tf.Tensor:
-                first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-                return tf.where(first, tf.constant(values, tf.float32), tf.zeros(len(values)))
+    @tf.function(reduce_retracing=True)
+    def _told(self, values: tf.Tensor) -> tf.Tensor:
+        def mine(values: tf.Tensor) -> tf.Tensor:
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return tf.where(first, values, tf.zeros_like(values))
 
-            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(mine), axis=None)
-
-        return [float(value) for value in told().numpy()]
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(mine, args=(values,)), axis=None)

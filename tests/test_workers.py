@@ -1,0 +1,99 @@
+"""Training on several devices and several machines: the same as on one, and what happens when a worker is lost."""
+
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.networks import saving
+from tests.conftest import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+# After twenty steps, between one process and two. Sums are taken in another order; of a gradient near zero Adam can
+# make a step of the size of its rate, 2e-4.
+TOLERANCE = 2e-4
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def worker(project: Project, addresses: list[str], index: int, log: Path) -> subprocess.Popen:
+    """One of several workers on loopback, each a process, as TF_CONFIG has it."""
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    environment = {**project.environment(), "TF_CONFIG": json.dumps(config), "TRAIN_CHECKPOINT_SECONDS": "0"}
+    with log.open("w") as file:
+        return subprocess.Popen(project.command("train"), cwd=project.folder, env=environment, stderr=file)
+
+
+def two_workers(project: Project) -> list[subprocess.Popen]:
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    return [worker(project, addresses, i, project.folder / f"worker-{i}.log") for i in range(2)]
+
+
+def weights(project: Project) -> dict[str, list[np.ndarray]]:
+    return {
+        name: saving.load(project.folder / f"models/{name}.keras").get_weights()
+        for name in ("generator", "discriminator")
+    }
+
+
+def test_two_workers_train_what_one_process_does(tiny_copy: Project) -> None:
+    path = tiny_copy.folder / "params.yaml"
+    path.write_text(path.read_text().replace("images: 640,", "images: 320,"))  # twenty steps
+    assert tiny_copy.run("train").returncode == 0
+    alone, log = weights(tiny_copy), (tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv").read_text()
+    processes = two_workers(tiny_copy)
+    assert [process.wait(300) for process in processes] == [0, 0], (tiny_copy.folder / "worker-0.log").read_text()
+    together = weights(tiny_copy)
+    for name, arrays in alone.items():
+        for a, b in zip(arrays, together[name], strict=True):
+            assert np.allclose(a, b, atol=TOLERANCE), name
+    ours = pd.read_csv(tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv", sep="\t")
+    assert len(ours) == len(log.splitlines()) - 1, "one log, not two"
+    assert json.loads((tiny_copy.folder / "models/model.json").read_text())["environment"]["workers"] == 2
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_when_a_worker_is_lost_the_other_stops_and_one_process_goes_on(tiny_copy: Project, lost: int) -> None:
+    path = tiny_copy.folder / "params.yaml"
+    path.write_text(path.read_text().replace("images: 640,", "images: 6400,"))
+    processes = two_workers(tiny_copy)
+    try:
+        while len(list((tiny_copy.folder / ".state/train").glob("*/*.npz"))) < 2:
+            assert [process.poll() for process in processes] == [None, None]
+            time.sleep(0.05)
+        processes[lost].kill()
+        killed = time.monotonic()
+        assert processes[1 - lost].wait(120) == 1
+        assert time.monotonic() - killed < 60, "within a minute"
+    finally:
+        for process in processes:
+            process.kill()
+    complaint = (tiny_copy.folder / f"worker-{1 - lost}.log").read_text()
+    assert "error: train: a worker was lost (" in complaint
+    assert "goes on from its last checkpoint" in complaint
+    assert "Traceback" not in complaint
+    result = tiny_copy.run("train")
+    assert result.returncode == 0, result.stderr
+    assert "going on from the checkpoint after" in result.stderr
+    curve = pd.read_csv(tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv", sep="\t")
+    assert list(curve["step"]) == list(range(32, 6401, 32)), "nothing missing, nothing doubled"
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_named(tiny_copy: Project) -> None:
+    path = tiny_copy.folder / "params.yaml"
+    path.write_text(path.read_text().replace("images: 640, batch_size: 16", "images: 640, batch_size: 15"))
+    processes = two_workers(tiny_copy)
+    assert [process.wait(300) for process in processes] == [1, 1]
+    complaint = (tiny_copy.folder / "worker-0.log").read_text()
+    assert "error: train.batch_size: expected a multiple of the 2 devices, got 15" in complaint
+    assert "Traceback" not in complaint
