@@ -1,7 +1,8 @@
 # make repro      the whole pipeline, on params.yaml; ends by naming the report to open
 # make test       the fast tests, lint and types
 # make test-slow  interrupts in every stage, fresh clones, clusters, other Pythons, fuzzing
-# make bench      the data path against its parts and against the usual loop; writes benchmarks/results/
+# make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
+# make bench      data path and training against their parts and against the usual loops; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
 # make setup      .venv from requirements.lock (the others do it where it is needed)
 # make lock       requirements.lock from pyproject.toml (needs uv)
@@ -13,7 +14,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test test-slow bench fresh lock
+.PHONY: help setup repro seeds test test-slow bench fresh lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -45,6 +46,12 @@ repro: setup
 	@echo
 	@echo "The report: $(CURDIR)/reports/report.html"
 
+N ?= 3
+seeds: setup
+	@python -m stages.params params.yaml
+	@dvc repro features
+	@python -m studies.seeds $(N)
+
 test: setup
 	@ruff format --check .
 	@ruff check .
@@ -61,6 +68,7 @@ test-slow: .venv/slow
 
 bench: setup
 	@python -m benchmarks.data
+	@python -m benchmarks.training
 
 fresh: setup
 	@python .ci/fresh.py

@@ -34,6 +34,15 @@ def worker(project: Project, addresses: list[str], index: int, log: Path) -> sub
         return subprocess.Popen(project.command("train"), cwd=project.folder, env=environment, stderr=file)
 
 
+def slurm_task(project: Project, index: int, log: Path) -> subprocess.Popen:
+    """One of two tasks of a step on this machine, with the variables that srun sets."""
+    step = {"NUM_TASKS": "2", "NODELIST": "localhost", "TASKS_PER_NODE": "2"}
+    environment = {**project.environment(), "SLURM_PROCID": str(index)}
+    environment |= {f"SLURM_STEP_{name}": value for name, value in step.items()}
+    with log.open("w") as file:
+        return subprocess.Popen(project.command("train"), cwd=project.folder, env=environment, stderr=file)
+
+
 def two_workers(project: Project) -> list[subprocess.Popen]:
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     return [worker(project, addresses, i, project.folder / f"worker-{i}.log") for i in range(2)]
@@ -59,6 +68,12 @@ def test_two_workers_train_what_one_process_does(tiny_copy: Project) -> None:
             assert np.allclose(a, b, atol=TOLERANCE), name
     ours = pd.read_csv(tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv", sep="\t")
     assert len(ours) == len(log.splitlines()) - 1, "one log, not two"
+    assert json.loads((tiny_copy.folder / "models/model.json").read_text())["environment"]["workers"] == 2
+
+
+def test_two_tasks_of_a_slurm_step_are_two_workers(tiny_copy: Project) -> None:
+    processes = [slurm_task(tiny_copy, i, tiny_copy.folder / f"task-{i}.log") for i in range(2)]
+    assert [process.wait(300) for process in processes] == [0, 0], (tiny_copy.folder / "task-0.log").read_text()
     assert json.loads((tiny_copy.folder / "models/model.json").read_text())["environment"]["workers"] == 2
 
 

@@ -3,7 +3,7 @@
 What cannot change a result beyond rounding is no param. The environment says it:
 
     TF_CONFIG        the workers' addresses and which of them this is (TensorFlow's own; Ray and Kubernetes set it)
-    SLURM_NTASKS     with more than one task in a Slurm step, each task is a worker
+    SLURM_*          with more than one task in a Slurm step (srun), each task is a worker
 """
 
 import json
@@ -55,7 +55,11 @@ def find() -> Devices:
         return Devices(strategy, config["index"] == 0, len(workers))
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
     if tasks > 1 and not workers:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+        # Which GPUs a task sees is Slurm's to say (--gpus-per-task); the resolver's own division, which asks nvidia-smi
+        # and fails where there is none, is made to do nothing.
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+        )
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
         return Devices(strategy, resolver.task_id == 0, tasks)
     if len(tf.config.list_physical_devices("GPU")) > 1:

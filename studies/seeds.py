@@ -1,0 +1,107 @@
+"""The metrics over several seeds of the training: mean and standard deviation.
+
+    python -m studies.seeds 3                  # train and evaluate params.yaml with the seeds 0 to 2 (make seeds N=3)
+    python -m studies.seeds --study recipe     # the table of a study whose cells are there
+
+Seeds that are done are not run again, as long as params, data and code are the same. Everything but the training's seed
+is the same in all of them, the judge too.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages import artifacts, params, shell
+from stages.artifacts import Workspace
+from stages.errors import StageError
+from stages.train.settings import Settings
+from studies import cell
+
+
+def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation (of the sample; 0 for one) of every metric that all results have.
+
+    Raises StageError where the results are of different protocols: their numbers cannot be set against each other.
+    """
+    protocols = {json.dumps(result["metrics"]["protocol"], sort_keys=True) for result in results}
+    if len(protocols) > 1:
+        raise StageError("the results were measured under different protocols; run the study anew")
+    names = [name for name in results[0]["metrics"] if all(name in result["metrics"] for result in results)]
+    table = {}
+    for name in names:
+        values = [result["metrics"][name] for result in results]
+        if name != "protocol":
+            table[name] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+    return table
+
+
+def shown(table: Mapping[str, tuple[float, float]], results: Sequence[Mapping[str, Any]]) -> str:
+    """The summary as lines of text."""
+    width = max(map(len, table))
+    lines = [f"{name:{width}}  {mean:.5g} ± {deviation:.2g}" for name, (mean, deviation) in table.items()]
+    flagged = sum(bool(result["flags"]) for result in results)
+    return "\n".join([*lines, f"{'flagged':{width}}  {flagged} of {len(results)} trainings"])
+
+
+def of_study(study: str) -> dict[str, list[dict[str, Any]]]:
+    """The results of a study's cells, by variant. Raises StageError where there are none."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((cell.RESULTS / study).glob("*.json")):
+        found.setdefault(path.stem.rpartition("-")[0], []).append(artifacts.read_json(path, "metrics", "flags"))
+    if not found:
+        raise StageError(f"{cell.RESULTS / study}: no results; `dvc repro studies/dvc.yaml` makes them")
+    return found
+
+
+def run_seeds(count: int) -> list[dict[str, Any]]:
+    """Train and evaluate params.yaml with the seeds from 0 on; what was done before is read back."""
+    base = params.read_file(Path("params.yaml"))
+    settings = dataclasses.asdict(params.load(Path("params.yaml"), "train", Settings))
+    inputs = ("data/prepared/manifest.json", "data/reference.npz", "models/features/features.json")
+    data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
+    key = artifacts.key_of({**settings, "seed": None}, base["evaluate"], data, _code())
+    results = []
+    for seed in range(count):
+        work = artifacts.state_folder() / "seeds" / key / str(seed)
+        done = work / "result.json"
+        if not done.is_file():
+            shell.say(f"seed {seed}, {seed + 1} of {count}:")
+            artifacts.write_json(done, cell.run(base, {}, seed, work))
+        results.append(artifacts.read_json(done, "metrics", "flags"))
+    return results
+
+
+def _code() -> list[str]:
+    """What stands for the code of the stages that a cell runs."""
+    return [artifacts.sha256(path) for path in sorted((cell.ROOT / "stages").rglob("*.py"))]
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, default=3, help="how many seeds (3)")
+    parser.add_argument("--study", help="show a study's table instead")
+    arguments = parser.parse_args()
+    os.chdir(cell.ROOT)
+    if arguments.study:
+        for variant, results in of_study(arguments.study).items():
+            print(f"{variant}, {len(results)} seeds\n{shown(summary(results), results)}\n")
+        return
+    if arguments.count < 1:
+        raise StageError(f"expected at least one seed, got {arguments.count}")
+    results = run_seeds(arguments.count)
+    print(shown(summary(results), results))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (StageError, OSError) as error:
+        shell.say(f"error: {error}")
+        sys.exit(error.code if isinstance(error, StageError) else 1)
