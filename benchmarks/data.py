@@ -9,7 +9,6 @@ medians. Writes benchmarks/results/data.json.
 import io
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ from PIL import Image
 
 from benchmarks import photos
 from stages import artifacts
+from stages.train.__main__ import processor
 
 ROUNDS, IMAGES, MANY, LOOP_IMAGES, SIZE = 3, 20_000, 200_000, 1_000, 64
 BOX = (35, 55, 143, 163)
@@ -160,13 +160,6 @@ def waiting_share(prepared: Path, steps: int = 10) -> float:
     return 1 - statistics.median(seconds["constant"]) / statistics.median(seconds["stream"])
 
 
-def _processor() -> str:
-    """The processor's name, as Linux has it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main(report: Callable[[str], None] = print) -> None:
     """Measure, print, write."""
     cores = len(os.sched_getaffinity(0))
@@ -194,7 +187,7 @@ def main(report: Callable[[str], None] = print) -> None:
         photos.write(many, MANY, encoded)
         _, _, peak_many = run_stage(project_of(Path(scratch) / "many", many), watch=True)
     result = {
-        "machine": {"processor": _processor(), "cores": cores},
+        "machine": {"processor": processor(), "cores": cores},
         "images": IMAGES,
         "rounds": ROUNDS,
         "prepare_images_per_second": round(median["stage"]),

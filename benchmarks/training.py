@@ -21,7 +21,6 @@ What is compared, for the same network and batch:
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from typing import IO, Any
 from benchmarks import photos
 from benchmarks.data import RESULTS, project_of
 from stages import artifacts
+from stages.train.__main__ import processor
 
 ROOT = Path(__file__).parents[1]
 PICTURES, TINY_PICTURES = 1_000, 360
@@ -553,7 +553,7 @@ def main(quick: bool, report: Callable[[str], None] = print) -> None:
         memory = memory_over_epochs(projects[TINY.size], 50 if quick else TINY_EPOCHS)
     torch = bool(util.find_spec("torch"))
     result = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0))},
         "versions": {name: metadata.version(name) for name in ("tensorflow", "keras", *(["torch"] if torch else []))},
         "torch": "measured" if torch else f"not installed; {INSTALL_TORCH}",
         "quick": quick,

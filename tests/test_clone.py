@@ -208,6 +208,44 @@ def test_ctrl_c_in_make_repro_and_again(clone: Clone) -> None:
     assert clone.repro() == []
 
 
+def test_a_killed_training_goes_on_under_repro_exp_run_and_in_a_temporary_workspace(
+    clone: Clone, tmp_path: Path
+) -> None:
+    clone.edit("params.yaml", "images: 1280 ", "images: 19200 ")
+    environment = {**clone.environment(), "TRAIN_CHECKPOINT_SECONDS": "0"}
+    state = clone.folder / ".state/train"
+
+    def kill_the_trainer(*command: str) -> str:
+        """Run the command, kill -9 its trainer once it has written checkpoints; what was printed."""
+        before = {path.name for path in state.glob("*/*.npz")}
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(command, cwd=clone.folder, env=environment, stdout=log, stderr=log)
+        while len({path.name for path in state.glob("*/*.npz")} - before) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        (lock,) = state.glob("*.lock")
+        os.kill(int(lock.read_text()), signal.SIGKILL)
+        assert process.wait(120) != 0
+        return (tmp_path / "log").read_text()
+
+    assert "going on" not in kill_the_trainer("dvc", "repro")
+    clone.git("restore", "reports")
+    assert "going on from the checkpoint after" in kill_the_trainer("dvc", "exp", "run")
+    clone.git("restore", "reports")
+    result = clone.type("dvc", "exp", "run", "--temp", "--name", "in-a-temporary-workspace")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "going on from the checkpoint after" in result.stdout + result.stderr
+    assert not list(state.glob("*/*.npz")), "a finished training leaves no state"
+    untroubled = clone.type("python", "-m", "stages.train", "--out", str(tmp_path))
+    assert untroubled.returncode == 0, untroubled.stderr
+    applied = clone.type("dvc", "exp", "apply", "--force", "in-a-temporary-workspace")
+    assert applied.returncode == 0, applied.stderr
+    for name in ("models/generator.keras", "models/discriminator.keras", "models/timeline.npz"):
+        assert (clone.folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
+    clone.git("restore", "params.yaml", "dvc.lock", "reports")
+    assert clone.type("dvc", "checkout").returncode == 0
+    assert clone.repro() == []
+
+
 def test_the_debian_package_gives_the_same_bytes_and_no_trace(clone: Clone, tmp_path: Path) -> None:
     shutil.rmtree(clone.folder / ".state")
     result = clone.type("python", "-m", "stages.download", "--out", str(tmp_path))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # they import TensorFlow, and --help need not wait for it
     from stages.train.trainer import Trainer
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the processor: results are the same to the byte on one kind of it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -49,8 +49,9 @@ def _environment(devices: "Devices") -> dict[str, object]:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "") != "0",
         "accelerators": [device.name for device in tf.config.list_physical_devices("GPU")],
         "workers": devices.workers,
     }
