@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def test_two_workers_train_what_one_process_does(tiny_copy: Project) -> None:
 def test_two_tasks_of_a_slurm_step_are_two_workers(tiny_copy: Project) -> None:
     processes = [slurm_task(tiny_copy, i, tiny_copy.folder / f"task-{i}.log") for i in range(2)]
     assert [process.wait(300) for process in processes] == [0, 0], (tiny_copy.folder / "task-0.log").read_text()
+    assert json.loads((tiny_copy.folder / "models/model.json").read_text())["environment"]["workers"] == 2
+
+
+def test_on_ray_each_worker_gets_its_tf_config(tiny_copy: Project) -> None:
+    command = [sys.executable, "-m", "stages.train.on_ray", "2"]
+    environment = {**tiny_copy.environment(), "RAY_ADDRESS": ""}
+    done = subprocess.run(
+        command, cwd=tiny_copy.folder, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tiny_copy.folder / "models/model.json").read_text())["environment"]["workers"] == 2
 
 
