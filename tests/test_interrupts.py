@@ -142,7 +142,7 @@ def test_a_training_killed_twenty_times_ends_in_the_bytes_of_one_that_was_not(ti
 
 def test_a_second_trainer_refuses_and_a_changed_param_picks_nothing_up(tiny_copy: Project) -> None:
     params = tiny_copy.folder / "params.yaml"
-    params.write_text(params.read_text().replace("images: 640,", "images: 64000,"))
+    params.write_text(params.read_text().replace("images: 640,", "images: 640000,"))
     environment = {**tiny_copy.environment(), "TRAIN_CHECKPOINT_SECONDS": "0"}
     first = subprocess.Popen(
         tiny_copy.command("train"), cwd=tiny_copy.folder, env=environment, stderr=subprocess.DEVNULL
@@ -154,10 +154,11 @@ def test_a_second_trainer_refuses_and_a_changed_param_picks_nothing_up(tiny_copy
         second = tiny_copy.run("train")
         assert second.returncode == 1
         assert f"the same work is being done by process {first.pid}" in second.stderr
+        assert first.poll() is None
     finally:
         first.kill()
         first.wait()
-    params.write_text(params.read_text().replace("images: 64000,", "images: 640, beta_1: 0.4,"))
+    params.write_text(params.read_text().replace("images: 640000,", "images: 640, beta_1: 0.4,"))
     result = tiny_copy.run("train")
     assert result.returncode == 0, result.stderr
     assert "going on" not in result.stderr

@@ -345,6 +345,18 @@ def test_data_of_another_size_than_the_judges_is_named(tiny: Project, tmp_path: 
     assert "Traceback" not in result.stderr
 
 
+def test_records_of_another_shape_than_the_manifests_are_named(unlabelled: Project, tmp_path: Path) -> None:
+    shutil.copytree(unlabelled.folder, tmp_path / "copy")
+    project = Project(tmp_path / "copy")
+    path = project.folder / "data/prepared/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "shape": [32, 32, 1]}))
+    result = project.run("train")
+    assert result.returncode == 1
+    assert "error: data/prepared: its records are not what its manifest says (" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list((project.folder / "models").glob("*.keras")), "what was there stays"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "train"),

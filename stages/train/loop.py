@@ -88,17 +88,20 @@ def _resume(trainer: Trainer, journal: Journal | None, checkpoints: Checkpoints)
     return done, ended, sums
 
 
-def _decide(journal: Journal, trainer: Trainer, settings: Settings, stop: Stop, row: dict[str, float]) -> int:
+def _decide(
+    journal: Journal, trainer: Trainer, sampler: Sampler, settings: Settings, stop: Stop, row: dict[str, float]
+) -> int:
     """Write the row, with its score, and say what follows from it."""
-    wrong = journal.record(
-        stop.step, stop.step * settings.images_per_step, row, Sampler(trainer.average) if stop.score else None
-    )
-    if not wrong or wrong[-1].kind != "non_finite":
+    seen = stop.step * settings.images_per_step
+    wrong = journal.record(stop.step, seen, row, sampler if stop.score else None)
+    fatal = bool(wrong) and wrong[-1].kind == "non_finite"
+    if not fatal:
         if stop.score:
             journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
+        if journal.stopped:
+            return _STOP
         if not wrong or settings.guard == "continue":
-            return _STOP if journal.stopped else _GO_ON
-    fatal = wrong[-1].kind == "non_finite"
+            return _GO_ON
     if settings.guard == "rollback" and journal.rollbacks < _MOST_ROLLBACKS and (journal.last_good or fatal):
         journal.rolled_back()
         return _ROLL_BACK
@@ -125,6 +128,7 @@ def train(
     score_every = max(1, settings.score_every // settings.images_per_step)
     batches = batches_from(done * settings.discriminator_steps)
     saver = _Saver(trainer, journal, checkpoints) if journal else None
+    sampler = Sampler(trainer.average)  # one for all scores: each would be compiled anew
     first, seconds = done, 0.0
     with journal or contextlib.nullcontext():
         if saver and not done:
@@ -142,14 +146,14 @@ def train(
             if stop.row:
                 row = dict(zip(trainer.names, map(float, sums[:-1] / sums[-1]), strict=True))
                 sums[:] = 0
-                decided = _decide(journal, trainer, settings, stop, row) if journal else _GO_ON
+                decided = _decide(journal, trainer, sampler, settings, stop, row) if journal else _GO_ON
                 (action, back_to, rollbacks) = map(int, trainer.chiefs([decided, *_where(journal)]))
                 if action == _ROLL_BACK:
                     trainer.roll_back(checkpoints.must_load(back_to), done, 0.5**rollbacks)
             if saver and journal and (stop.score or action != _GO_ON or saver.due()):
                 if action == _STOP and not journal.best.average:
                     trainer.restore(checkpoints.must_load(0))
-                    journal.fall_back(done * settings.images_per_step, Sampler(trainer.average))
+                    journal.fall_back(done * settings.images_per_step, sampler)
                     journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
                 saver.save(done, sums)
             if action == _STOP:

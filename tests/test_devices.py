@@ -1,0 +1,69 @@
+"""Which devices train, and what TensorFlow's own errors are turned into."""
+
+import pytest
+import tensorflow as tf
+
+from stages.errors import StageError
+from stages.train import devices
+from stages.train.devices import Devices
+
+ALONE = Devices(None, True, 1)
+
+
+def raising(error: Exception, batch_size: int, where: Devices) -> str:
+    with pytest.raises(StageError) as caught, devices.failures(batch_size, where):
+        raise error
+    return str(caught.value)
+
+
+def test_out_of_memory_says_what_batch_might_fit() -> None:
+    error = tf.errors.ResourceExhaustedError(
+        None, None, "Graph execution error:\n\nOOM when allocating tensor of 9 GB\nmore"
+    )
+    message = raising(error, 128, ALONE)
+    assert message == (
+        "train: a device is out of memory (OOM when allocating tensor of 9 GB); try train.batch_size: 64, "
+        "or fewer channels"
+    )
+    mirrored = Devices(tf.distribute.MirroredStrategy(["CPU:0"]), True, 1)
+    assert "try train.batch_size: 3," in raising(error, 7, mirrored)
+
+
+def test_records_of_another_shape_are_told() -> None:
+    error = tf.errors.InvalidArgumentError(None, None, "input must be of 3072 values")
+    message = raising(error, 8, ALONE)
+    assert message.startswith(
+        "data/prepared: its records are not what its manifest says (input must be of 3072 values)"
+    )
+
+
+def test_a_lost_worker_is_told_where_there_are_several() -> None:
+    error = tf.errors.UnavailableError(None, None, "Graph execution error:\n  at node x\nConnection reset by peer")
+    message = raising(error, 8, Devices(None, True, 2))
+    assert message.startswith("train: a worker was lost (Connection reset by peer); start all of them again")
+    with pytest.raises(tf.errors.UnavailableError), devices.failures(8, ALONE):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"index": 5}}',
+    ],
+)
+def test_a_tf_config_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(StageError, match="TF_CONFIG: expected TensorFlow's description of a cluster"):
+        devices.find()
+
+
+def test_alone_without_any_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    found = devices.find()
+    assert (found.strategy, found.chief, found.workers, found.replicas) == (None, True, 1, 1)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}')
+    assert devices.find() == found
