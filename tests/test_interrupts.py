@@ -97,7 +97,9 @@ def test_a_training_killed_twenty_times_ends_in_the_bytes_of_one_that_was_not(ti
     """kill -9 at random moments: while it starts, within a step, a score, a checkpoint; the last while it publishes."""
     params = tiny_copy.folder / "params.yaml"
     params.write_text(
-        params.read_text().replace("images: 640,", "images: 48000,").replace("score_every: 320", "score_every: 1600")
+        params.read_text()
+        .replace("images: 640,", "images: 48000, guard: rollback,")
+        .replace("score_every: 320", "score_every: 1600")
     )
     assert tiny_copy.run("train").returncode == 0
     expected = contents(tiny_copy.folder)

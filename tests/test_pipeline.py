@@ -312,7 +312,7 @@ def test_a_batch_larger_than_the_data_is_named(tiny: Project, tmp_path: Path) ->
 
 
 def test_a_training_that_diverges_ends_well_and_its_report_says_so_at_the_top(tiny: Project, tmp_path: Path) -> None:
-    rates = "batch_size: 16, generator_learning_rate: 1e30, discriminator_learning_rate: 1e30"
+    rates = "batch_size: 16, guard: rollback, generator_learning_rate: 1e30, discriminator_learning_rate: 1e30"
     params = changed_params(tiny, tmp_path, "batch_size: 16", rates)
     arguments = ("--params", params, "--out", str(tmp_path), "--base", str(tiny.folder))
     for stage in ("train", "sample", "evaluate", "report"):

@@ -67,9 +67,9 @@ class Settings:
     """Images generated for a score."""
     patience: Annotated[Int, Field(ge=0)] = 240_000
     """Training ends when so many images have brought no better score; 0: it goes on to its end."""
-    guard: Literal["stop", "continue", "rollback"] = "rollback"
-    """What a saturated D, a collapsed G or a loss that is not finite leads to; rollback: back to the last good score
-    with half the rates, up to three times. A loss that is not finite cannot go on."""
+    guard: Literal["continue", "stop", "rollback"] = "continue"
+    """What a saturated D, a collapsed G or a loss that is not finite leads to, besides a flag; rollback: back to the
+    last good score with half the rates, three times, then stop. A loss that is not finite cannot go on."""
     seed: Annotated[Int, Field(ge=0)] = 0
 
     @property
