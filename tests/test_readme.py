@@ -24,6 +24,7 @@ def figure(pattern: str) -> float:
         (r"class histogram to the data's \| ([\d.]+) nats", "mode_kl", 1),
         (r"in the judge's features \| ([\d.]+) ", "fid", 1),
         (r"real against real: ([\d.]+)\)", "fid_floor", 1),
+        (r"which needs no judge \| ([\d.]+) ", "swd", 1),
     ],
 )
 def test_figures_are_the_committed_ones(pattern: str, name: str, factor: float) -> None:
