@@ -237,7 +237,7 @@ def test_a_killed_training_goes_on_under_repro_exp_run_and_in_a_temporary_worksp
     assert not list(state.glob("*/*.npz")), "a finished training leaves no state"
     untroubled = clone.type("python", "-m", "stages.train", "--out", str(tmp_path))
     assert untroubled.returncode == 0, untroubled.stderr
-    applied = clone.type("dvc", "exp", "apply", "--force", "in-a-temporary-workspace")
+    applied = clone.type("dvc", "exp", "apply", "in-a-temporary-workspace")
     assert applied.returncode == 0, applied.stderr
     for name in ("models/generator.keras", "models/discriminator.keras", "models/timeline.npz"):
         assert (clone.folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
