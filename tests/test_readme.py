@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from studies import seeds
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -44,6 +45,38 @@ def test_the_committed_run_reaches_the_quality_that_is_promised() -> None:
     assert metrics["mode_kl"] <= 0.02
     assert metrics["protocol"]["samples"] == 10_000
     assert json.loads((ROOT / "reports/features.json").read_text())["judge_accuracy"] >= 0.91
+
+
+@pytest.mark.parametrize(
+    ("variant", "pattern"),
+    [
+        ("default", r"at a Fréchet distance of ([\d.]+) ± ([\d.]+), the plain"),
+        ("plain", r"recipe of the paper at ([\d.]+) ± ([\d.]+)\."),
+    ],
+)
+def test_the_studys_figures_are_the_committed_ones(variant: str, pattern: str) -> None:
+    found = [json.loads(path.read_text()) for path in (ROOT / "studies/results/recipe").glob(f"{variant}-?.json")]
+    assert len(found) == 3
+    match = re.search(pattern, README)
+    assert match, pattern
+    mean, deviation = seeds.summary(found)["fid"]
+    assert (float(match[1]), float(match[2])) == pytest.approx((mean, deviation), abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"TFRecords at ([\d,]+) images/s", "prepare_images_per_second"),
+        (r"which is ([\d.]+) of bare decoding", "prepare_over_bare_decode_crop_resize"),
+        (r"and ([\d.]+) times a single-threaded", "prepare_over_pillow_lanczos_png_loop"),
+        (r"shuffled batches at ([\d,]+) images/s", "reading_images_per_second"),
+    ],
+)
+def test_the_data_paths_figures_are_the_committed_ones(pattern: str, name: str) -> None:
+    measured = json.loads((ROOT / "benchmarks/results/data.json").read_text())[name]
+    match = re.search(pattern, " ".join(README.split()))
+    assert match, pattern
+    assert float(match[1].replace(",", "")) == pytest.approx(measured, rel=0.02)
 
 
 def test_links_lead_to_files() -> None:
