@@ -72,6 +72,31 @@ def test_two_workers_train_what_one_process_does(tiny_copy: Project) -> None:
     assert json.loads((tiny_copy.folder / "models/model.json").read_text())["environment"]["workers"] == 2
 
 
+MIRRORED = """
+import numpy as np, tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+from stages.train.settings import Settings
+from stages.train.trainer import Trainer
+settings = Settings(generator_channels=4, discriminator_channels=4, batch_size=8, images=160)
+images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
+data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
+states = []
+for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    trainer = Trainer(settings, 16, 1, strategy)
+    trainer.run(iter(data), 0, 20)
+    states.append(trainer.state())
+print(max(float(np.abs(states[0][name] - states[1][name]).max()) for name in states[0]))
+"""
+
+
+def test_two_devices_of_one_machine_train_what_one_does(tiny: Project) -> None:
+    command = [sys.executable, "-c", MIRRORED]
+    done = subprocess.run(command, env=tiny.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < TOLERANCE
+
+
 def test_two_tasks_of_a_slurm_step_are_two_workers(tiny_copy: Project) -> None:
     processes = [slurm_task(tiny_copy, i, tiny_copy.folder / f"task-{i}.log") for i in range(2)]
     assert [process.wait(300) for process in processes] == [0, 0], (tiny_copy.folder / "task-0.log").read_text()
