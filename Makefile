@@ -2,6 +2,7 @@
 # make test       the fast tests, lint and types
 # make test-slow  interrupts in every stage, fresh clones, clusters, other Pythons, fuzzing
 # make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
+# make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
 # make bench      data path and training against their parts and against the usual loops; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
 # make setup      .venv from requirements.lock (the others do it where it is needed)
@@ -14,7 +15,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro seeds test test-slow bench fresh lock
+.PHONY: help setup repro seeds compare test test-slow bench fresh lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -51,6 +52,11 @@ seeds: setup
 	@python -m stages.params params.yaml
 	@dvc repro features
 	@python -m studies.seeds $(N)
+
+A ?= HEAD
+B ?= workspace
+compare: setup
+	@python -m studies.compare "$(A)" "$(B)"
 
 test: setup
 	@ruff format --check .

@@ -340,7 +340,7 @@ def child(role: str, network: Network, precision: str, project: Path) -> None:
     if role in ("loop", "bare", "peak", "tutorial_in_our_environment"):
         from stages import shell
 
-        shell._import_tensorflow()  # as every stage does: it sets the environment
+        shell.load_tensorflow("bench")  # as every stage does: it sets the environment
     if role == "loop":
         loop_child(network, precision, project)
     elif role == "bare":

@@ -1,7 +1,7 @@
-"""Pictures of pictures: grids and strips as PNG, with the same bytes every time."""
+"""Pictures of pictures: grids, strips and animations as PNG, with the same bytes every time."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,33 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """float32 NHWC [-1,1] => one uint8 picture (H, W, C), row by row, `gap` white pixels between."""
+def grid(images: np.ndarray, columns: int, gap: int = 2, rows: int = 0) -> np.ndarray:
+    """float32 NHWC [-1,1] => one uint8 picture (H, W, C), row by row, `gap` white pixels between.
+
+    With `rows` it has so many rows of so many columns, white where there are fewer images; else as many as it takes.
+    """
     count, height, width, channels = images.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
+    columns = columns if rows else min(columns, count)
+    rows = rows or -(-count // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
     for index, image in enumerate(to_bytes(images)):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image
     return canvas
+
+
+def _enlarged(picture: np.ndarray, scale: int) -> Image.Image:
+    """uint8 (H, W, C) with each pixel as a block of `scale` × `scale`, smaller where it would pass 40 megapixels."""
+    scale = max(1, min(scale, math.isqrt(_MAX_PIXELS // (picture.shape[0] * picture.shape[1]))))
+    picture = picture.repeat(scale, 0).repeat(scale, 1)
+    return Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+
+
+def _text(facts: Mapping[str, str]) -> PngInfo:
+    text = PngInfo()
+    for name, value in facts.items():
+        text.add_itxt(name, value)
+    return text
 
 
 def save_png(picture: np.ndarray, path: Path, scale: int, facts: Mapping[str, str]) -> None:
@@ -36,12 +53,21 @@ def save_png(picture: np.ndarray, path: Path, scale: int, facts: Mapping[str, st
     A picture that would have more than 40 megapixels gets smaller blocks. The facts say how the picture came about, and
     stay with it when it is copied elsewhere.
     """
-    scale = max(1, min(scale, math.isqrt(_MAX_PIXELS // (picture.shape[0] * picture.shape[1]))))
-    picture = picture.repeat(scale, 0).repeat(scale, 1)
-    text = PngInfo()
-    for name, value in facts.items():
-        text.add_itxt(name, value)
-    Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(path, optimize=True, pnginfo=text)
+    _enlarged(picture, scale).save(path, format="PNG", optimize=True, pnginfo=_text(facts))
+
+
+def save_animation(
+    frames: Sequence[np.ndarray], path: Path, scale: int, facts: Mapping[str, str], milliseconds: Sequence[int]
+) -> None:
+    """Write uint8 pictures (H, W, C) as one animated PNG that begins anew after its last, each shown for so long.
+
+    An animated PNG loses nothing, and what cannot show one shows its first frame. `scale` and `facts` as in `save_png`.
+    """
+    first, *others = (_enlarged(frame, scale) for frame in frames)
+    durations = list(milliseconds) if others else milliseconds[0]
+    first.save(
+        path, format="PNG", save_all=True, append_images=others, duration=durations, loop=0, pnginfo=_text(facts)
+    )
 
 
 def read_facts(path: Path) -> dict[str, str]:

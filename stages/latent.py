@@ -30,6 +30,26 @@ def slerp(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     return ((np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)).astype(np.float32)
 
 
+def class_means(z: np.ndarray, classes: np.ndarray, total: int) -> np.ndarray:
+    """The mean z of each of `total` classes: z (N, dimensions) and classes (N,) => (total, dimensions).
+
+    NaN for a class that no z has.
+    """
+    means = np.full((total, z.shape[1]), np.nan, np.float32)
+    for index in np.unique(classes):
+        means[index] = z[classes == index].mean(0)
+    return means
+
+
+def resized(z: np.ndarray) -> np.ndarray:
+    """z (N, dimensions) at the length that the mean of three z has: √(dimensions / 3).
+
+    A sum of means may be of any length, and near 0 a generator gives gray averages. Radford et al. 2016
+    (arXiv:1511.06434, section 6.3.2) calculate with means of three samples.
+    """
+    return z * (np.sqrt(z.shape[1] / 3) / np.linalg.norm(z, axis=1, keepdims=True))
+
+
 class Sampler:
     """A generator at work, in inference mode: one z gives what it gives in any batch."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from stages import artifacts
@@ -29,6 +30,11 @@ class Split:
     records: int
     labels: tuple[int, ...]
     shards: tuple[Shard, ...]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of each class among the records, float64 (K,); empty where there are no labels."""
+        return np.array(self.labels, np.float64) / max(self.records, 1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The reference: what real data looks like in the judge's features, kept so that no training run computes it again."""
+"""The reference: what real data looks like in a network's features, kept so that no later stage computes it again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,34 +12,32 @@ from stages.metrics.frechet import Gaussian
 
 @dataclass(frozen=True)
 class Reference:
-    """Real data in the judge's space.
+    """Real data in the features of a network: the judge's 64, or Inception's 2048.
 
-    `train`: mean and covariance of the training images' features. `histogram`: the share of each class among the
-    training labels (K,). `held_out`: features of test images, float32 (N, 64), which no network was trained on.
+    `train`: mean and covariance of the training images' features. `held_out`: features of the first test images,
+    float32 (N, d), which no network was trained on.
     """
 
     train: Gaussian
-    histogram: np.ndarray
     held_out: np.ndarray
 
 
 def save(path: Path, reference: Reference | None) -> None:
-    """Write a reference as .npz (NumPy gives its members no date: the same arrays, the same bytes); None: no judge."""
+    """Write a reference as .npz (NumPy gives its members no date: the same arrays, the same bytes). None: no judge."""
     arrays: dict[str, Any] = {}
     if reference is not None:
         arrays = {
             "mean": reference.train.mean,
             "covariance": reference.train.covariance,
-            "histogram": reference.histogram,
             "held_out": reference.held_out,
         }
-    np.savez(path, judged=np.array(reference is not None), **arrays)
+    np.savez(path, measured=np.array(reference is not None), **arrays)
 
 
 def load(path: Path) -> Reference | None:
-    """Read a reference; None where there was no judge. Raises StageError naming the file that is missing or damaged."""
-    (judged,) = artifacts.read_arrays(path, "judged")
-    if not judged:
+    """Read a reference; None where there was no network. Raises StageError naming the file missing or damaged."""
+    (measured,) = artifacts.read_arrays(path, "measured")
+    if not measured:
         return None
-    mean, covariance, histogram, held_out = artifacts.read_arrays(path, "mean", "covariance", "histogram", "held_out")
-    return Reference(Gaussian(mean, covariance), histogram, held_out)
+    mean, covariance, held_out = artifacts.read_arrays(path, "mean", "covariance", "held_out")
+    return Reference(Gaussian(mean, covariance), held_out)

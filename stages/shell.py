@@ -26,8 +26,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _import_tensorflow() -> None:
+def load_tensorflow(name: str) -> None:
     """Import TensorFlow without the pages it logs before its own log level applies; where it fails, they are shown."""
+    say(f"{name}: loading TensorFlow ...")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow leaves oneDNN's convolutions off on processors with AVX2 only; there they make a training step 1.8
     # times as fast. Said outright on all of them, since results differ in their rounding.
@@ -68,6 +69,32 @@ class _Interrupts:
         raise KeyboardInterrupt
 
 
+def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
+    """Do `work` as the whole of a command.
+
+    Exits with 2 for a mistake in the params, 1 for any other mistake of the user's, and 130 when interrupted, after
+    `clear` has removed what is half-written.
+    """
+    interrupts = _Interrupts()
+    started = time.monotonic()
+    try:
+        work()
+        _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while
+    except BaseException as error:
+        _ignore_signals()
+        if interrupts.came or isinstance(error, KeyboardInterrupt):
+            clear()
+            say(f"{name}: interrupted; nothing half-written is left. Run the same command to go on.")
+            # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
+            sys.stderr.flush()
+            os._exit(_EXIT_INTERRUPTED)
+        if isinstance(error, (StageError, OSError)):  # OSError: a full disk, say; its message names the file
+            say(f"error: {error}")
+            sys.exit(error.code if isinstance(error, StageError) else StageError.code)
+        raise
+    say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
 def run_stage(
     name: str,
     section: str,
@@ -81,8 +108,7 @@ def run_stage(
 
     `work` gets the settings of `section` and the workspace, writes the stage's outputs, and returns figures for the
     timings file (rates, in units per second), or None where another process writes them; `tensorflow` says that it will
-    need that library. Exits with 2 for a mistake in the params, 1 for any other mistake of the user's, 130 when
-    interrupted.
+    need that library. Exits as `run` does.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -97,28 +123,14 @@ def run_stage(
     )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.out, arguments.base)
-    interrupts = _Interrupts()
     started = time.monotonic()
-    try:
+
+    def stage() -> None:
         values = params.load(arguments.params, section, settings)
         if tensorflow:
-            say(f"{name}: loading TensorFlow ...")
-            _import_tensorflow()
+            load_tensorflow(name)
         figures = work(values, workspace)
-        seconds = time.monotonic() - started
         if figures is not None:
-            workspace.record_timing(name, {"seconds": seconds, **figures})
-        _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while
-    except BaseException as error:
-        _ignore_signals()
-        if interrupts.came or isinstance(error, KeyboardInterrupt):
-            workspace.clear()
-            say(f"{name}: interrupted; nothing half-written is left. Run the same command to go on.")
-            # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
-            sys.stderr.flush()
-            os._exit(_EXIT_INTERRUPTED)
-        if isinstance(error, (StageError, OSError)):  # OSError: a full disk, say; its message names the file
-            say(f"error: {error}")
-            sys.exit(error.code if isinstance(error, StageError) else StageError.code)
-        raise
-    say(f"{name}: done in {seconds:.1f} s")
+            workspace.record_timing(name, {"seconds": time.monotonic() - started, **figures})
+
+    run(name, stage, workspace.clear)

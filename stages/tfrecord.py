@@ -43,23 +43,19 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
-def _entry(name: bytes, feature: bytes) -> bytes:
-    """One entry of the Features' map."""
-    return _field(1, _field(1, name) + _field(2, feature))
-
-
-@functools.lru_cache(maxsize=16)
-def _before_image(size: int) -> bytes:
-    """What stands before an image of so many bytes, within the features."""
-    pixels = b"\x0a" + _varint(size)
-    value = b"\x0a" + _varint(len(pixels) + size)
-    head = _field(1, b"image") + b"\x12" + _varint(len(value) + len(pixels) + size)
-    return b"\x0a" + _varint(len(head) + len(value) + len(pixels) + size) + head + value + pixels
+@functools.lru_cache(maxsize=1024)
+def _before(name: bytes, size: int) -> bytes:
+    """What stands before so many bytes that are the value of the feature of this name."""
+    content = b"\x0a" + _varint(size)
+    value = b"\x0a" + _varint(len(content) + size)
+    head = _field(1, name) + b"\x12" + _varint(len(value) + len(content) + size)
+    return b"\x0a" + _varint(len(head) + len(value) + len(content) + size) + head + value + content
 
 
 @functools.lru_cache(maxsize=4096)
 def _label(label: int | None) -> bytes:
-    return b"" if label is None else _entry(b"label", _field(3, _field(1, _varint(label))))
+    """The whole feature of a label; nothing where there is none."""
+    return b"" if label is None else _field(1, _field(1, b"label") + _field(2, _field(3, _field(1, _varint(label)))))
 
 
 def encode(image: np.ndarray, label: int | None, key: str) -> bytes:
@@ -68,9 +64,9 @@ def encode(image: np.ndarray, label: int | None, key: str) -> bytes:
     The bytes are those of TensorFlow's own deterministic serialisation: the map's entries in the order of their names,
     no default left out.
     """
-    before = _before_image(image.nbytes)
-    after = _entry(b"key", _field(1, _field(1, key.encode("utf-8", "backslashreplace")))) + _label(label)
-    return b"".join((b"\x0a", _varint(len(before) + image.nbytes + len(after)), before, image.tobytes(), after))
+    pixels, name = image.tobytes(), key.encode("utf-8", "backslashreplace")
+    features = (_before(b"image", len(pixels)), pixels, _before(b"key", len(name)), name, _label(label))
+    return b"".join((b"\x0a", _varint(sum(map(len, features))), *features))
 
 
 def _masked_crc(data: bytes) -> bytes:

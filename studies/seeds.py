@@ -64,7 +64,10 @@ def run_seeds(count: int) -> list[dict[str, Any]]:
     """Train and evaluate params.yaml with the seeds from 0 on; what was done before is read back."""
     base = params.read_file(Path("params.yaml"))
     settings = dataclasses.asdict(params.load(Path("params.yaml"), "train", Settings))
-    inputs = ("data/prepared/manifest.json", "data/reference.npz", "models/features/features.json")
+    inputs = (
+        *("data/prepared/manifest.json", "data/reference.npz"),
+        *("models/features/features.json", "models/inception/inception.json"),
+    )
     data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
     # All of the stages' code and not, as artifacts.key_of has it, what is loaded here: the cells are other processes.
     code = [artifacts.sha256(path) for path in sorted((cell.ROOT / "stages").rglob("*.py"))]

@@ -28,7 +28,8 @@ validate: {shape: [16, 16, 1], images: {train: [320, 320]}}
 features: {base_channels: 4, images: 3200, batch_size: 32}
 train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_every: 320,
   score_samples: 64}
-sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4}
+sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4,
+  arithmetic: [[stripes, stripes, stripes], [disc, square, "<b>cross</b> & $x$"]]}
 evaluate: {samples: 128}
 report: {title: Tiny}
 """
@@ -107,6 +108,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("tiny"))
     write_raw(project.folder / "data" / "raw")
     (project.folder / "params.yaml").write_text(TINY_PARAMS)
+    shutil.copytree(ROOT / "presets", project.folder / "presets")
     for stage in STAGES:
         result = project.run(stage)
         assert result.returncode == 0, result.stderr

@@ -221,6 +221,29 @@ def test_a_broken_exif_block_does_not_cost_the_picture(format: str, exif: bytes)
     assert np.array_equal(decode(file(image(COLOUR), format, exif=block, **options), PLAIN), plain)
 
 
+HEADS = {
+    "a comment that has a scan's marker": b"\xff\xfe\x00\x06\xff\xda\x00\x02",
+    "a comment that says Exif": b"\xff\xfe\x00\x08Exif\x00\x00",
+    "a fill byte": b"\xff",
+    "bytes between the segments": b"\x00\x00",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_orientation_is_found_whatever_stands_before_it(head: bytes, orientation: int) -> None:
+    data = with_exif(COLOUR, "JPEG", orientation)
+    data = data[:2] + head + data[2:]
+    with opened(data) as picture:
+        assert np.array_equal(decode(data, PLAIN), np.asarray(ImageOps.exif_transpose(picture)))
+
+
+def test_an_orientation_behind_the_picture_says_nothing_of_it() -> None:
+    data = file(image(COLOUR), "JPEG")
+    assert np.array_equal(decode(data + with_exif(COLOUR, "JPEG", 6), PLAIN), decode(data, PLAIN))
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 def test_an_orientation_that_only_xmp_states_is_applied(format: str) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
+from stages import fetch as transport
 from stages import params
 from stages.download import catalog, fetch
 from stages.download.catalog import DataSet, DebianPackage, File
@@ -116,7 +117,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(transport.time, "sleep", lambda seconds: None)
     serving = Server()
     yield serving
     serving.close()
@@ -193,7 +194,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(server: Server, tmp_path: Pa
     first, second = server.requests
     assert first is None
     assert second is not None
-    assert 0 <= len(PACKED) // 2 - int(second[6:-1]) < fetch._CHUNK
+    assert 0 <= len(PACKED) // 2 - int(second[6:-1]) < transport.CHUNK
 
 
 def test_what_arrived_in_an_earlier_run_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
@@ -284,7 +285,7 @@ def test_apts_own_complaint_is_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with (
-        pytest.raises(fetch.SourceError, match="apt-get failed: E: Unable to locate package"),
+        pytest.raises(transport.SourceError, match="apt-get failed: E: Unable to locate package"),
         fetch.debian_folder("some-set", tmp_path / "none"),
     ):
         pass

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from stages.metrics.frechet import Gaussian, frechet_distance, gaussian
+from stages.metrics.frechet import Gaussian, Moments, frechet_distance, gaussian
 from stages.metrics.modes import class_histogram, modes
 from stages.metrics.swd import Patches, _laplacian, descriptors, sliced_wasserstein
 
@@ -50,6 +50,44 @@ def test_gaussian_is_mean_and_unbiased_covariance_in_float64() -> None:
     assert fitted.mean.dtype == np.float64
     assert fitted.mean.tolist() == [2, 4]
     assert fitted.covariance.tolist() == [[2, 4], [4, 8]]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 7, 92), (50, 0, 50), (3,) * 30])
+def test_moments_of_batches_are_those_of_all_features(sizes: tuple[int, ...]) -> None:
+    features = np.random.default_rng(0).normal(1000, 0.01, (sum(sizes), 4)).astype(np.float32)
+    whole, parts, at = features.astype(np.float64), [], 0
+    for size in sizes:
+        part = Moments(4)
+        if size:
+            part.add(features[at : at + size])
+        parts.append(part)
+        at += size
+    one_by_one, merged = Moments(4), Moments(4)
+    for start in range(len(features)):
+        one_by_one.add(features[start : start + 1])
+    for part in parts:
+        merged.merge(part)
+    for moments in (one_by_one, merged):
+        found = moments.gaussian()
+        assert moments.count == len(features)
+        assert np.allclose(found.mean, whole.mean(0), rtol=1e-13)
+        assert np.allclose(found.covariance, np.cov(whole, rowvar=False), rtol=1e-8, atol=1e-13)
+
+
+def test_moments_leave_the_features_and_what_they_gave_as_they_were() -> None:
+    features = np.random.default_rng(0).normal(size=(5, 3))
+    before, moments = features.copy(), Moments(3)
+    moments.add(features)
+    found = moments.gaussian()
+    mean = found.mean.copy()
+    moments.add(features + 1)
+    assert np.array_equal(features, before)
+    assert np.array_equal(found.mean, mean)
+
+
+def test_one_feature_has_no_covariance() -> None:
+    with pytest.raises(ValueError, match="at least 2 features, got 1"):
+        gaussian(np.zeros((1, 3)))
 
 
 def test_even_modes_have_no_divergence() -> None:

@@ -22,8 +22,8 @@ import zstandard
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
-from stages import artifacts
-from stages.download import fetch, own
+from stages import artifacts, fetch
+from stages.download import own
 from stages.download.settings import Settings
 from stages.errors import StageError
 from tests.conftest import Project

@@ -13,10 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.spatial.distance import cdist
 
-from stages import images, manifest, reference
+from stages import images, manifest, records, reference
 from stages.artifacts import sha256
+from stages.latent import Sampler
+from stages.metrics.frechet import frechet_distance, gaussian
+from stages.metrics.kid import kernel_distance
+from stages.metrics.memorization import memorization
+from stages.metrics.ms_ssim import ms_ssim
+from stages.metrics.prdc import compare
+from stages.networks import saving
+from stages.networks.judge import load as load_judge
 from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project
+
+WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "nearest_distance"}
 
 
 def numbers(value: object) -> Iterator[float]:
@@ -48,7 +59,8 @@ def unlabelled(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     project = Project(tmp_path_factory.mktemp("unlabelled"))
     (project.folder / "data").mkdir()
     (project.folder / "data/raw").symlink_to(tiny.folder / "data/raw")
-    (project.folder / "params.yaml").write_text(TINY_PARAMS.replace("prepare: {", "prepare: {labels: none, "))
+    params = TINY_PARAMS.replace("prepare: {", "prepare: {labels: none, ")
+    (project.folder / "params.yaml").write_text(re.sub(r",\n  arithmetic: .*]]", "", params))
     for stage in STAGES:
         result = project.run(stage)
         assert result.returncode == 0, result.stderr
@@ -61,8 +73,9 @@ def unlabelled(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
 def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> None:
     metrics = read(tiny, "reports/metrics.json")
     protocol = metrics.pop("protocol")
-    judged = {"fid", "fid_floor", "modes_covered", "modes_total", "mode_kl", "rarest_mode"}
-    assert set(metrics) == judged | {"swd", "swd_16", "swd_floor"}
+    judged = {"modes_covered", "modes_total", "mode_kl", "rarest_mode"}
+    in_features = {"fid", "fid_floor", "fid_bias", "kid", "kid_se", "precision", "recall", "density", "coverage"}
+    assert set(metrics) == judged | in_features | WITHOUT_NETWORK
     assert all(math.isfinite(value) for value in numbers(metrics))
     assert metrics["modes_total"] == len(CLASSES)
     assert 0 < metrics["fid_floor"] < metrics["fid"]
@@ -70,7 +83,48 @@ def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> No
     assert protocol["feature_network"] == "judge"
     assert protocol["feature_network_sha256"] == sha256(tiny.folder / "models/features/judge.keras")
     assert (protocol["samples"], protocol["floor_samples"], protocol["size"]) == (128, 80, 16)
-    assert (protocol["swd_samples"], protocol["swd_seed"]) == (80, 0), "as many as there are test images"
+    assert (protocol["without_network_samples"], protocol["swd_seed"]) == (80, 0), "as many as there are test images"
+    assert (protocol["compared_samples"], protocol["memorization_samples"]) == (80, 80)
+    assert protocol["data_manifest_sha256"] == sha256(tiny.folder / "data/prepared/manifest.json")
+
+
+def test_the_metrics_are_those_of_the_samples_and_of_the_data(tiny: Project) -> None:
+    """The whole way of each number once more, by hand."""
+    metrics = read(tiny, "reports/metrics.json")
+    data = manifest.read(tiny.folder / "data/prepared")
+    judge = load_judge(tiny.folder / "models/features", data)
+    assert judge is not None
+    sampler = Sampler(saving.load(tiny.folder / "models/generator.keras"))
+    samples = np.concatenate(list(sampler.of(range(1_000_000, 1_000_128))))
+    test, train = (
+        np.concatenate([batch.numpy() for batch, _ in records.batches(tiny.folder / "data/prepared", data, split, 50)])
+        for split in ("test", "train")
+    )
+    features = {name: judge(some).features for name, some in (("g", samples), ("r", test), ("t", train))}
+    fid = frechet_distance(gaussian(features["g"]), gaussian(features["t"]))
+    assert metrics["fid"] == pytest.approx(fid, rel=1e-4)
+    assert metrics["kid"] == pytest.approx(kernel_distance(features["g"][:80], features["r"])["kid"], rel=1e-4)
+    assert metrics["precision"] == pytest.approx(compare(features["r"], features["g"][:80]).values["precision"])
+    assert metrics["ms_ssim"] == pytest.approx(ms_ssim(samples[:40], samples[40:80]).mean(), rel=1e-4)
+    assert metrics["ms_ssim_real"] == pytest.approx(ms_ssim(test[:40], test[40:]).mean(), rel=1e-4)
+    nearest = [np.sort(cdist(some.reshape(80, -1), train.reshape(320, -1)))[:, :51] for some in (samples[:80], test)]
+    assert metrics["memorization"] == pytest.approx(memorization(*nearest)["memorization"])
+    assert metrics["nearest_distance"] == pytest.approx(memorization(*nearest)["nearest_distance"], rel=1e-4)
+
+
+def test_the_lowest_are_the_samples_of_lowest_realism(tiny: Project) -> None:
+    told = images.read_facts(tiny.folder / "reports/evaluate/lowest.png")["Description"]
+    assert told.startswith("The 16 samples of lowest realism")
+    seeds = [int(seed) for seed in told.rpartition("seeds ")[2].split(", ")]
+    assert len(set(seeds)) == 16
+    assert all(1_000_000 <= seed < 1_000_080 for seed in seeds)
+
+
+def test_the_points_of_the_plane_have_their_classes(tiny: Project) -> None:
+    points = pd.read_csv(tiny.folder / "reports/evaluate/points.csv")
+    assert points["kind"].value_counts().to_dict() == {"real": 80, "generated": 80}
+    assert set(points["class"]) == set(CLASSES)
+    assert (points[points["kind"] == "real"]["class"].value_counts() == 20).all()
 
 
 def test_without_labels_there_is_no_judge_and_the_files_say_so(unlabelled: Project) -> None:
@@ -85,13 +139,16 @@ def test_without_labels_there_is_no_judge_and_the_files_say_so(unlabelled: Proje
 def test_without_labels_the_metrics_are_those_that_need_no_judge(unlabelled: Project, tiny: Project) -> None:
     metrics = read(unlabelled, "reports/metrics.json")
     protocol = metrics.pop("protocol")
-    assert set(metrics) == {"swd", "swd_16", "swd_floor"}
+    assert set(metrics) == WITHOUT_NETWORK
     assert all(math.isfinite(value) for value in numbers(metrics))
     assert 0 < metrics["swd_floor"] < metrics["swd"]
     assert metrics["swd_floor"] == read(tiny, "reports/metrics.json")["swd_floor"], "the judge has no part in it"
-    assert (protocol["feature_network"], protocol["swd_samples"], protocol["swd_seed"]) == ("none", 80, 0)
+    assert (protocol["feature_network"], protocol["without_network_samples"]) == ("none", 80)
     assert "feature_network_sha256" not in protocol
-    assert (unlabelled.folder / "reports/modes.csv").read_text() == "class,generated,real\n"
+    evaluated = unlabelled.folder / "reports/evaluate"
+    assert (evaluated / "modes.csv").read_text() == "class,generated,real\n"
+    assert (evaluated / "points.csv").read_text() == "kind,class,x,y\n"
+    assert not (evaluated / "lowest.png").exists()
 
 
 @pytest.mark.parametrize("stage", ["features", "train", "evaluate"])
@@ -107,10 +164,14 @@ def test_without_labels_the_report_shows_the_distance_and_says_what_is_not_measu
     metrics = read(unlabelled, "reports/metrics.json")
     assert f"<b>{metrics['swd']:.1f}</b>" in page
     assert f"real against real: {metrics['swd_floor']:.1f}" in page
-    assert "No labels: class coverage is not measured" in page
+    assert "No labels, and so no judge: class coverage is not measured" in page
+    assert "Which samples are furthest from real images is not measured" in page
     assert page.count("<svg") == 3
-    for absent in ("classes covered", "The judge is", "judge.keras", "Fréchet"):
+    for absent in ("classes covered", "The judge is", "judge.keras", "Fréchet", "What samples reach"):
         assert absent not in page
+    card = (unlabelled.folder / "reports/model_card.md").read_text()
+    assert "Without labels it was not measured which kinds of pictures are left out." in card
+    assert "fid" not in card
 
 
 def test_a_reference_of_other_data_is_named(unlabelled: Project, tiny_copy: Project) -> None:
@@ -133,6 +194,7 @@ def test_the_best_checkpoint_is_kept_and_said(tiny: Project) -> None:
     assert model["best_images_seen"] == scores["step"][best]
     assert model["best_score"] == scores["score"][best]
     assert model["images_seen"] == 640
+    assert model["logistic"] is True, "D's outputs are logits, and the report shows probabilities"
     for name in ("generator", "discriminator"):
         assert model[name]["sha256"] == sha256(tiny.folder / "models" / f"{name}.keras")
 
@@ -168,7 +230,8 @@ def test_the_curves_are_finite_and_small(tiny: Project) -> None:
 def test_pictures_say_how_they_came_about(tiny: Project) -> None:
     generator = sha256(tiny.folder / "models/generator.keras")
     folder = tiny.folder / "reports/samples"
-    assert {p.name for p in folder.iterdir()} == {"grid.png", "real.png", "timeline.png", "interpolation.png"}
+    names = {"grid", "real", "timeline", "timeline_animated", "interpolation", "nearest", "arithmetic"}
+    assert {p.name for p in folder.iterdir()} == {f"{name}.png" for name in names}
     grid = images.read_facts(folder / "grid.png")
     assert grid["Description"] == "Samples of the seeds 0 to 5 in order, uncurated"
     assert generator in grid["Source"]
@@ -199,14 +262,16 @@ def test_the_report_stands_alone_and_shows_everything(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     assert "<script" not in page
     assert not re.search(r"""\b(src|href)=["'](?!data:|#|http://localhost/)|@import|url\((?!["']?#)""", page)
-    assert page.count('src="data:image/png;base64,') == 5
-    assert page.count("<svg") == 4
+    assert page.count('src="data:image/png;base64,') == 9
+    assert page.count("<svg") == 6
+    assert page.count("<figcaption>") == 15, "each picture and figure says what it is"
     assert page.index("Samples of the seeds 0 to 5") < page.index("<h2>"), "the grid is at the top"
     for expected in ("mode_kl", "generator_channels", "tensorflow", "Tiny shapes", "MIT"):
         assert expected in page
     for name in ("generator", "discriminator", "features/judge"):
         assert sha256(tiny.folder / "models" / f"{name}.keras") in page
     assert "class coverage is not measured" not in page
+    assert not re.search(r"<(img|figure role)(?![^>]*(alt|aria-label)=\"[^\"])", page), "what is shown is also said"
     data = manifest.read(tiny.folder / "data/prepared")
     assert data.splits["train"].shards[0].sha256 in page
 
@@ -249,7 +314,7 @@ def test_the_report_says_what_the_score_is(tiny_copy: Project) -> None:
 def test_a_loss_without_probabilities_has_the_curves_of_ds_output(tiny_copy: Project) -> None:
     metrics = tiny_copy.folder / "reports/train/plots/metrics"
     (metrics / "probability").rename(metrics / "logit")
-    page = changed_model(tiny_copy, params={**read(tiny_copy, "models/model.json")["params"], "loss": "hinge"})
+    page = changed_model(tiny_copy, logistic=False)
     assert "D's mean output" in page
     assert "mean probability" not in page
     assert "loss, nats" not in page
@@ -289,10 +354,14 @@ def test_a_flipped_byte_in_a_shard_stops_the_training_and_names_it(tiny_copy: Pr
         ("features", "data/prepared"),
         ("train", "data/reference.npz"),
         ("sample", "models/generator.keras"),
+        ("sample", "models/features/judge.keras"),
         ("evaluate", "models/features/judge.keras"),
+        ("evaluate", "models/inception/inception.json"),
         ("evaluate", "data/prepared"),
         ("report", "models/features/features.json"),
         ("report", "reports/metrics.json"),
+        ("report", "reports/samples/nearest.png"),
+        ("report", "reports/evaluate/points.csv"),
     ],
 )
 def test_a_missing_input_is_named(tiny_copy: Project, stage: str, missing: str) -> None:
@@ -399,7 +468,7 @@ def test_the_whole_pipeline_in_other_shapes(tiny: Project, tmp_path: Path, prepa
         ("reports/metrics.json", b"{}", "report"),
         ("models/model.json", b"[", "report"),
         ("models/features/features.json", b"{}", "report"),
-        ("reports/modes.csv", b"a,b\n1,2\n", "report"),
+        ("reports/evaluate/modes.csv", b"a,b\n1,2\n", "report"),
         ("reports/train/plots/metrics/score.tsv", b"step\tscore\n1\tx\n", "report"),
     ],
 )

@@ -241,3 +241,8 @@ def test_a_manifest_reads_back_and_a_malformed_one_is_named(tmp_path: Path) -> N
     (tmp_path / "manifest.json").write_text('{"shape": [1]}')
     with pytest.raises(StageError, match=r"manifest\.json: shape"):
         manifest.read(tmp_path)
+
+
+def test_shares_are_of_the_records_and_empty_without_labels() -> None:
+    assert Split(8, (2, 6, 0), ()).shares.tolist() == [0.25, 0.75, 0]
+    assert Split(8, (), ()).shares.shape == (0,)

@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from stages import artifacts, pictures, shell
+from stages import artifacts, fetch, pictures, shell
 from stages.artifacts import state_folder
-from stages.download import fetch
 from stages.download.settings import OWN, Settings
 from stages.errors import StageError
 from stages.progress import Progress

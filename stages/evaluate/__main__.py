@@ -2,93 +2,169 @@
 
     python -m stages.evaluate
 
-Reads models/generator.keras, data/prepared, the judge, the reference and the `evaluate` section. Writes
-reports/metrics.json (the sliced Wasserstein distance to the test images, with the floor that real images have among
-themselves; where there is a judge, the Fréchet distance in its features with its floor, the modes covered and the KL of
-the class histogram; and the protocol they hold under) and reports/modes.csv (the class histogram; without a judge no
-more than its header). About twenty seconds.
+Reads models/generator.keras, data/prepared, the judge and Inception with their references, and the `evaluate` section.
+Writes reports/metrics.json (the metrics, and the protocol they hold under) and reports/evaluate/: modes.csv (the class
+histogram), points.csv (real and generated features as points of a plane) and lowest.png (the samples furthest from real
+images). Without labels and without Inception the metrics that need a network's features are left out, and the tables
+have no more than their headers. About half a minute.
 """
 
+import dataclasses
+import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages import artifacts, shell
 from stages.artifacts import Workspace
 from stages.errors import StageError
 from stages.evaluate.settings import Settings
 
-
-def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Turn the generator into metrics."""
+if TYPE_CHECKING:  # they import TensorFlow, and --help need not wait for it
+    import numpy as np
     import pandas as pd
 
-    from stages import manifest, reference
-    from stages.evaluate import measuring
     from stages.latent import Sampler
-    from stages.metrics.frechet import frechet_distance, gaussian
-    from stages.metrics.modes import class_histogram, modes
-    from stages.metrics.swd import sliced_wasserstein
-    from stages.networks import saving
-    from stages.networks.judge import FILE
-    from stages.networks.judge import load as load_judge
+    from stages.manifest import Manifest
 
-    folder = workspace.input("data/prepared")
-    data = manifest.read(folder)
-    reference_file = workspace.input("data/reference.npz")
-    real = reference.load(reference_file)
-    features = workspace.input("models/features")
-    judge = load_judge(features, data)
-    if (real is None) != (judge is None):
-        raise StageError(f"{reference_file}: of a data set with{'out' if judge else ''} labels; run `dvc repro`")
-    model = workspace.input("models/generator.keras")
-    sampler = Sampler(saving.load(model))
-    if sampler.shape != data.shape:
-        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
+# How many of the samples furthest from real images are shown.
+_LOWEST, _COLUMNS, _SCALE = 16, 8, 2
 
-    count = min(settings.samples, data.splits["test"].records, data.splits["train"].records)
-    started = time.monotonic()
-    generated, judgement = measuring.measure_samples(sampler, judge, settings, count)
-    seconds = time.monotonic() - started
-    held_out = measuring.real_descriptors(folder, data, "test", count)
-    values = sliced_wasserstein(generated, held_out, measuring.SEED)
-    del generated
-    trained_on = measuring.real_descriptors(folder, data, "train", count)
-    values["swd_floor"] = sliced_wasserstein(trained_on, held_out, measuring.SEED)["swd"]
-    protocol: dict[str, str | int | float] = {
+
+def _protocol(settings: Settings, folder: Path, data: "Manifest", count: int) -> dict[str, str | int | float]:
+    """What numbers hold under: they can be compared where all of it is the same."""
+    from stages import manifest
+    from stages.evaluate import measuring
+    from stages.metrics import memorization
+
+    return {
         "feature_network": "none",
         "samples": settings.samples,
         "first_seed": settings.first_seed,
-        "swd_samples": count,
+        "without_network_samples": count,
         "swd_seed": measuring.SEED,
+        "memorization_samples": min(count, measuring.THUMBNAILS),
+        "memorization_threshold": memorization.THRESHOLD,
         "mode_threshold": settings.mode_threshold,
         "data": data.source["title"],
+        "data_manifest_sha256": artifacts.sha256(folder / manifest.FILE),
         "crop": str(data.params["crop"]),
         "fit": data.params["fit"],
         "size": data.shape[0],
         "channels": data.shape[2],
     }
-    table = pd.DataFrame({"class": [], "generated": [], "real": []})
-    if real is not None and judgement is not None:
-        histogram = class_histogram(judgement.classes, len(data.classes))
-        floor_samples = min(settings.samples, len(real.held_out))
-        values = {
-            "fid": frechet_distance(gaussian(judgement.features), real.train),
-            "fid_floor": frechet_distance(gaussian(real.held_out[:floor_samples]), real.train),
-            **modes(histogram, real.histogram, settings.mode_threshold),
-            **values,
+
+
+def _points(
+    settings: Settings,
+    data: "Manifest",
+    real: "np.ndarray",
+    labels: "np.ndarray",
+    generated: "np.ndarray",
+    classes: "np.ndarray | None",
+) -> "pd.DataFrame":
+    """The first test images and samples in a plane, with the class of each: its label, or what the judge holds it for.
+
+    From features (N, d) and (M, d), labels (N,), and classes (M,), or None without a judge.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from stages.evaluate.plane import POINTS, plane
+
+    shown = min(POINTS, len(real), len(generated), len(labels))
+    classes = np.full(shown, -1) if classes is None else classes[:shown]
+    places = plane(real[:shown], generated[:shown], settings.first_seed % 2**32).round(2)
+    names = np.array([*data.classes, ""])  # -1: without a label
+    return pd.DataFrame(
+        {
+            "kind": np.repeat(["real", "generated"], shown),
+            "class": names[np.concatenate([labels[:shown], classes])],
+            "x": places[:, 0],
+            "y": places[:, 1],
         }
+    )
+
+
+def _draw_lowest(
+    settings: Settings, sampler: "Sampler", realism: "np.ndarray", network: str, model: Path, target: Path
+) -> None:
+    """Draw the samples of lowest `realism` (N,), the lowest first."""
+    from stages import images
+    from stages.latent import latent
+
+    lowest = realism.argsort(kind="stable")[:_LOWEST]
+    seeds = [settings.first_seed + int(index) for index in lowest]
+    images.save_png(
+        images.grid(sampler(latent(seeds, sampler.dimensions)), _COLUMNS),
+        target,
+        _SCALE,
+        {
+            "Description": f"The {len(seeds)} samples of lowest realism (Kynkäänniemi et al. 2019) of "
+            f"{len(realism):,}, in the features of {network}, the lowest first: seeds {', '.join(map(str, seeds))}",
+            "Source": f"generator.keras, SHA-256 {artifacts.sha256(model)}",
+            "Params": json.dumps(dataclasses.asdict(settings)),
+        },
+    )
+
+
+def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
+    """Turn the generator into metrics."""
+    import pandas as pd
+
+    from stages import manifest
+    from stages.evaluate import measuring, values
+    from stages.latent import Sampler
+    from stages.metrics.modes import class_histogram, modes
+    from stages.networks import saving
+
+    folder = workspace.input("data/prepared")
+    data = manifest.read(folder)
+    judge, network = measuring.networks(workspace, data)
+    model = workspace.input("models/generator.keras")
+    sampler = Sampler(saving.load(model))
+    if sampler.shape != data.shape:
+        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
+    count = min(settings.samples, data.splits["test"].records, data.splits["train"].records)
+    if count < 2:
+        raise StageError(f"{folder}: a split of {count} image cannot be measured against; it takes 2")
+
+    started = time.monotonic()
+    samples = measuring.measure_samples(sampler, judge, network, settings, count)
+    seconds = time.monotonic() - started
+    test, labels = measuring.look_at_test(folder, data, count)
+    train, nearest = measuring.look_at_train(folder, data, count, (samples.look.thumbnails, test.thumbnails))
+    found = values.of_pictures(samples.look, test, train, nearest)
+    protocol = _protocol(settings, folder, data, count)
+    shares = pd.DataFrame({"class": [], "generated": [], "real": []})
+    points = pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
+    if samples.classes is not None:
+        histogram, real = class_histogram(samples.classes, len(data.classes)), data.splits["train"].shares
+        found = {**modes(histogram, real, settings.mode_threshold), **found}
+        shares = pd.DataFrame({"class": data.classes, "generated": histogram.round(6), "real": real.round(6)})
+    measured = None
+    if network is not None and samples.features is not None:
+        measured = values.in_features(samples.features, network.real)
+        found = {**measured.values, **found}
         protocol |= {
-            "feature_network": "judge",
-            "feature_network_sha256": artifacts.sha256(features / FILE),
-            "floor_samples": floor_samples,
+            "feature_network": network.name,
+            "feature_network_sha256": network.sha256,
+            "floor_samples": measured.floor_samples,
+            "compared_samples": measured.compared,
         }
-        table = pd.DataFrame({"class": data.classes, "generated": histogram.round(6), "real": real.histogram.round(6)})
-    metrics = {name: value if isinstance(value, int) else artifacts.rounded(value) for name, value in values.items()}
-    with workspace.outputs("reports/metrics.json", "reports/modes.csv") as new:
+        points = _points(settings, data, network.real.held_out, labels, samples.features.first, samples.classes)
+    metrics = {name: value if isinstance(value, int) else artifacts.rounded(value) for name, value in found.items()}
+    with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
         artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
-        table.to_csv(new("reports/modes.csv"), index=False)
+        tables = new("reports/evaluate")
+        tables.mkdir()
+        shares.to_csv(tables / "modes.csv", index=False)
+        points.to_csv(tables / "points.csv", index=False)
+        if network is not None and measured is not None and measured.realism is not None:
+            _draw_lowest(settings, sampler, measured.realism, network.name, model, tables / "lowest.png")
     shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
-    return {"samples_per_second": (count if judge is None else settings.samples) / seconds}
+    return {"samples_per_second": samples.count / seconds}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ class Settings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    samples: Annotated[Int, Field(ge=2, le=50_000)] = 10_000
+    samples: Annotated[Int, Field(ge=4, le=50_000)] = 10_000
     first_seed: Annotated[Int, Field(ge=0)] = 1_000_000
     """The samples are of this seed and those that follow: none that the grid shows."""
     mode_threshold: Annotated[Float, Field(gt=0, le=1)] = 0.1

@@ -1,9 +1,8 @@
-"""Train the judge and ask it about real data."""
+"""Train the judge, and see what it has learnt."""
 
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from stages import manifest, records
@@ -54,14 +53,9 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
     return model
 
 
-def read_split(folder: Path, data: Manifest, split: str, judge: Judge) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The labels (N,) of a split, the judge's classes (N,) for them, and their features (N, 64), in stored order."""
-    labels, classes, features = [], [], []
-    with Progress(f"judge the {split} images", data.splits[split].records, "images") as progress:
-        for images, known in records.batches(folder, data, split, _READ_BATCH):
-            judgement = judge(images.numpy())
-            labels.append(known.numpy())
-            classes.append(judgement.classes)
-            features.append(judgement.features)
-            progress.advance(len(images))
-    return np.concatenate(labels), np.concatenate(classes), np.concatenate(features)
+def accuracy(folder: Path, data: Manifest, judge: Judge) -> float:
+    """The part of the test images whose class the judge tells."""
+    right = 0
+    for images, labels in records.batches(folder, data, "test", _READ_BATCH):
+        right += int((judge(images.numpy()).classes == labels.numpy()).sum())
+    return right / data.splits["test"].records

@@ -13,10 +13,52 @@ class Gaussian:
     covariance: np.ndarray
 
 
+class Moments:
+    """Mean and covariance of features (N, d) that come batch by batch, in the memory of d × d float64, whatever N.
+
+    Batches are joined by their means and their scatter Σ(x − μ)(x − μ)ᵀ: Chan, Golub, LeVeque 1979, "Updating Formulae
+    and a Pairwise Algorithm for Computing Sample Variances" (STAN-CS-79-773), equation 2.1, here for all pairs of
+    features. A sum of squares would lose the covariance of features whose mean is far from zero.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self.count = 0
+        self._mean = np.zeros(dimensions)
+        self._scatter = np.zeros((dimensions, dimensions))
+
+    def add(self, features: np.ndarray) -> None:
+        """Take in features (N, d), N at least 1."""
+        features = features.astype(np.float64)
+        mean = features.mean(0)
+        features -= mean
+        self._join(len(features), mean, features.T @ features)
+
+    def merge(self, other: "Moments") -> None:
+        """Take in what another one has seen."""
+        self._join(other.count, other._mean, other._scatter)
+
+    def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+        total = self.count + count
+        if total == 0:
+            return
+        apart = mean - self._mean
+        self._mean += apart * (count / total)
+        self._scatter += scatter
+        self._scatter += np.outer(apart, apart * (self.count * count / total))
+        self.count = total
+
+    def gaussian(self) -> Gaussian:
+        """Mean and unbiased covariance of all that was taken in. Raises ValueError where that is fewer than 2."""
+        if self.count < 2:
+            raise ValueError(f"a covariance needs at least 2 features, got {self.count}")
+        return Gaussian(self._mean.copy(), self._scatter / (self.count - 1))
+
+
 def gaussian(features: np.ndarray) -> Gaussian:
-    """Features (N, d) => their mean and unbiased covariance, in float64. N must be at least 2."""
-    features = features.astype(np.float64)
-    return Gaussian(features.mean(0), np.cov(features, rowvar=False).reshape(features.shape[1], -1))
+    """Features (N, d) => their mean and unbiased covariance, in float64. Raises ValueError where N is less than 2."""
+    moments = Moments(features.shape[1])
+    moments.add(features)
+    return moments.gaussian()
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:

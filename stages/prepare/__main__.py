@@ -9,16 +9,15 @@ every run, every machine and for any number of workers. After a kill it goes on 
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages import artifacts, shell
 from stages.artifacts import Workspace
+from stages.prepare import engine
 from stages.prepare.settings import Settings
 from stages.progress import Progress
 
@@ -31,26 +30,17 @@ if TYPE_CHECKING:  # they import OpenCV, and --help need not wait for it
 _NOT_IN_SHARDS = ("max_rejected",)
 
 
-def _key(settings: Settings, source: Path, tools: Mapping[str, str]) -> str:
-    """What stands for everything that decides the shards: settings, data, code and the versions of the libraries."""
-    digest = hashlib.sha256(repr([sorted(tools.items()), artifacts.sha256(source)]).encode())
-    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in _NOT_IN_SHARDS}
-    digest.update(repr(sorted(values.items())).encode())
-    for path in sorted([*Path(__file__).parent.glob("*.py"), Path(__file__).parents[1] / "tfrecord.py"]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def prepare(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Turn data/raw into data/prepared and reports/data."""
-    from stages.prepare import engine, shards, sources
-    from stages.prepare.store import Store
-
     raw = workspace.input("data/raw").resolve()
     with engine.start() as build_all:
+        from stages.prepare import shards, sources  # the workers import them at the same time
+        from stages.prepare.store import Store
+
         facts = sources.facts_of(raw)
         tools = shards.tools()
-        key = _key(settings, raw / "source.json", tools)
+        decisive = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_IN_SHARDS}
+        key = artifacts.key_of(decisive, artifacts.sha256(raw / "source.json"), tools)
         with artifacts.unfinished("prepare", key) as state:
             started = time.monotonic()
             shell.say(f"reading the index of {facts['title']} ...")

@@ -157,7 +157,7 @@ def _zip64(extra: bytes, *values: int) -> list[int]:
         kind, length = struct.unpack_from("<HH", extra)
         if kind == 1:
             wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, 4))
-            return [next(wide, value) if value == 0xFFFFFFFF else value for value in values]
+            return [min(next(wide, value), _NO_SUCH_SIZE) if value == 0xFFFFFFFF else value for value in values]
         extra = extra[4 + length :]
     return list(values)
 
@@ -183,7 +183,7 @@ def _zip_members(path: Path, origin: Path) -> Iterator[Member]:
                     continue
                 kind = UNREADABLE if flags & 1 else _ZIP_METHODS.get(method, UNREADABLE)  # 1: encrypted
                 offset = offset + shift if 0 <= offset + shift < end else end
-                yield Member(name, offset, min(length, _NO_SUCH_SIZE), min(size, _NO_SUCH_SIZE), kind)
+                yield Member(name, offset, length, size, kind)
     except (zipfile.BadZipFile, *_NONSENSE) as error:
         raise StageError(f"{origin}: {_TORN.format(error)}") from None
 

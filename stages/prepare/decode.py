@@ -29,6 +29,7 @@ Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked before anything is deco
 # As JPEG and GIF have it. Pillow puts the pieces of a row together in a time that grows with its square.
 _LONGEST_SIDE = 65_535
 _EXIF_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+_SEGMENT, _RST0, _EOI, _SOS = struct.Struct(">2BH"), 0xD0, 0xD9, 0xDA  # of a JPEG
 
 
 class RejectedError(Exception):
@@ -65,8 +66,28 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
+def _scan_at(data: bytes) -> int:
+    """Where a JPEG's first scan begins; its end, where the segments before it do not follow each other plainly.
+
+    (ITU-T T.81, B.1.1: each is FF, its marker, its length in two bytes that count themselves. SOS begins a scan; those
+    from RST0 to EOI have no length.)
+    """
+    at = 2
+    try:
+        while True:
+            prefix, marker, length = _SEGMENT.unpack_from(data, at)
+            if prefix != 0xFF or not 0xC0 <= marker < 0xFF or _RST0 <= marker <= _EOI:
+                return len(data)
+            if marker == _SOS:
+                return at
+            at += 2 + length
+    except struct.error:
+        return len(data)
+
+
 def _jpeg_orientation(data: bytes) -> int:
-    if b"Exif\x00\x00" not in data and b"tiff:Orientation" not in data:
+    end = _scan_at(data)
+    if data.find(b"Exif\x00\x00", 0, end) < 0 and data.find(b"tiff:Orientation", 0, end) < 0:
         return 1  # without Pillow, which takes as long as the decoding
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:

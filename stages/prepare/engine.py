@@ -20,14 +20,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.errors import StageError
-from stages.prepare.settings import Settings
-from stages.prepare.shards import Part, ShardResult, build_shard
-from stages.prepare.store import Store
+
+if TYPE_CHECKING:  # they import OpenCV, which the workers are to start doing before this process does
+    from stages.prepare.settings import Settings
+    from stages.prepare.shards import Part, ShardResult
+    from stages.prepare.store import Store
 
 
 def workers() -> int:
@@ -56,19 +59,22 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-Build = Callable[[Iterable[Part], Settings, Store], Iterator[tuple[int, ShardResult]]]
+Build = Callable[["Iterable[Part]", "Settings", "Store"], "Iterator[tuple[int, ShardResult]]"]
 
 
 @contextlib.contextmanager
 def _local() -> Iterator[Build]:
-    """The processes of this machine; they start at once, while the stage still reads its index."""
+    """The processes of this machine; what they need is loaded at once, while the stage loads its own and its index."""
     count = workers()
-    multiprocessing.set_forkserver_preload(["stages.prepare.shards"])
+    # For the workers: OpenBLAS, which nothing here uses, has threads that spin for a while once NumPy is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    forkserver.set_forkserver_preload(["stages.prepare.shards"])
+    forkserver.ensure_running()  # this does not wait for it; the first thing that is submitted does
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_end_with_parent)
-    for _ in range(count):
-        pool.submit(os.getpid)
 
-    def build(parts: Iterable[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
+    def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":
+        from stages.prepare.shards import build_shard
+
         try:
             # A few ahead, and no more: all of them at once would be a gigabyte for three million pictures.
             coming = ((pool.submit(build_shard, part, settings, store), i) for i, part in enumerate(parts))
@@ -110,7 +116,9 @@ def _ray() -> Iterator[Build]:
     package = Path(__file__).resolve().parents[1]
     ray.init(runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level="warning", **here)
 
-    def build(parts: Iterable[Part], settings: Settings, store: Store) -> Iterator[tuple[int, ShardResult]]:
+    def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":
+        from stages.prepare.shards import build_shard
+
         task: Any = ray.remote(max_retries=-1)(build_shard)
         waiting = {task.remote(part, settings, store): i for i, part in enumerate(parts)}
         while waiting:

@@ -68,7 +68,8 @@ class Names:
 
     def __iter__(self) -> Iterator[str]:
         """Each in turn."""
-        return (self[i] for i in range(len(self)))
+        pairs = itertools.pairwise(self._ends)
+        return (self._block[start:end].decode("utf-8", "surrogateescape") for start, end in pairs)
 
     def __getitem__(self, index: int) -> str:
         """The name in this place."""
@@ -124,7 +125,7 @@ class _Builder:
     """Grows an index, a picture at a time, in columns and not in objects: there may be millions."""
 
     def __init__(self) -> None:
-        self._columns = {name: array("q") for name in ("file", "offset", "length", "size", "kind")}
+        self._rows = array("q")  # file, offset, length, size and kind of each, one after the other
         self.names = Names()
 
     def __len__(self) -> int:
@@ -133,8 +134,7 @@ class _Builder:
     def add(self, file: int, member: Member) -> None:
         """Add a picture of the file with this number. Its key is its path, within the archive."""
         name, offset, length, size, kind = member
-        for column, value in zip(self._columns.values(), (file, offset, length, size, kind), strict=True):
-            column.append(value)
+        self._rows.extend((file, offset, length, size, kind))
         plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/" and name[-1:] != "."
         self.names.append(name if plain and name else "/".join(_parts(name)) or "unnamed")
 
@@ -170,13 +170,13 @@ class _Builder:
 
     def index(self, labels: np.ndarray | None = None, splits: np.ndarray | None = None) -> Index:
         """The index, with the labels and splits of the pictures in the order in which they were added."""
-        columns = {name: np.array(column, np.int64) for name, column in self._columns.items()}
+        file, offset, length, size, kind = np.frombuffer(self._rows, np.int64).reshape(-1, 5).T
         return Index(
-            columns["file"].astype(np.int32),
-            columns["offset"],
-            columns["length"],
-            columns["size"],
-            columns["kind"].astype(np.int8),
+            file.astype(np.int32),
+            offset.copy(),
+            length.copy(),
+            size.copy(),
+            kind.astype(np.int8),
             np.full(len(self), NO_LABEL, np.int32) if labels is None else labels.astype(np.int32),
             np.full(len(self), NO_SPLIT, np.int8) if splits is None else splits.astype(np.int8),
             self._unique(),

@@ -3,8 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-import fsspec
+from typing import Any
 
 from stages.errors import StageError
 
@@ -33,7 +32,9 @@ class Store:
             self.local.mkdir(parents=True, exist_ok=True)
         return self.local
 
-    def _remote(self, name: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    def _remote(self, name: str) -> tuple[Any, str]:
+        import fsspec  # here and not above: with asyncio it takes each process 80 ms, and a folder needs none of it
+
         try:
             return fsspec.core.url_to_fs(f"{self.url.rstrip('/')}/{name}")
         except (ImportError, ValueError) as error:

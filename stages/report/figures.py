@@ -8,9 +8,15 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 # Okabe, Ito 2008: told apart with every kind of colour blindness. On white and on black.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+# More groups than these seven have other marks, too.
+_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#999999")
+_MARKS = ("o", "^", "s", "D", "v")
+_GROUPS = len(_COLOURS) * len(_MARKS)
+_OTHERS = "other classes"
 _INK = "#010203"  # stands for the page's own text colour, and is replaced by it
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -23,15 +29,20 @@ _STYLE: Any = {
 }
 
 
-def _svg(draw: Callable[[Axes], None], height: float = 2.8) -> str:
-    """What `draw` draws on 7 inches by `height`, as an SVG element whose ink is the page's."""
+def _svg(draw: Callable[..., None], height: float = 2.8, panels: int = 1) -> str:
+    """What `draw` draws on axes side by side, 7 inches by `height`, as an SVG element whose ink is the page's."""
     with style.context(["default", _STYLE]):  # and not what the user's own matplotlibrc says
         figure = Figure(figsize=(7, height), layout="constrained")
-        draw(figure.subplots())
+        draw(*figure.subplots(1, panels, squeeze=False, sharex=panels > 1, sharey=panels > 1)[0])
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :].replace(_INK, "currentColor")
+
+
+def _plain(name: str) -> str:
+    """A name as text: a $ in it would start mathematics, and a _ at its front would keep it out of a legend."""
+    return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _images_axis(axes: Axes) -> None:
@@ -68,10 +79,54 @@ def class_shares(classes: Sequence[str], generated: Sequence[float], real: Seque
         rows = range(len(classes))
         axes.barh(rows, [100 * share for share in generated], color=BLUE, label="generated")
         axes.scatter([100 * share for share in real], rows, color=ORANGE, marker="|", s=220, zorder=3, label="data")
-        # A $ in a name would start mathematics.
-        axes.set_yticks(rows, [name.replace("$", r"\$") for name in classes])
+        axes.set_yticks(rows, [_plain(name) for name in classes])
         axes.invert_yaxis()
         axes.set_xlabel("share of images, %")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return _svg(draw, height=0.9 + 0.28 * len(classes))
+
+
+def shares(values: dict[str, float]) -> str:
+    """Bars of numbers that are at 1 where samples are like the data."""
+
+    def draw(axes: Axes) -> None:
+        rows = range(len(values))
+        bars = axes.barh(rows, list(values.values()), color=BLUE)
+        axes.bar_label(bars, [f"{value:.2f}" for value in values.values()], padding=4)
+        axes.axvline(1, color=_INK, linewidth=1, linestyle=":")
+        axes.set_yticks(rows, list(values))
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.15 * max(1, *values.values()))
+
+    return _svg(draw, height=0.6 + 0.36 * len(values))
+
+
+def clusters(points: pd.DataFrame) -> str:
+    """Real and generated points side by side, by class: columns kind (real, generated), class, x, y.
+
+    Of more than 35 classes the rarest are taken together.
+    """
+    names = list(points["class"].value_counts().index)
+    if len(names) > _GROUPS:
+        names = [*names[: _GROUPS - 1], _OTHERS]
+        points = points.assign(**{"class": points["class"].where(points["class"].isin(names), _OTHERS)})
+    names.sort(key=lambda name: (name == _OTHERS, name))
+    looks = [(mark, colour) for mark in _MARKS for colour in _COLOURS]
+
+    def draw(*panels: Axes) -> None:
+        for axes, kind in zip(panels, ("real", "generated"), strict=True):
+            for name, (mark, colour) in zip(names, looks, strict=False):
+                some = points[(points["kind"] == kind) & (points["class"] == name)]
+                axes.plot(some["x"], some["y"], mark, color=colour, markersize=2.6, markeredgewidth=0)
+            axes.set_title(kind, fontsize=11)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        if any(names):
+            handles = [
+                Line2D([], [], marker=mark, color=colour, linestyle="", label=_plain(name))
+                for name, (mark, colour) in zip(names, looks, strict=False)
+            ]
+            panels[0].figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+
+    return _svg(draw, height=3.6 + 0.25 * -(-len(names) // 5), panels=2)

@@ -1,8 +1,11 @@
-"""Gather what the stages wrote and put it on the page."""
+"""Gather what the stages wrote, and put it on the page and on the model's card."""
 
 import base64
 import dataclasses
+import html
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,17 +16,25 @@ from pandas.api.types import is_numeric_dtype
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from stages import artifacts, images, manifest
+from stages import artifacts, images, manifest, params
 from stages.artifacts import Workspace
+from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.report import figures
 from stages.report.settings import Settings
 
-_MODEL = ("generator", "discriminator", "images_seen", "best_images_seen", "params", "environment")
-_METRICS = ("swd", "swd_floor", "protocol")
-_JUDGED_METRICS = ("fid", "fid_floor", "modes_covered", "modes_total", "rarest_mode", "mode_kl")
-# Losses whose D says a probability; the others' D says a number.
-_LOGISTIC = ("non_saturating", "minimax")
+_MODEL = (
+    *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "stopped", "flags"),
+    *("params", "environment"),
+)
+_METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "nearest_distance", "protocol")
+_MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
+_IN_FEATURES = ("fid", "fid_floor", "fid_bias")
+_NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
+_PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+# Columns of tables that hold words.
+_WORDS = ("split", "class", "reason", "kind")
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,10 @@ class Picture:
 class Content:
     """Everything the page tells, as the stages left it.
 
-    `score` says what the training was scored by, `stopped` why it ended early, if it did. Where the data has no labels
-    there is no judge: `accuracy` is None, and `judge` and `metrics` have nothing that needs one. The curves `said/real`
-    and `said/fake` are D's mean probability of "real" where the loss is `logistic`, else D's mean output.
+    Where the data has no labels there is no judge: `accuracy` is None, and `judge`, `metrics` and `modes` have nothing
+    that needs one. Where nothing is measured in a network's features, `metrics` has nothing of that, and `points` is
+    empty. The curves `said/real` and `said/fake` are D's mean probability of "real" where `model` says that its loss is
+    logistic, else D's mean output. `presets` are whole params files by name.
     """
 
     data: Manifest
@@ -62,14 +74,29 @@ class Content:
     judge: dict[str, Any]
     accuracy: float | None
     model: dict[str, Any]
-    score: str
-    stopped: str
     flags: tuple[Flag, ...]
-    logistic: bool
     metrics: dict[str, Any]
     modes: pd.DataFrame
+    points: pd.DataFrame
+    presets: dict[str, dict[str, Any]]
     curves: dict[str, pd.DataFrame]
     pictures: dict[str, Picture]
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What the metrics hold under."""
+        return dict(self.metrics["protocol"])
+
+    @property
+    def network(self) -> str:
+        """In whose features samples were measured, as words; empty where in none's."""
+        names = {"judge": "the judge's features", "inception": "Inception's features", "none": ""}
+        return names[self.protocol["feature_network"]]
+
+    @property
+    def copies(self) -> bool:
+        """Whether more samples than the threshold allows are as close to one training image as copies are."""
+        return bool(self.metrics["memorization"] > self.protocol["memorization_threshold"])
 
 
 def _picture(path: Path) -> Picture:
@@ -81,16 +108,20 @@ def _picture(path: Path) -> Picture:
         told = facts["Description"], facts["Source"], json.loads(facts["Params"])
     except (KeyError, ValueError) as error:
         raise artifacts.damaged(path, f"it does not say how it came about: {error}") from error
-    return Picture(f"data:image/png;base64,{encoded}", width, height, *told)
+    description, source, params_then = told
+    source = _HASH.sub(r"\1", source)  # the whole hash stands at the page's end
+    return Picture(f"data:image/png;base64,{encoded}", width, height, description, source, params_then)
 
 
 def _table(path: Path, *columns: str) -> pd.DataFrame:
-    """A table with these columns, all but split and class of numbers. Raises StageError naming a file that is none."""
+    """A table with these columns, of numbers all but the names. Raises StageError naming a file that is none."""
     try:
         table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+    except FileNotFoundError:
+        raise artifacts.missing(path) from None
     except ValueError as error:
         raise artifacts.damaged(path, error) from error
-    numbers = [column for column in columns if column not in ("split", "class", "reason")]
+    numbers = [column for column in columns if column not in _WORDS]
     # An empty table's columns have no type.
     right = len(table) == 0 or all(is_numeric_dtype(table[column]) for column in numbers if column in table)
     if list(table.columns) != list(columns) or not right:
@@ -110,50 +141,71 @@ def _curve(workspace: Workspace, name: str) -> pd.DataFrame:
     return table.set_axis(["step", "value"], axis="columns").astype(float)
 
 
+def _presets(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """The whole params files of presets/ by name; none where the folder is not there."""
+    try:
+        folder = workspace.input("presets")
+    except StageError:
+        return {}
+    return {path.stem: params.read_file(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _metrics(path: Path, judged: bool) -> dict[str, Any]:
+    metrics = artifacts.read_json(path, *_METRICS, *(_MODES if judged else ()))
+    if not isinstance(metrics["protocol"], dict) or "feature_network" not in metrics["protocol"]:
+        raise artifacts.damaged(path, "it does not say under which protocol its numbers hold")
+    if metrics["protocol"]["feature_network"] != "none":
+        artifacts.read_json(path, *_IN_FEATURES)
+    return metrics
+
+
 def gather(workspace: Workspace) -> Content:
     """Read the stages' outputs. Raises StageError naming the file that is missing or damaged."""
     model_file = workspace.input("models/model.json")
-    model = {"flags": [], "stopped": "", "score": "", **artifacts.read_json(model_file, *_MODEL)}
-    logistic = model["params"]["loss"] in _LOGISTIC
-    said = "probability" if logistic else "logit"
+    model = artifacts.read_json(model_file, *_MODEL)
+    said = "probability" if model["logistic"] else "logit"
     judge_file = workspace.input("models/features/features.json")
     judge = artifacts.read_json(judge_file, "network", "params")
-    accuracy, metrics = None, list(_METRICS)
+    accuracy = None
     if judge["network"] != "none":
         judge = artifacts.read_json(judge_file, "sha256", "parameters", *judge)
         accuracy = artifacts.read_json(workspace.input("reports/features.json"), "judge_accuracy")["judge_accuracy"]
-        metrics += _JUDGED_METRICS
+    samples, evaluated, data = (
+        workspace.input("reports/samples"),
+        workspace.input("reports/evaluate"),
+        workspace.input("reports/data"),
+    )
+    paths = [samples / f"{name}.png" for name in _PICTURES]
+    optional = [samples / "arithmetic.png", evaluated / "lowest.png"]
     return Content(
         data=manifest.read(workspace.input("data/prepared/manifest.json").parent),
-        statistics=_table(
-            workspace.input("reports/data/classes.csv"), "split", "class", "images", "mean", "std", "min", "max"
-        ),
-        rejected=_table(workspace.input("reports/data/rejected.csv"), "reason", "images"),
+        statistics=_table(data / "classes.csv", "split", "class", "images", "mean", "std", "min", "max"),
+        rejected=_table(data / "rejected.csv", "reason", "images"),
         judge=judge,
         accuracy=accuracy,
         model=model,
-        score=model["score"],
-        stopped=model["stopped"],
         flags=_flags(model_file, model["flags"]),
-        logistic=logistic,
-        metrics=artifacts.read_json(workspace.input("reports/metrics.json"), *metrics),
-        modes=_table(workspace.input("reports/modes.csv"), "class", "generated", "real"),
+        metrics=_metrics(workspace.input("reports/metrics.json"), accuracy is not None),
+        modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
+        points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
+        presets=_presets(workspace),
         curves={
             **{name: _curve(workspace, name) for name in ("loss/discriminator", "loss/generator", "score")},
             "said/real": _curve(workspace, f"{said}/real"),
             "said/fake": _curve(workspace, f"{said}/fake"),
         },
         pictures={
-            name: _picture(workspace.input(f"reports/samples/{name}.png"))
-            for name in ("grid", "real", "timeline", "interpolation")
-        }
-        | {"contact_sheet": _picture(workspace.input("reports/data/contact_sheet.png"))},
+            path.stem: _picture(path)
+            for path in [*paths, data / "contact_sheet.png", *(path for path in optional if path.exists())]
+        },
     )
 
 
 def _hashes(content: Content) -> dict[str, str]:
     """What the pictures came from, by name and SHA-256."""
     judge = {} if content.accuracy is None else {"judge.keras": content.judge["sha256"]}
+    if content.protocol["feature_network"] == "inception":
+        judge["inception.pb"] = content.protocol["feature_network_sha256"]
     return {
         **{file["name"]: file["sha256"] for file in content.data.source["files"]},
         **{s.name: s.sha256 for split in content.data.splits.values() for s in split.shards},
@@ -163,22 +215,87 @@ def _hashes(content: Content) -> dict[str, str]:
     }
 
 
-def render(content: Content, settings: Settings) -> str:
-    """The page as one HTML text: no network, no script; names from the data are escaped."""
+def _verdict(content: Content) -> str:
+    """The run in a sentence."""
+    metrics, shape = content.metrics, "×".join(map(str, content.data.shape))
+    parts = []
+    if content.network:
+        parts.append(
+            f"Fréchet distance {metrics['fid']:.1f} in {content.network} (real images: {metrics['fid_floor']:.2f})"
+        )
+    if content.accuracy is not None:
+        parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} classes")
+    if not content.network:
+        parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
+    parts.append("training images are copied" if content.copies else "no sign that training images are copied")
+    kinds = {"non_finite": "diverged", "discriminator_saturated": "D saturated", "generator_collapsed": "G collapsed"}
+    raised = dict.fromkeys(kinds[flag.kind] for flag in content.flags)
+    parts.append(f"flagged: {', '.join(raised)}" if raised else "no flag raised")
+    return f"A DCGAN of {content.data.source['title']} at {shape}: {'; '.join(parts)}."
+
+
+def _params(content: Content, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The params that the results came from, by section, as the stages noted them."""
+    protocol = content.protocol
+    return {
+        "dataset": {"source": content.data.source["name"]},
+        "prepare": content.data.params,
+        "features": content.judge["params"],
+        "train": content.model["params"],
+        "sample": content.pictures["grid"].params,
+        "evaluate": {name: protocol[name] for name in ("samples", "first_seed", "mode_threshold")},
+        "report": dataclasses.asdict(settings),
+    }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A param that differs from a preset's: its name with its section, what the preset has, and what this run had."""
+
+    name: str
+    preset: Any
+    here: Any
+
+
+def differences(
+    used: dict[str, dict[str, Any]], presets: dict[str, dict[str, Any]]
+) -> tuple[str, tuple[Difference, ...]]:
+    """The preset that differs least from the params that were used, and where it does; "" where there is no preset.
+
+    What a preset leaves out is taken for no difference.
+    """
+    found = {}
+    for name, preset in presets.items():
+        pairs = [
+            (f"{section}.{key}", preset[section][key], json.loads(json.dumps(value)))
+            for section, values in used.items()
+            for key, value in values.items()
+            if isinstance(preset.get(section), dict) and key in preset[section]
+        ]
+        found[name] = tuple(Difference(*pair) for pair in pairs if pair[1] != pair[2])
+    if not found:
+        return "", ()
+    nearest = min(found, key=lambda name: len(found[name]))
+    return nearest, found[nearest]
+
+
+def _drawn(content: Content, settings: Settings) -> dict[str, str]:
+    """The figures, as SVG elements by name."""
     best = content.model["best_images_seen"]
+    logistic = content.model["logistic"]
     drawn = {
         "loss": figures.curves(
             {
                 "discriminator": content.curves["loss/discriminator"],
                 "generator": content.curves["loss/generator"],
             },
-            "loss, nats" if content.logistic else "loss",
+            "loss, nats" if logistic else "loss",
             settings.smoothing,
             best,
         ),
         "said": figures.curves(
             {"of real images": content.curves["said/real"], "of samples": content.curves["said/fake"]},
-            "D's mean probability of “real”" if content.logistic else "D's mean output",
+            "D's mean probability of “real”" if logistic else "D's mean output",
             settings.smoothing,
             best,
         ),
@@ -187,23 +304,47 @@ def render(content: Content, settings: Settings) -> str:
     if content.accuracy is not None:
         shares = content.modes
         drawn["modes"] = figures.class_shares(list(shares["class"]), list(shares["generated"]), list(shares["real"]))
-    protocol = content.metrics["protocol"]
-    params = {
-        "dataset": {"name": content.data.source["name"]},
-        "prepare": content.data.params,
-        "features": content.judge["params"],
-        "train": content.model["params"],
-        "sample": content.pictures["grid"].params,
-        "evaluate": {name: protocol[name] for name in ("samples", "first_seed", "mode_threshold")},
-        "report": dataclasses.asdict(settings),
+    if "precision" in content.metrics:
+        drawn["neighbourhoods"] = figures.shares({name: content.metrics[name] for name in _NEIGHBOURHOODS})
+    if len(content.points):
+        drawn["clusters"] = figures.clusters(content.points)
+    return drawn
+
+
+def _in_markdown(value: object) -> str:
+    """Text as Markdown shows it: names from the data are no markup, and no HTML."""
+    text = html.escape(re.sub(r"\s+", " ", str(value)), quote=False)
+    return re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", text)
+
+
+def render(content: Content, settings: Settings) -> tuple[str, str]:
+    """The page as one HTML text (no network, no script) and the model's card as Markdown; names are escaped in both."""
+    used = _params(content, settings)
+    preset, differing = differences(used, content.presets)
+    known = {
+        "c": content,
+        "settings": settings,
+        "verdict": _verdict(content),
+        "protocol": content.protocol,
+        "params": used,
+        "preset": preset,
+        "differing": differing,
+        "hashes": _hashes(content),
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        c=content, settings=settings, drawn=drawn, protocol=protocol, params=params, hashes=_hashes(content)
-    )
+
+    def environment(escape: Callable[[object], str] | None) -> jinja2.Environment:
+        made = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent),
+            autoescape=escape is None,  # noqa: S701 - where it is off, finalize escapes for Markdown
+            finalize=escape,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        made.filters["count"] = "{:,}".format
+        return made
+
+    page = environment(None).get_template("page.html.j2").render(**known, drawn=_drawn(content, settings))
+    card = environment(_in_markdown).get_template("model_card.md.j2").render(**known)
+    return page, card

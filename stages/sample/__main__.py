@@ -1,21 +1,34 @@
-"""Make the pictures: uncurated samples, real images beside them, the training's timeline, interpolations.
+"""Make the pictures: uncurated samples, real images beside them, the training's timeline, ways between samples.
 
     python -m stages.sample
 
-Reads models/generator.keras, models/timeline.npz, data/prepared and the `sample` section. Writes reports/samples/:
-grid.png (one sample per seed, none picked), real.png (test images, likewise), timeline.png (a row per score of
-the training, for the same z) and interpolation.png. Each PNG carries in its own text how it came about. A few seconds.
+Reads models/generator.keras, models/timeline.npz, data/prepared, the judge and the `sample` section. Writes
+reports/samples/: grid.png (one sample per seed, none picked), real.png (test images, likewise), timeline.png (a row per
+score of the training, for the same z) and timeline_animated.png, interpolation.png, nearest.png (the training images
+nearest to the first samples) and, where `sample.arithmetic` names classes, arithmetic.png. Each PNG carries in its own
+text how it came about. Half a minute.
+
+    python -m stages.sample --seeds 1,2,3 --out x.png [--grid 4x8]
+    python -m stages.sample --seeds 0-99 --out pictures/
+
+draws the samples of these seeds, as one picture of 4 rows of 8, or into a folder, a file for each. --help with --seeds
+says more.
 """
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import sys
+from collections.abc import Mapping, Sequence
 
 from stages import artifacts, shell
 from stages.artifacts import Workspace
+from stages.errors import StageError
+from stages.sample import command_line
 from stages.sample.settings import Settings
+
+# Samples whose nearest training images are shown, and how many of these.
+_NEAREST_OF, _NEAREST = 16, 2
+_FRAME, _LAST_FRAME = 600, 2400  # milliseconds
 
 
 def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
@@ -23,59 +36,113 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     import numpy as np
 
     from stages import images, manifest, records, tfrecord
-    from stages.latent import Sampler, latent, slerp
+    from stages.latent import Sampler, latent
+    from stages.networks import judge as judges
     from stages.networks import saving
+    from stages.sample import drawing
 
     model = workspace.input("models/generator.keras")
-    generator_hash = artifacts.sha256(model)
+    generated = f"generator.keras, SHA-256 {artifacts.sha256(model)}"
     sampler = Sampler(saving.load(model))
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
+    if sampler.shape != data.shape:
+        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
+    prepared = f"{data.source['title']} ({data.source['licence']}), manifest SHA-256 " + artifacts.sha256(
+        folder / manifest.FILE
+    )
+    judge = judges.load(workspace.input("models/features"), data)
+    if settings.arithmetic and judge is None:
+        raise StageError("sample.arithmetic: the data has no classes to calculate with; leave it out, or empty")
+    seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
+    history = tfrecord.normalise(history)
 
-    def save(path: Path, picture: np.ndarray, **facts: str) -> None:
-        images.save_png(picture, path, settings.scale, {**facts, "Params": json.dumps(dataclasses.asdict(settings))})
-
-    generated = f"generator.keras, SHA-256 {generator_hash}"
-    seeds = range(settings.first_seed, settings.first_seed + settings.count)
     with workspace.outputs("reports/samples") as new:
-        pictures_folder = new("reports/samples")
-        pictures_folder.mkdir()
+        made = new("reports/samples")
+        made.mkdir()
+
+        def facts(description: str, source: str) -> dict[str, str]:
+            params = json.dumps(dataclasses.asdict(settings))
+            return {"Description": description, "Source": source, "Params": params}
+
+        def save(name: str, picture: np.ndarray, description: str, source: str = generated) -> None:
+            images.save_png(picture, made / f"{name}.png", settings.scale, facts(description, source))
+
+        seeds = range(settings.first_seed, settings.first_seed + settings.count)
+        samples = sampler(latent(seeds, sampler.dimensions))
         save(
-            pictures_folder / "grid.png",
-            images.grid(sampler(latent(seeds, sampler.dimensions)), settings.columns),
-            Description=f"Samples of the seeds {seeds[0]} to {seeds[-1]} in order, uncurated",
-            Source=generated,
+            "grid",
+            images.grid(samples, settings.columns),
+            f"Samples of the seeds {seeds[0]} to {seeds[-1]} in order, uncurated",
         )
         count = min(settings.count, data.splits["test"].records)
-        pictures = next(iter(records.batches(folder, data, "test", count)))[0].numpy()
+        real = next(iter(records.batches(folder, data, "test", count)))[0].numpy()
         save(
-            pictures_folder / "real.png",
-            images.grid(pictures, settings.columns),
-            Description=f"The first {count} images of the prepared test split in stored order, uncurated",
-            Source=f"{data.source['title']} ({data.source['licence']}), manifest SHA-256 "
-            + artifacts.sha256(folder / manifest.FILE),
+            "real",
+            images.grid(real, settings.columns),
+            f"The first {count} images of the prepared test split in stored order, uncurated",
+            prepared,
         )
-        seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
-        history = history[:, : settings.columns]
-        rows = images.grid(tfrecord.normalise(history.reshape(-1, *history.shape[2:])), history.shape[1])
+        during = f"the averaged generator during the training that gave {generated}"
+        few = history[:, : settings.columns]
         save(
-            pictures_folder / "timeline.png",
-            rows,
-            Description="The same z at each score of the training, from top to bottom; images seen: "
-            + ", ".join(map(str, seen)),
-            Source=f"the averaged generator during the training that gave {generated}",
+            "timeline",
+            images.grid(few.reshape(-1, *few.shape[2:]), few.shape[1]),
+            "The same z at each score of the training, from top to bottom; images seen: " + ", ".join(map(str, seen)),
+            during,
         )
-        ends = latent(settings.interpolate, sampler.dimensions)
-        ways = [slerp(a, b, settings.interpolation_steps) for a, b in itertools.pairwise(ends)]
+        images.save_animation(
+            [images.grid(pictures, settings.columns) for pictures in history],
+            made / "timeline_animated.png",
+            settings.scale,
+            facts(
+                f"The same {history.shape[1]} z at each score of the training, one after the other; images seen: "
+                + ", ".join(map(str, seen)),
+                during,
+            ),
+            [_FRAME] * (len(history) - 1) + [_LAST_FRAME],
+        )
         save(
-            pictures_folder / "interpolation.png",
-            images.grid(sampler(np.concatenate(ways)), settings.interpolation_steps),
-            Description="Spherical interpolations, a row from each seed to the next: "
-            + " → ".join(map(str, settings.interpolate)),
-            Source=generated,
+            "interpolation",
+            images.grid(
+                drawing.interpolations(sampler, settings.interpolate, settings.interpolation_steps),
+                settings.interpolation_steps,
+            ),
+            "Spherical interpolations, a row from each seed to the next: " + " → ".join(map(str, settings.interpolate)),
         )
+        first = samples[:_NEAREST_OF]
+        neighbours = min(_NEAREST, data.splits["train"].records)
+        found = drawing.nearest(folder, data, first, neighbours)
+        save(
+            "nearest",
+            drawing.bands(np.concatenate([first[:, None], found], axis=1), settings.columns),
+            f"Samples of the seeds {seeds[0]} to {seeds[len(first) - 1]}, and below each the {neighbours} nearest of "
+            f"{data.splits['train'].records:,} training images (Euclidean distance at 16 × 16 pixels)",
+            f"{generated}; {prepared}",
+        )
+        if judge is not None and settings.arithmetic:
+            pictures, rows = drawing.arithmetic(sampler, judge, data.classes, settings.arithmetic)
+            left_out = len(settings.arithmetic) - len(rows)
+            if left_out:
+                shell.say(f"sample.arithmetic: {left_out} of its rows left out: the judge holds no sample for a class")
+            if rows:
+                save(
+                    "arithmetic",
+                    images.grid(pictures, 8),
+                    "Mean z of classes, a row each: "
+                    + "; ".join(f"{a}, {b}, {c}, then {a} − {b} + {c}" for a, b, c in rows)
+                    + "; and four z close to that",
+                )
     return {}
 
 
+def main(arguments: Sequence[str]) -> None:
+    """The stage, or with --seeds a picture of any samples."""
+    if any(argument.startswith("--seeds") for argument in arguments):
+        command_line.main(arguments)
+    else:
+        shell.run_stage("sample", "sample", Settings, sample, __doc__, tensorflow=True)
+
+
 if __name__ == "__main__":
-    shell.run_stage("sample", "sample", Settings, sample, __doc__, tensorflow=True)
+    main(sys.argv[1:])

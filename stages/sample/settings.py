@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.params import FORBID_UNKNOWN, Int
+from stages.params import FORBID_UNKNOWN, Int, Text
 
 Seed = Annotated[Int, Field(ge=0)]
 
@@ -25,3 +25,5 @@ class Settings:
     interpolate: Annotated[tuple[Seed, ...], Field(min_length=2, max_length=65)] = (0, 1, 2, 3, 4)
     """The interpolation goes from each of these seeds to the next, a row for each pair."""
     interpolation_steps: Annotated[Int, Field(ge=2, le=64)] = 8
+    arithmetic: Annotated[tuple[tuple[Text, Text, Text], ...], Field(max_length=64)] = ()
+    """Rows of three classes, A, B and C: the generator's picture of the mean z of A, minus B's, plus C's."""

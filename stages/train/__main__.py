@@ -7,7 +7,7 @@ Fréchet distance in the judge's features; without labels the sliced Wasserstein
 moving average, what samples come from) and models/discriminator.keras; models/model.json (how they came about, and what
 went wrong on the way); models/timeline.npz (the same 32 z at every score); and reports/train/ (DVCLive's curves and the
 fixed-z pictures). An interrupted training goes on from its last checkpoint, to the same bytes. All GPUs of the machine
-train together, and several machines where TF_CONFIG or Slurm names them. The default takes about four minutes on two
+train together, and several machines where TF_CONFIG or Slurm names them. The default takes about ten minutes on two
 cores.
 """
 
@@ -145,12 +145,14 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
                 f"generator {trainer.generator.count_params():,} parameters, "
                 f"discriminator {trainer.discriminator.count_params():,}; watch {log}/plots/images"
             )
-            bounds = OBJECTIVES[settings.loss].bounds(settings.label_smoothing)
+            objective = OBJECTIVES[settings.loss]
+            bounds = objective.bounds(settings.label_smoothing)
             total = trainer.steps * settings.images_per_step
             journal = Journal(log, settings, bounds, measure, held_out, total)
             rate = run(trainer, batches_from, settings, journal, Checkpoints(state))
             facts = {
                 "score": score,
+                "logistic": objective.logistic,  # whether D's outputs are the logits of probabilities
                 "data_manifest_sha256": artifacts.sha256(folder / manifest.FILE),
                 "params": dataclasses.asdict(settings),
                 "environment": _environment(found),

@@ -15,7 +15,7 @@ KINDS: tuple[Kind, ...] = ("non_finite", "discriminator_saturated", "generator_c
 _WINDOW = 5
 _SATURATED = 0.01
 # G has collapsed where its samples lie this much closer together than real images do, or reach so few classes.
-# A DCGAN's samples after one epoch of Fashion-MNIST are at 0.8 or more of the real distance, in all ten classes.
+# A DCGAN's samples are at 0.86 of the real distance after 59,968 images of Fashion-MNIST, at 0.90 to 0.94 later.
 _SPREAD = 0.3
 _MODES = 0.5
 

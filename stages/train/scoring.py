@@ -48,19 +48,21 @@ def scorer(
         )
     if reference is None:
         raise StageError("data/reference.npz: made without a judge, but the data set has labels; run `dvc repro`")
-    measure = _by_features(judge, reference, len(data.classes), settings.score_samples)
+    measure = _by_features(judge, reference, data.splits["train"].shares, settings.score_samples)
     return measure, real, f"Fréchet distance in the judge's features, {settings.score_samples} samples"
 
 
-def _by_features(judge: Judge, reference: Reference, classes: int, count: int) -> Callable[[Sampler], Measurement]:
+def _by_features(
+    judge: Judge, reference: Reference, shares: np.ndarray, count: int
+) -> Callable[[Sampler], Measurement]:
     def measure(sampler: Sampler) -> Measurement:
         spread, judgements = 0.0, []
         for images in sampler.of(range(_FIRST_SEED, _FIRST_SEED + count)):
             spread = spread or guards.spread(images[:_SPREAD_OF])
             judgements.append(judge(images))
-        histogram = class_histogram(np.concatenate([judgement.classes for judgement in judgements]), classes)
+        histogram = class_histogram(np.concatenate([judgement.classes for judgement in judgements]), len(shares))
         features = np.concatenate([judgement.features for judgement in judgements])
-        covered = modes(histogram, reference.histogram, _MODE_THRESHOLD)["modes_covered"]
+        covered = modes(histogram, shares, _MODE_THRESHOLD)["modes_covered"]
         return Measurement(frechet_distance(gaussian(features), reference.train), spread, int(covered))
 
     return measure

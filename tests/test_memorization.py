@@ -1,0 +1,98 @@
+"""Nearest images, and the verdict on copies."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from stages import neighbours
+from stages.metrics.memorization import NEIGHBOURS, THRESHOLD, memorization
+
+
+def pictures(seed: int, count: int, channels: int = 1) -> np.ndarray:
+    """Smooth random pictures of 32 × 32 with a few degrees of freedom, as a data set has."""
+    generator = np.random.default_rng(seed)
+    basis = ndimage.gaussian_filter(np.random.default_rng(99).normal(size=(8, 32, 32, channels)), (0, 3, 3, 0))
+    mixed = np.tensordot(generator.normal(size=(count, 8)), basis / basis.std(), 1)
+    return np.tanh(mixed / 2 + 0.05 * generator.normal(size=mixed.shape)).astype(np.float32)
+
+
+def distances(images: np.ndarray, training: np.ndarray, batch: int = 300) -> np.ndarray:
+    search = neighbours.Nearest(neighbours.thumbnails(images), 1 + NEIGHBOURS)
+    for first in range(0, len(training), batch):
+        search.add(neighbours.thumbnails(training[first : first + batch]))
+    return search.distances
+
+
+def test_thumbnails_are_means_of_blocks() -> None:
+    images = pictures(0, 3, 3)
+    small = neighbours.thumbnails(images).reshape(3, 16, 16, 3)
+    assert small[1, 4, 7, 2] == pytest.approx(images[1, 8:10, 14:16, 2].mean())
+    assert np.array_equal(neighbours.thumbnails(images[:, :16, :16]), images[:, :16, :16].reshape(3, -1))
+    assert neighbours.thumbnails(images[:0]).shape == (0, 768)
+
+
+@pytest.mark.parametrize("batches", [[50], [1] * 50, [7, 20, 23], [40, 10]])
+def test_the_nearest_are_found_in_whatever_batches_points_come(batches: list[int]) -> None:
+    generator = np.random.default_rng(1)
+    queries, points = (generator.normal(size=(count, 5)).astype(np.float32) for count in (9, 50))
+    search = neighbours.Nearest(queries, 4)
+    for part in np.split(points, np.cumsum(batches)[:-1]):
+        search.add(part)
+    expected = cdist(queries, points)
+    assert np.array_equal(search.indices, expected.argsort(1)[:, :4])
+    assert np.allclose(search.distances, np.sort(expected, 1)[:, :4], atol=1e-5)
+
+
+def test_fewer_points_than_asked_for_leave_places_empty() -> None:
+    search = neighbours.Nearest(np.zeros((2, 3), np.float32), 3)
+    search.add(np.ones((1, 3), np.float32))
+    assert search.indices.tolist() == [[0, -1, -1]] * 2
+    assert np.isinf(search.distances[:, 1:]).all()
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Training images, and the distances of held-out ones to them."""
+    training = pictures(1, 3000)
+    return training, distances(pictures(2, 1000), training)
+
+
+def test_fresh_pictures_of_the_same_kind_are_no_copies(data: tuple[np.ndarray, np.ndarray]) -> None:
+    training, held_out = data
+    found = memorization(distances(pictures(3, 1000), training), held_out)
+    assert found["memorization"] == pytest.approx(0.01, abs=0.01)
+    assert found["nearest_distance"] == pytest.approx(1, abs=0.05)
+
+
+def test_smoother_pictures_are_no_copies_though_they_lie_nearer(data: tuple[np.ndarray, np.ndarray]) -> None:
+    training, held_out = data
+    smooth = ndimage.gaussian_filter(pictures(3, 1000), (0, 1, 1, 0))
+    found = memorization(distances(smooth, training), held_out)
+    assert found["memorization"] < THRESHOLD
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_noisy_copies_are_found_be_they_few_or_all(data: tuple[np.ndarray, np.ndarray], share: float) -> None:
+    training, held_out = data
+    samples = pictures(3, 1000)
+    copies = int(share * 1000)
+    samples[:copies] = training[:copies] + 0.1 * np.random.default_rng(4).normal(size=(copies, 32, 32, 1))
+    found = memorization(distances(samples, training), held_out)
+    assert found["memorization"] == pytest.approx(share, abs=0.03)
+    assert found["memorization"] > THRESHOLD
+
+
+def test_exact_copies_and_data_of_one_picture_have_finite_figures() -> None:
+    same = np.repeat(pictures(1, 1), 60, 0)
+    found = memorization(distances(same[:5], same), distances(same[:5], same))
+    assert all(np.isfinite(value) for value in found.values())
+    training = pictures(1, 100)
+    found = memorization(distances(training, training), distances(pictures(2, 100), training))
+    assert found["memorization"] == 1
+    assert found["nearest_distance"] < 0.05
+
+
+def test_a_single_neighbour_says_nothing() -> None:
+    with pytest.raises(ValueError, match="two neighbours or more"):
+        memorization(np.ones((4, 1)), np.ones((4, 1)))
