@@ -3,7 +3,7 @@
 # make test-slow  interrupts in every stage, fresh clones, clusters, other Pythons, fuzzing
 # make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
 # make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
-# make bench      data path and training against their parts and against the usual loops; writes benchmarks/results/
+# make bench      data path, evaluation and training against their parts and the usual loops; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
 # make setup      .venv from requirements.lock (the others do it where it is needed)
 # make lock       requirements.lock from pyproject.toml (needs uv)
@@ -74,6 +74,7 @@ test-slow: .venv/slow
 
 bench: setup
 	@python -m benchmarks.data
+	@python -m benchmarks.evaluation
 	@python -m benchmarks.training
 
 fresh: setup

@@ -368,7 +368,7 @@ class Contestant:
         if role == "torch_passive":
             environment["OMP_WAIT_POLICY"] = "PASSIVE"
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
-        self._process = subprocess.Popen(  # noqa: S603 - this very file
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.training", "--child", json.dumps(order)],
             env=environment,
             stdin=subprocess.PIPE,
@@ -464,7 +464,7 @@ def first_step_seconds(project: Path) -> float:
     """From the start of `python -m stages.train` to the first row of its log, which is written after the first step."""
     with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(  # noqa: S603 - our own stage
+        process = subprocess.Popen(
             [sys.executable, "-m", "stages.train", "--base", str(project), "--out", out],
             cwd=project,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -506,7 +506,7 @@ def prepared(folder: Path, size: int, channels: int, encoded: Sequence[bytes], t
     params = f"prepare: {{crop: square, size: {size}, channels: {channels}, dtype: uint8}}\n{train}"
     (project / "params.yaml").write_text(params)
     for stage in ("prepare", "validate", "features") if train else ("prepare",):
-        done = subprocess.run(  # noqa: S603 - our own stages
+        done = subprocess.run(
             [sys.executable, "-m", f"stages.{stage}"],
             cwd=project,
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -291,6 +291,6 @@ def test_plots_metrics_and_params_diff_work_in_the_clone(clone: Clone) -> None:
     assert "reports/metrics.json" in shown.stdout
     plots = clone.type("dvc", "plots", "show", "--json")
     assert plots.returncode == 0, plots.stderr
-    for name in ("losses", "probabilities", "score", "reports/samples/grid.png", "reports/modes.csv"):
+    for name in ("losses", "outputs", "score", "reports/samples/grid.png", "reports/evaluate/modes.csv"):
         assert f'"{name}"' in plots.stdout
     assert '"errors"' not in plots.stdout

@@ -225,7 +225,6 @@ HEADS = {
     "a comment that has a scan's marker": b"\xff\xfe\x00\x06\xff\xda\x00\x02",
     "a comment that says Exif": b"\xff\xfe\x00\x08Exif\x00\x00",
     "a fill byte": b"\xff",
-    "bytes between the segments": b"\x00\x00",
     "nothing": b"",
 }
 

@@ -39,3 +39,31 @@ def test_a_png_carries_its_facts_and_has_the_same_bytes_every_time(tmp_path: Pat
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.size == (12, 12)
         assert np.array_equal(np.asarray(opened)[::3, ::3], picture)
+
+
+def test_a_grid_of_so_many_rows_is_white_where_there_are_no_images() -> None:
+    grid = images.grid(np.zeros((2, 3, 3, 1), np.float32), columns=4, gap=1, rows=2)
+    assert grid.shape == (7, 15, 1)
+    assert (grid[:3, :7:4] == 128).all()
+    assert (grid[:, 8:] == 255).all()
+    assert (grid[4:] == 255).all()
+
+
+def test_an_animation_has_its_frames_their_times_and_its_facts_and_the_same_bytes(tmp_path: Path) -> None:
+    frames = [np.full((4, 6, 3), value, np.uint8) for value in (0, 100, 200)]
+    for name in ("a.png", "b.png"):
+        images.save_animation(frames, tmp_path / name, 2, {"Description": "z → z"}, [500, 500, 2000])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert images.read_facts(tmp_path / "a.png")["Description"] == "z → z"
+    with Image.open(tmp_path / "a.png") as opened:
+        assert (opened.n_frames, opened.size, opened.info["loop"]) == (3, (12, 8), 0)  # type: ignore[attr-defined]
+        for index, (value, duration) in enumerate(((0, 500), (100, 500), (200, 2000))):
+            opened.seek(index)
+            assert opened.info["duration"] == duration
+            assert (np.asarray(opened.convert("RGB")) == value).all()
+
+
+def test_an_animation_of_one_frame_is_a_picture(tmp_path: Path) -> None:
+    images.save_animation([np.zeros((4, 4, 1), np.uint8)], tmp_path / "a.png", 1, {"Description": "x"}, [100])
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.size == (4, 4)

@@ -18,7 +18,10 @@ from stages import fetch, manifest, params, records, reference
 from stages.errors import ParamsError, StageError
 from stages.features import fetching
 from stages.features.settings import Settings
-from stages.networks import inception
+from stages.latent import Sampler
+from stages.metrics.frechet import frechet_distance, gaussian
+from stages.metrics.kid import kernel_distance
+from stages.networks import inception, saving
 from stages.networks.inception import FACTS, FEATURES, FILE, REFERENCE, Inception
 from tests.conftest import Project
 from tests.test_download import Server
@@ -499,6 +502,28 @@ def test_the_judge_is_the_same_whichever_network_is_asked_for(tiny: Project, mea
     """So that a trained GAN is not stale when samples are to be measured in Inception's features."""
     for name in ("data/reference.npz", "models/features/judge.keras", "models/features/features.json"):
         assert (measured / name).read_bytes() == (tiny.folder / name).read_bytes(), name
+
+
+def test_samples_are_measured_in_inceptions_features_and_the_report_says_so(tiny: Project, measured: Path) -> None:
+    for stage in ("evaluate", "report"):
+        result = tiny.run(stage, "--out", str(measured), "--base", str(tiny.folder))
+        assert result.returncode == 0, result.stderr
+    metrics, of_judge = (
+        json.loads((folder / "reports/metrics.json").read_text()) for folder in (measured, tiny.folder)
+    )
+    assert metrics["protocol"]["feature_network"] == "inception"
+    assert metrics["protocol"]["feature_network_sha256"] == SHA256
+    sampler = Sampler(saving.load(tiny.folder / "models/generator.keras"))
+    samples = expected(np.concatenate(list(sampler.of(range(1_000_000, 1_000_128)))))
+    real = reference.load(measured / "models/inception" / REFERENCE)
+    assert real is not None
+    assert metrics["fid"] == pytest.approx(frechet_distance(gaussian(samples), real.train), rel=1e-3)
+    assert metrics["kid"] == pytest.approx(kernel_distance(samples[:80], real.held_out)["kid"], rel=1e-3)
+    for name in ("modes_covered", "mode_kl", "swd", "ms_ssim", "memorization"):
+        assert metrics[name] == of_judge[name], "what Inception has no part in"
+    page = (measured / "reports/report.html").read_text()
+    assert "in Inception&#39;s features" in page
+    assert SHA256 in page[page.index("SHA-256 of the data") :]
 
 
 def test_without_inception_the_stage_says_so(tiny: Project) -> None:

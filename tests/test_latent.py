@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.latent import latent, slerp
+from stages.latent import class_means, latent, resized, slerp
 
 
 def test_a_seeds_z_does_not_depend_on_its_neighbours() -> None:
@@ -38,3 +38,19 @@ def test_slerp_keeps_the_length_that_a_straight_line_loses() -> None:
 def test_slerp_of_one_direction_is_the_straight_line() -> None:
     a = np.array([1.0, 2.0])
     assert np.allclose(slerp(a, 3 * a, 3), [a, 2 * a, 3 * a])
+
+
+def test_class_means_are_the_means_and_a_class_without_z_has_none() -> None:
+    z = latent(range(10), 5)
+    means = class_means(z, np.array([0, 0, 2, 2, 2, 0, 0, 0, 0, 2]), 3)
+    assert np.allclose(means[2], z[[2, 3, 4, 9]].mean(0))
+    assert np.isnan(means[1]).all()
+    assert np.isfinite(means[[0, 2]]).all()
+
+
+def test_resized_z_are_as_long_as_means_of_three() -> None:
+    z = latent(range(300), 100)
+    typical = np.linalg.norm(z.reshape(100, 3, 100).mean(1), axis=1)
+    lengths = np.linalg.norm(resized(7 * z), axis=1)
+    assert np.allclose(lengths, np.sqrt(100 / 3))
+    assert lengths.mean() == pytest.approx(typical.mean(), rel=0.05)

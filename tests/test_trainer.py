@@ -136,7 +136,7 @@ def test_the_penalty_bounds_ds_slope() -> None:
             discriminator_learning_rate=0.01,
         )
         means = Trainer(changed, 16, 1).run(iter(pictures().repeat()), 0, 40)
-        gaps[weight] = means["logit/real"] - means["logit/fake"]
+        gaps[weight] = means["output/real"] - means["output/fake"]
     assert gaps[100.0] < 0.2 * gaps[0.0]
 
 

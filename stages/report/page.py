@@ -33,6 +33,7 @@ _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
 _NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 _PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
 # Columns of tables that hold words.
 _WORDS = ("split", "class", "reason", "kind")
 
@@ -64,8 +65,8 @@ class Content:
 
     Where the data has no labels there is no judge: `accuracy` is None, and `judge`, `metrics` and `modes` have nothing
     that needs one. Where nothing is measured in a network's features, `metrics` has nothing of that, and `points` is
-    empty. The curves `said/real` and `said/fake` are D's mean probability of "real" where `model` says that its loss is
-    logistic, else D's mean output. `presets` are whole params files by name.
+    empty. The curves `output/real` and `output/fake` are D's mean probability of "real" where `model` says that its
+    loss is logistic, else D's mean output. `presets` are whole params files by name.
     """
 
     data: Manifest
@@ -163,7 +164,6 @@ def gather(workspace: Workspace) -> Content:
     """Read the stages' outputs. Raises StageError naming the file that is missing or damaged."""
     model_file = workspace.input("models/model.json")
     model = artifacts.read_json(model_file, *_MODEL)
-    said = "probability" if model["logistic"] else "logit"
     judge_file = workspace.input("models/features/features.json")
     judge = artifacts.read_json(judge_file, "network", "params")
     accuracy = None
@@ -189,11 +189,7 @@ def gather(workspace: Workspace) -> Content:
         modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
         points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
         presets=_presets(workspace),
-        curves={
-            **{name: _curve(workspace, name) for name in ("loss/discriminator", "loss/generator", "score")},
-            "said/real": _curve(workspace, f"{said}/real"),
-            "said/fake": _curve(workspace, f"{said}/fake"),
-        },
+        curves={name: _curve(workspace, name) for name in _CURVES},
         pictures={
             path.stem: _picture(path)
             for path in [*paths, data / "contact_sheet.png", *(path for path in optional if path.exists())]
@@ -293,8 +289,8 @@ def _drawn(content: Content, settings: Settings) -> dict[str, str]:
             settings.smoothing,
             best,
         ),
-        "said": figures.curves(
-            {"of real images": content.curves["said/real"], "of samples": content.curves["said/fake"]},
+        "outputs": figures.curves(
+            {"of real images": content.curves["output/real"], "of samples": content.curves["output/fake"]},
             "D's mean probability of “real”" if logistic else "D's mean output",
             settings.smoothing,
             best,

@@ -14,7 +14,7 @@ from stages.latent import Sampler
 from stages.train.checkpoints import Checkpoints
 from stages.train.journal import Journal
 from stages.train.settings import Settings
-from stages.train.trainer import Trainer
+from stages.train.trainer import NAMES, Trainer
 
 # Rows in the log: enough to see a collapse begin, few enough to keep in Git.
 _ROWS = 200
@@ -78,7 +78,7 @@ def _resume(trainer: Trainer, journal: Journal | None, checkpoints: Checkpoints)
         journal.restore(found[1])
     told = trainer.chiefs([found[0] if found else 0, float(bool(journal and journal.stopped))])
     done, ended = int(told[0]), bool(told[1])
-    sums = np.zeros(len(trainer.names) + 1)  # the last is how many steps they are of
+    sums = np.zeros(len(NAMES) + 1)  # the last is how many steps they are of
     if done:
         state = found[1] if found else checkpoints.must_load(done)
         trainer.restore(state)
@@ -144,7 +144,7 @@ def train(
                 journal.advance(count * settings.images_per_step, means)
             action = _GO_ON
             if stop.row:
-                row = dict(zip(trainer.names, map(float, sums[:-1] / sums[-1]), strict=True))
+                row = dict(zip(NAMES, map(float, sums[:-1] / sums[-1]), strict=True))
                 sums[:] = 0
                 decided = _decide(journal, trainer, sampler, settings, stop, row) if journal else _GO_ON
                 (action, back_to, rollbacks) = map(int, trainer.chiefs([decided, *_where(journal)]))

@@ -13,6 +13,9 @@ from stages.networks.layers import Precision
 from stages.train.losses import OBJECTIVES, gradient_penalty
 from stages.train.settings import Settings
 
+NAMES = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
+"""What `Trainer.run` tells of, in this order."""
+
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):
     """A constant rate, then a straight line to zero over the last `share` of `steps`; times a factor."""
@@ -59,9 +62,6 @@ class Trainer:
         self._size, self._channels = size, channels
         self.steps = s.images // s.images_per_step
         self._objective = OBJECTIVES[s.loss]
-        statistic = "probability" if self._objective.logistic else "logit"
-        self.names = ("loss/discriminator", "loss/generator", f"{statistic}/real", f"{statistic}/fake")
-        """What `run` tells of, in this order."""
         with self._strategy.scope():
             self.generator = self._new_generator(s.precision)
             self.average = self._new_generator("float32")
@@ -188,7 +188,7 @@ class Trainer:
 
     @tf.function(reduce_retracing=True)
     def _steps(self, batches: Iterator, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        sums = tf.zeros(len(self.names))
+        sums = tf.zeros(len(NAMES))
         for i in tf.range(count):
             real = [next(batches)[0] for _ in range(self._settings.discriminator_steps)]
             if self._replicas == 1:
@@ -203,11 +203,11 @@ class Trainer:
         """Take `count` steps, the first of which has the index `first`, and return the means of what was seen.
 
         `batches` is the iterator of a tf.data pipeline of (float32 NHWC [-1,1], labels). Means: `loss/discriminator`
-        (without a gradient penalty), `loss/generator`, and, before D learns from them, `probability/real` and
-        `probability/fake`; for a loss that knows no probabilities D's mean outputs `logit/real` and `logit/fake`.
+        (without a gradient penalty), `loss/generator`, and what D says before it learns from them, `output/real` and
+        `output/fake`: the mean probability of "real" where the loss is logistic, else the mean of D's numbers.
         """
         means = self._steps(batches, tf.constant(first), tf.constant(count)).numpy()
-        return dict(zip(self.names, map(float, means), strict=True))
+        return dict(zip(NAMES, map(float, means), strict=True))
 
     def _variables(self) -> dict[str, keras.Variable | tf.Variable]:
         """Everything that a step changes, by a name of its own."""
