@@ -11,6 +11,12 @@ from PIL.PngImagePlugin import PngInfo
 from stages.artifacts import damaged, missing
 
 _MAX_PIXELS = 40_000_000
+_BATCH, _BATCH_BYTES = 500, 64 << 20
+
+
+def batch_of(shape: tuple[int, int, int]) -> int:
+    """How many float32 images of a shape (H, W, C) are held at a time: 500, or what 64 MB hold of larger ones."""
+    return max(1, min(_BATCH, _BATCH_BYTES // (4 * math.prod(shape))))
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:

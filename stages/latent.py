@@ -1,12 +1,12 @@
 """The latent space: z by seed, the way between two z, and images from them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-_BATCH = 500
+from stages.images import batch_of
 
 
 def latent(seeds: Iterable[int], dimensions: int) -> np.ndarray:
@@ -56,13 +56,15 @@ class Sampler:
     def __init__(self, model: keras.Model) -> None:
         self.dimensions = int(model.input_shape[-1])
         self.shape: tuple[int, int, int] = tuple(model.output_shape[1:])
+        self._batch = batch_of(self.shape)
         self._infer = tf.function(lambda z: model(z, training=False), reduce_retracing=True)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
-        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], in batches of 500."""
-        return np.concatenate([self._infer(tf.constant(z[i : i + _BATCH])).numpy() for i in range(0, len(z), _BATCH)])
+        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], worked out in batches."""
+        parts = [z[i : i + self._batch] for i in range(0, len(z), self._batch)]
+        return np.concatenate([self._infer(tf.constant(part)).numpy() for part in parts])
 
-    def of(self, seeds: range) -> Iterator[np.ndarray]:
-        """The images of these seeds, in batches: float32 (≤500, H, W, C) in [-1,1]."""
-        for first in range(0, len(seeds), _BATCH):
-            yield self(latent(seeds[first : first + _BATCH], self.dimensions))
+    def of(self, seeds: Sequence[int]) -> Iterator[np.ndarray]:
+        """The images of these seeds, in batches (images.batch_of): float32 (N, H, W, C) in [-1,1]."""
+        for first in range(0, len(seeds), self._batch):
+            yield self(latent(seeds[first : first + self._batch], self.dimensions))

@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from stages import neighbours
-from stages.metrics.memorization import NEIGHBOURS, THRESHOLD, memorization
+from stages.metrics.memorization import FEWEST, NEIGHBOURS, THRESHOLD, memorization
 
 
 def pictures(seed: int, count: int, channels: int = 1) -> np.ndarray:
@@ -91,6 +91,26 @@ def test_exact_copies_and_data_of_one_picture_have_finite_figures() -> None:
     found = memorization(distances(training, training), distances(pictures(2, 100), training))
     assert found["memorization"] == 1
     assert found["nearest_distance"] < 0.05
+
+
+def test_duplicates_across_the_splits_do_not_hide_copies(data: tuple[np.ndarray, np.ndarray]) -> None:
+    training, _ = data
+    test = pictures(2, 1000)
+    test[:30] = training[:30]
+    found = memorization(distances(training[500:1500], training), distances(test, training))
+    assert found["memorization"] == 1
+    assert memorization(distances(pictures(3, 1000), training), distances(test, training))["memorization"] < 0.01
+
+
+@pytest.mark.parametrize(("held_out", "most"), [(FEWEST, 0.03), (20, 1)])
+def test_with_the_fewest_held_out_images_few_honest_generators_are_accused(held_out: int, most: float) -> None:
+    generator = np.random.default_rng(0)
+    ratios = [generator.beta(8, 3, (count, 1)) for _ in range(300) for count in (held_out, held_out)]
+    spread = [np.concatenate([ratio, np.ones((len(ratio), 2))], axis=1) for ratio in ratios]
+    answers = [memorization(*pair)["memorization"] > THRESHOLD for pair in zip(spread[::2], spread[1::2], strict=True)]
+    assert np.mean(answers) <= most
+    if held_out < FEWEST:
+        assert np.mean(answers) > 0.2, "which is why there is no answer with so few"
 
 
 def test_a_single_neighbour_says_nothing() -> None:

@@ -90,6 +90,11 @@ def test_opposites_are_at_zero_and_flat_images_have_a_value() -> None:
     assert ms_ssim(flat, flat) == pytest.approx(1)
 
 
+def test_many_pairs_are_compared_a_few_at_a_time() -> None:
+    a, b = (textures(seed, 10, 256, 3) for seed in (0, 1))
+    assert np.allclose(ms_ssim(a, b), np.concatenate([ms_ssim(a[i : i + 1], b[i : i + 1]) for i in range(10)]))
+
+
 def test_no_pairs_give_no_values_and_what_cannot_be_compared_is_refused() -> None:
     assert ms_ssim(np.zeros((0, 16, 16, 1), np.float32), np.zeros((0, 16, 16, 1), np.float32)).shape == (0,)
     with pytest.raises(ValueError, match="sides of 16 or more"):

@@ -164,7 +164,7 @@ def test_without_labels_the_report_shows_the_distance_and_says_what_is_not_measu
     metrics = read(unlabelled, "reports/metrics.json")
     assert f"<b>{metrics['swd']:.1f}</b>" in page
     assert f"real against real: {metrics['swd_floor']:.1f}" in page
-    assert "No labels, and so no judge: class coverage is not measured" in page
+    assert "Fewer than two classes, and so no judge: class coverage is not measured" in page
     assert "Which samples are furthest from real images is not measured" in page
     assert page.count("<svg") == 3
     for absent in ("classes covered", "The judge is", "judge.keras", "Fréchet", "What samples reach"):
@@ -271,7 +271,7 @@ def test_the_report_stands_alone_and_shows_everything(tiny: Project) -> None:
     for name in ("generator", "discriminator", "features/judge"):
         assert sha256(tiny.folder / "models" / f"{name}.keras") in page
     assert "class coverage is not measured" not in page
-    assert not re.search(r"<(img|figure role)(?![^>]*(alt|aria-label)=\"[^\"])", page), "what is shown is also said"
+    assert not re.search(r"<(img|div role)(?![^>]*(alt|aria-label)=\"[^\"])", page), "what is shown is also said"
     data = manifest.read(tiny.folder / "data/prepared")
     assert data.splits["train"].shards[0].sha256 in page
 

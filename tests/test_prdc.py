@@ -84,3 +84,11 @@ def test_a_feature_that_is_far_from_zero_costs_no_digits() -> None:
 def test_fewer_than_six_features_are_refused() -> None:
     with pytest.raises(ValueError, match="expected more than 5 features in each set, got 5 and 9"):
         compare(normal(0, 5), normal(1, 9))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_feature_on_top_of_a_real_one_is_as_real_as_can_be() -> None:
+    real = normal(0, 50)
+    generated = normal(1, 50)
+    generated[3] = real[real.argsort(0)[25, 0]]
+    assert np.isfinite(compare(real, generated).realism).all()

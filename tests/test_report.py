@@ -15,7 +15,7 @@ import yaml
 
 from stages.report import figures
 from stages.report.page import Difference, differences
-from tests.conftest import ROOT, Project
+from tests.conftest import CLASSES, ROOT, Project
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 
@@ -65,8 +65,8 @@ def test_the_verdict_is_one_line_on_the_page_and_on_the_card(tiny: Project) -> N
     metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
     (verdict,) = re.findall(r'<p class="verdict">(.*)</p>', page)
     assert verdict.startswith("A DCGAN of Tiny shapes at 16×16×1: Fréchet distance ")
-    assert f"{metrics['fid']:.1f} in the judge&#39;s features (real images: {metrics['fid_floor']:.2f})" in verdict
-    assert f"{metrics['modes_covered']} of 4 classes" in verdict
+    assert f"{metrics['fid']:.1f} in the judge&#39;s features; {metrics['modes_covered']} of 4 classes" in verdict
+    assert "too few pictures to tell whether training images are copied" in verdict, "80 test images"
     card = (tiny.folder / "reports/model_card.md").read_text()
     assert verdict.replace("&#39;", "'") in card
 
@@ -83,14 +83,52 @@ def test_the_order_is_the_verdict_samples_training_score_reach_copies_failures_d
 
 
 def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
-    changed(tiny_copy, "reports/metrics.json", memorization=0.3)
+    protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
+    protocol["memorization_needs"] = 80
+    changed(tiny_copy, "reports/metrics.json", memorization=0.3, protocol=protocol)
     page, card = made(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
     assert "30.0 % of 80 samples lie as close" in in_words(page)
     assert "; training images are copied;" in page
-    assert "- Samples copy training images: 30.0 %" in card
+    assert "- Training images are copied: 30.0 %" in card
     changed(tiny_copy, "reports/metrics.json", memorization=0.05)
     assert '<p class="answer ok">No sign of it.</p>' in made(tiny_copy)[0], "the threshold itself is allowed"
+
+
+def test_too_few_held_out_images_give_no_answer(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    assert "Too few images were held out to tell: 80, and it takes 200." in page
+    card = (tiny.folder / "reports/model_card.md").read_text()
+    assert "- Too few pictures to tell whether training images are copied: " in card
+
+
+def test_a_floor_of_fewer_images_than_samples_is_none(tiny_copy: Project) -> None:
+    page, _ = made(tiny_copy)
+    assert "80 test images from the training images, fewer than there are samples" in page
+    protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
+    changed(tiny_copy, "reports/metrics.json", fid_floor=1.25, protocol={**protocol, "floor_samples": 128})
+    page, _ = made(tiny_copy)
+    assert page.count("(real images: 1.25)") == 2, "in the verdict and on the tile"
+    assert "fewer than there are samples" not in page
+
+
+def test_ids_are_the_pages_own_and_lead_somewhere(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)) != set()
+    assert {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)} <= set(ids)
+
+
+def test_classes_that_are_numbers_are_names(tiny_copy: Project) -> None:
+    names = ["0", "01", "1.5", "true"]
+    manifest = json.loads((tiny_copy.folder / "data/prepared/manifest.json").read_text())
+    (tiny_copy.folder / "data/prepared/manifest.json").write_text(json.dumps(manifest | {"classes": names}))
+    for name in ("evaluate/modes", "evaluate/points", "data/classes"):
+        path = tiny_copy.folder / f"reports/{name}.csv"
+        pd.read_csv(path).replace(dict(zip(CLASSES, names, strict=True))).to_csv(path, index=False)
+    page, _ = made(tiny_copy)
+    assert page.count(">01<") >= 3
 
 
 def test_few_test_images_leave_out_what_compares_one_by_one(tiny_copy: Project) -> None:

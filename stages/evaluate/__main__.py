@@ -32,7 +32,9 @@ if TYPE_CHECKING:  # they import TensorFlow, and --help need not wait for it
 _LOWEST, _COLUMNS, _SCALE = 16, 8, 2
 
 
-def _protocol(settings: Settings, folder: Path, data: "Manifest", count: int) -> dict[str, str | int | float]:
+def _protocol(
+    settings: Settings, folder: Path, data: "Manifest", samples: int, count: int
+) -> dict[str, str | int | float]:
     """What numbers hold under: they can be compared where all of it is the same."""
     from stages import manifest
     from stages.evaluate import measuring
@@ -40,12 +42,13 @@ def _protocol(settings: Settings, folder: Path, data: "Manifest", count: int) ->
 
     return {
         "feature_network": "none",
-        "samples": settings.samples,
+        "samples": samples,
         "first_seed": settings.first_seed,
         "without_network_samples": count,
         "swd_seed": measuring.SEED,
         "memorization_samples": min(count, measuring.THUMBNAILS),
         "memorization_threshold": memorization.THRESHOLD,
+        "memorization_needs": memorization.FEWEST,
         "mode_threshold": settings.mode_threshold,
         "data": data.source["title"],
         "data_manifest_sha256": artifacts.sha256(folder / manifest.FILE),
@@ -121,7 +124,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
-    judge, network = measuring.networks(workspace, data)
+    networks = measuring.networks(workspace, data)
     model = workspace.input("models/generator.keras")
     sampler = Sampler(saving.load(model))
     if sampler.shape != data.shape:
@@ -131,12 +134,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         raise StageError(f"{folder}: a split of {count} image cannot be measured against; it takes 2")
 
     started = time.monotonic()
-    samples = measuring.measure_samples(sampler, judge, network, settings, count)
+    samples = measuring.measure_samples(sampler, networks, settings, count)
     seconds = time.monotonic() - started
     test, labels = measuring.look_at_test(folder, data, count)
     train, nearest = measuring.look_at_train(folder, data, count, (samples.look.thumbnails, test.thumbnails))
     found = values.of_pictures(samples.look, test, train, nearest)
-    protocol = _protocol(settings, folder, data, count)
+    protocol = _protocol(settings, folder, data, samples.count, count)
     shares = pd.DataFrame({"class": [], "generated": [], "real": []})
     points = pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
     if samples.classes is not None:
@@ -144,16 +147,16 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         found = {**modes(histogram, real, settings.mode_threshold), **found}
         shares = pd.DataFrame({"class": data.classes, "generated": histogram.round(6), "real": real.round(6)})
     measured = None
-    if network is not None and samples.features is not None:
-        measured = values.in_features(samples.features, network.real)
+    if networks.real is not None and samples.features is not None:
+        measured = values.in_features(samples.features, networks.real)
         found = {**measured.values, **found}
         protocol |= {
-            "feature_network": network.name,
-            "feature_network_sha256": network.sha256,
+            "feature_network": networks.name,
+            "feature_network_sha256": networks.sha256,
             "floor_samples": measured.floor_samples,
             "compared_samples": measured.compared,
         }
-        points = _points(settings, data, network.real.held_out, labels, samples.features.first, samples.classes)
+        points = _points(settings, data, networks.real.held_out, labels, samples.features.first, samples.classes)
     metrics = {name: value if isinstance(value, int) else artifacts.rounded(value) for name, value in found.items()}
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
         artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
@@ -161,8 +164,8 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         tables.mkdir()
         shares.to_csv(tables / "modes.csv", index=False)
         points.to_csv(tables / "points.csv", index=False)
-        if network is not None and measured is not None and measured.realism is not None:
-            _draw_lowest(settings, sampler, measured.realism, network.name, model, tables / "lowest.png")
+        if measured is not None and measured.realism is not None:
+            _draw_lowest(settings, sampler, measured.realism, networks.name, model, tables / "lowest.png")
     shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
     return {"samples_per_second": samples.count / seconds}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import artifacts, neighbours, records, reference
+from stages import artifacts, images, neighbours, records, reference
 from stages.artifacts import Workspace
 from stages.errors import StageError
 from stages.evaluate.settings import Settings
@@ -18,7 +18,6 @@ from stages.metrics.ms_ssim import ms_ssim
 from stages.metrics.swd import Patches
 from stages.networks import inception
 from stages.networks import judge as judges
-from stages.networks.judge import Judge
 from stages.progress import Progress
 from stages.reference import Reference
 
@@ -28,21 +27,24 @@ COMPARED = 10_000
 """Features that are compared one by one: at most so many of each side. The costs grow with the square."""
 THUMBNAILS = 5000
 """Images of each side whose nearest training images are looked for."""
-_BATCH = 500
 
 
 @dataclass(frozen=True)
-class Network:
-    """What images are measured in: the network's name and file, real data in it, and images (N, H, W, C) => (N, d)."""
+class Networks:
+    """What images are shown to: the network that they are measured in, its file, real data in it; and the judge.
+
+    `see` turns images (N, H, W, C) into the judge's classes int64 (N,) and the network's features float32 (N, d); None
+    for what is not there. Without a network `name` is "none", and `real` None.
+    """
 
     name: str
     sha256: str
-    real: Reference
-    features: Callable[[np.ndarray], np.ndarray]
+    real: Reference | None
+    see: Callable[[np.ndarray], tuple[np.ndarray | None, np.ndarray | None]]
 
 
-def networks(workspace: Workspace, data: Manifest) -> tuple[Judge | None, Network | None]:
-    """The judge, where the data has labels, and what samples are measured in: Inception, else the judge, else None.
+def networks(workspace: Workspace, data: Manifest) -> Networks:
+    """The judge, where the data has labels, and what samples are measured in: Inception, else the judge, else none.
 
     Raises StageError where the reference is another data set's.
     """
@@ -54,13 +56,19 @@ def networks(workspace: Workspace, data: Manifest) -> tuple[Judge | None, Networ
         raise StageError(f"{reference_file}: of a data set with{'out' if judge else ''} labels; run `dvc repro`")
     other = workspace.input("models/inception")
     graph = inception.load(other)
+
+    def see(images: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        judgement = judge(images) if judge else None
+        features = graph(images) if graph else judgement.features if judgement else None
+        return judgement.classes if judgement else None, features
+
     if graph is not None:
         if (seen := reference.load(other / inception.REFERENCE)) is None:
             raise artifacts.damaged(other / inception.REFERENCE, "it is empty")
-        return judge, Network("inception", artifacts.sha256(other / inception.FILE), seen, graph)
-    if judge is None or real is None:
-        return None, None
-    return judge, Network("judge", artifacts.sha256(folder / judges.FILE), real, lambda images: judge(images).features)
+        return Networks("inception", artifacts.sha256(other / inception.FILE), seen, see)
+    if judge is not None:
+        return Networks("judge", artifacts.sha256(folder / judges.FILE), real, see)
+    return Networks("none", "", None, see)
 
 
 class Look:
@@ -96,14 +104,45 @@ class Look:
         return np.concatenate(self._thumbnails)
 
 
-@dataclass(frozen=True)
 class Features:
-    """Samples in a network's features: how many, the statistics of all and of both halves, and the first ones."""
+    """Samples in a network's features, that come batch by batch: their statistics, and the first ones themselves."""
 
-    count: int
-    all: Gaussian
-    halves: tuple[Gaussian, Gaussian]
-    first: np.ndarray
+    def __init__(self, dimensions: int) -> None:
+        self._halves = Moments(dimensions), Moments(dimensions)
+        self._first: list[np.ndarray] = []
+        self._kept = 0
+
+    def add(self, features: np.ndarray) -> None:
+        """Take a batch (N, d)."""
+        for half, part in zip(self._halves, np.array_split(features, 2), strict=True):
+            if len(part):
+                half.add(part)
+        if self._kept < COMPARED:
+            self._first.append(features[: COMPARED - self._kept].copy())
+            self._kept += len(self._first[-1])
+
+    @property
+    def count(self) -> int:
+        """How many came."""
+        return sum(half.count for half in self._halves)
+
+    @property
+    def first(self) -> np.ndarray:
+        """The first features that came, 10,000 at most: (N, d)."""
+        return np.concatenate(self._first)
+
+    @property
+    def halves(self) -> tuple[Gaussian, Gaussian]:
+        """The statistics of each half of all that came."""
+        return self._halves[0].gaussian(), self._halves[1].gaussian()
+
+    @property
+    def all(self) -> Gaussian:
+        """The statistics of all that came."""
+        whole = Moments(len(self._halves[0].gaussian().mean))
+        for half in self._halves:
+            whole.merge(half)
+        return whole.gaussian()
 
 
 @dataclass(frozen=True)
@@ -116,44 +155,31 @@ class Samples:
     features: Features | None
 
 
-def measure_samples(
-    sampler: Sampler, judge: Judge | None, network: Network | None, settings: Settings, count: int
-) -> Samples:
-    """Look at the samples: at the first `count` without a network, at all of them with the networks."""
+def measure_samples(sampler: Sampler, networks: Networks, settings: Settings, count: int) -> Samples:
+    """Look at the samples: at the first `count` without a network, at all of them with one."""
     look = Look(count, sampler.shape)
     classes: list[np.ndarray] = []
-    kept: list[np.ndarray] = []
-    halves: tuple[Moments, Moments] | None = None
-    total = settings.samples if network or judge else count
+    features: Features | None = None
+    total = settings.samples if networks.real is not None else count
     with Progress("evaluate", total, "samples") as progress:
-        for images in sampler.of(range(settings.first_seed, settings.first_seed + total)):
-            look.add(images)
-            if judge is not None:
-                classes.append(judge(images).classes)
-            if network is not None:
-                features = network.features(images)
-                kept.append(features[: max(COMPARED - sum(len(part) for part in kept), 0)])
-                halves = halves or (Moments(features.shape[1]), Moments(features.shape[1]))
-                for half, part in zip(halves, np.array_split(features, 2), strict=True):
-                    if len(part):
-                        half.add(part)
-            progress.advance(len(images))
-    return Samples(
-        total, look, np.concatenate(classes) if classes else None, _features(halves, kept) if halves else None
-    )
-
-
-def _features(halves: tuple[Moments, Moments], kept: list[np.ndarray]) -> Features:
-    parts = halves[0].gaussian(), halves[1].gaussian()
-    halves[0].merge(halves[1])
-    return Features(halves[0].count, halves[0].gaussian(), parts, np.concatenate(kept))
+        for batch in sampler.of(range(settings.first_seed, settings.first_seed + total)):
+            look.add(batch)
+            told, measured = networks.see(batch)
+            if told is not None:
+                classes.append(told)
+            if measured is not None:
+                features = features or Features(measured.shape[1])
+                features.add(measured)
+            progress.advance(len(batch))
+    return Samples(total, look, np.concatenate(classes) if classes else None, features)
 
 
 def look_at_test(folder: Path, data: Manifest, count: int) -> tuple[Look, np.ndarray]:
     """The first `count` test images, which prepare has shuffled, and their labels int64 (-1 where there are none)."""
     look, labels = Look(count, data.shape), []
-    for images, known in records.batches(folder, data, "test", _BATCH).take(-(-count // _BATCH)):
-        look.add(images.numpy())
+    size = images.batch_of(data.shape)
+    for batch, known in records.batches(folder, data, "test", size).take(-(-count // size)):
+        look.add(batch.numpy())
         labels.append(known.numpy())
     return look, np.concatenate(labels)[:count]
 
@@ -169,9 +195,9 @@ def look_at_train(
     patches = Patches(count, data.shape, SEED)
     searches = [neighbours.Nearest(query, min(1 + NEIGHBOURS, total)) for query in queries]
     with Progress("nearest training images", total, "images") as progress:
-        for images, _ in records.batches(folder, data, "train", 2 * _BATCH):
-            patches.add(images.numpy())
-            points = neighbours.thumbnails(images.numpy())
+        for batch, _ in records.batches(folder, data, "train", images.batch_of(data.shape)):
+            patches.add(batch.numpy())
+            points = neighbours.thumbnails(batch.numpy())
             for search in searches:
                 search.add(points)
             progress.advance(len(points))

@@ -16,6 +16,8 @@ def plane(real: np.ndarray, generated: np.ndarray, seed: int) -> np.ndarray:
     several come in an order that differs from run to run.
     """
     points = np.concatenate([real, generated]).astype(np.float64)
+    if np.ptp(points, axis=0).max() == 0:  # all in one place, where t-SNE would fail
+        return np.zeros((len(points), 2))
     perplexity = min(_PERPLEXITY, (len(points) - 1) / 3)
     with threadpool_limits(1):
         return np.asarray(TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(points), np.float64)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.evaluate.measuring import COMPARED, SEED, Features, Look
+from stages.evaluate.measuring import SEED, Features, Look
 from stages.metrics import memorization, prdc
 from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.kid import kernel_distance
@@ -50,7 +50,7 @@ def in_features(samples: Features, real: Reference) -> InFeatures:
         # Chong, Forsyth 2020 (arXiv:1911.07023): the bias goes with 1/N, so half of the samples have as much again.
         "fid_bias": sum(frechet_distance(half, real.train) for half in samples.halves) / 2 - fid,
     }
-    compared = min(len(samples.first), len(real.held_out), COMPARED)
+    compared = min(len(samples.first), len(real.held_out))
     if compared <= prdc.DENSITY_K:
         return InFeatures(values, None, floor_samples, 0)
     generated, held_out = samples.first[:compared], real.held_out[:compared]

@@ -9,6 +9,7 @@ import numpy as np
 
 _WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # of the scales, the finest first (Wang et al., 3.2)
 _WINDOW, _SIGMA = 11, 1.5
+_CHUNK = 4 << 20  # bytes of images at a time; some ten times as much is worked with
 _C1, _C2 = 0.01**2, 0.03**2  # for values in [0,1]
 
 
@@ -21,6 +22,9 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     if a.shape != b.shape or min(a.shape[1:3]) < 1 << (len(_WEIGHTS) - 1):
         raise ValueError(f"expected pairs of one shape with sides of 16 or more, got {a.shape} and {b.shape}")
+    chunk = max(1, _CHUNK // max(a[0:1].nbytes, 1))
+    if len(a) > chunk:
+        return np.concatenate([ms_ssim(a[i : i + chunk], b[i : i + chunk]) for i in range(0, len(a), chunk)])
     a, b = (a.astype(np.float64) + 1) / 2, (b.astype(np.float64) + 1) / 2
     similarity = np.ones((len(a), a.shape[3]))
     for weight in _WEIGHTS[:-1]:

@@ -12,6 +12,7 @@ import numpy as np
 
 PRECISION_K, DENSITY_K = 3, 5  # as the papers have it
 _BLOCK = 1000
+_NO_DISTANCE = 1e-100
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def compare(real: np.ndarray, generated: np.ndarray) -> Neighbourhoods:
     for part, distances in _distances(generated, real):
         inside.append((distances <= of_real).any(1))
         spheres.append((distances <= wide).sum(1))
-        realism.append((of_real[small] / np.maximum(distances[:, small], np.finfo(np.float64).tiny)).max(1))
+        realism.append((of_real[small] / np.maximum(distances[:, small], _NO_DISTANCE)).max(1))
         recalled |= (distances <= of_generated[part, None]).any(0)
         nearest = np.minimum(nearest, distances.min(0))
     values = {

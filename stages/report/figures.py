@@ -1,6 +1,8 @@
 """The report's figures: matplotlib to inline SVG, the same text every time, legible on light and dark."""
 
+import hashlib
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 _MARKS = ("o", "^", "s", "D", "v")
 _GROUPS = len(_COLOURS) * len(_MARKS)
 _OTHERS = "other classes"
+_LONGEST = 40  # characters of a name in a legend
 _INK = "#010203"  # stands for the page's own text colour, and is replaced by it
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -37,7 +40,10 @@ def _svg(draw: Callable[..., None], height: float = 2.8, panels: int = 1) -> str
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    # The page holds several, and each calls its parts figure_1 and so on.
+    own = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)
 
 
 def _plain(name: str) -> str:
@@ -112,6 +118,8 @@ def clusters(points: pd.DataFrame) -> str:
         names = [*names[: _GROUPS - 1], _OTHERS]
         points = points.assign(**{"class": points["class"].where(points["class"].isin(names), _OTHERS)})
     names.sort(key=lambda name: (name == _OTHERS, name))
+    labels = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
+    columns = max(1, min(5, 70 // (4 + max(map(len, labels)))))
     looks = [(mark, colour) for mark in _MARKS for colour in _COLOURS]
 
     def draw(*panels: Axes) -> None:
@@ -124,9 +132,11 @@ def clusters(points: pd.DataFrame) -> str:
             axes.set_yticks([])
         if any(names):
             handles = [
-                Line2D([], [], marker=mark, color=colour, linestyle="", label=_plain(name))
-                for name, (mark, colour) in zip(names, looks, strict=False)
+                Line2D([], [], marker=mark, color=colour, linestyle="", label=_plain(label))
+                for label, (mark, colour) in zip(labels, looks, strict=False)
             ]
-            panels[0].figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+            panels[0].figure.legend(
+                handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+            )
 
-    return _svg(draw, height=3.6 + 0.25 * -(-len(names) // 5), panels=2)
+    return _svg(draw, height=3.6 + 0.25 * -(-len(names) // columns), panels=2)

@@ -30,12 +30,17 @@ _MODEL = (
 _METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "nearest_distance", "protocol")
 _MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
 _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
+_COPIES = {
+    True: "training images are copied",
+    False: "no sign that training images are copied",
+    None: "too few pictures to tell whether training images are copied",
+}
 _NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 _PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
-# Columns of tables that hold words.
-_WORDS = ("split", "class", "reason", "kind")
+# Columns of tables that hold names: text, be it "01".
+_NAMES = dict.fromkeys(("split", "class", "reason", "kind"), str)
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,17 @@ class Content:
         return names[self.protocol["feature_network"]]
 
     @property
-    def copies(self) -> bool:
-        """Whether more samples than the threshold allows are as close to one training image as copies are."""
+    def copies(self) -> bool | None:
+        """Whether more samples than allowed are as close to one training image as copies are; None: too few to tell."""
+        if self.protocol["memorization_samples"] < self.protocol["memorization_needs"]:
+            return None
         return bool(self.metrics["memorization"] > self.protocol["memorization_threshold"])
+
+    @property
+    def floor(self) -> str:
+        """Real images' Fréchet distance from the training images, where there are as many of them as samples."""
+        few = self.protocol.get("floor_samples", 0) < self.protocol["samples"]
+        return "" if few else f"real images: {self.metrics['fid_floor']:.2f}"
 
 
 def _picture(path: Path) -> Picture:
@@ -117,12 +130,12 @@ def _picture(path: Path) -> Picture:
 def _table(path: Path, *columns: str) -> pd.DataFrame:
     """A table with these columns, of numbers all but the names. Raises StageError naming a file that is none."""
     try:
-        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False, dtype=_NAMES)
     except FileNotFoundError:
         raise artifacts.missing(path) from None
     except ValueError as error:
         raise artifacts.damaged(path, error) from error
-    numbers = [column for column in columns if column not in _WORDS]
+    numbers = [column for column in columns if column not in _NAMES]
     # An empty table's columns have no type.
     right = len(table) == 0 or all(is_numeric_dtype(table[column]) for column in numbers if column in table)
     if list(table.columns) != list(columns) or not right:
@@ -216,14 +229,13 @@ def _verdict(content: Content) -> str:
     metrics, shape = content.metrics, "×".join(map(str, content.data.shape))
     parts = []
     if content.network:
-        parts.append(
-            f"Fréchet distance {metrics['fid']:.1f} in {content.network} (real images: {metrics['fid_floor']:.2f})"
-        )
+        floor = f" ({content.floor})" if content.floor else ""
+        parts.append(f"Fréchet distance {metrics['fid']:.1f} in {content.network}{floor}")
     if content.accuracy is not None:
         parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} classes")
     if not content.network:
         parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
-    parts.append("training images are copied" if content.copies else "no sign that training images are copied")
+    parts.append(_COPIES[content.copies])
     kinds = {"non_finite": "diverged", "discriminator_saturated": "D saturated", "generator_collapsed": "G collapsed"}
     raised = dict.fromkeys(kinds[flag.kind] for flag in content.flags)
     parts.append(f"flagged: {', '.join(raised)}" if raised else "no flag raised")
@@ -239,7 +251,12 @@ def _params(content: Content, settings: Settings) -> dict[str, dict[str, Any]]:
         "features": content.judge["params"],
         "train": content.model["params"],
         "sample": content.pictures["grid"].params,
-        "evaluate": {name: protocol[name] for name in ("samples", "first_seed", "mode_threshold")},
+        # Without a network no more samples are drawn than there are test images, whatever the params say.
+        "evaluate": {
+            name: protocol[name]
+            for name in ("samples", "first_seed", "mode_threshold")
+            if name != "samples" or protocol["feature_network"] != "none"
+        },
         "report": dataclasses.asdict(settings),
     }
 
@@ -323,6 +340,7 @@ def render(content: Content, settings: Settings) -> tuple[str, str]:
         "verdict": _verdict(content),
         "protocol": content.protocol,
         "params": used,
+        "copies": _COPIES,
         "preset": preset,
         "differing": differing,
         "hashes": _hashes(content),

@@ -43,8 +43,8 @@ def layout_of(text: str | None, count: int) -> tuple[int, int]:
         return -(-count // columns), columns
     match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text.strip())
     rows, columns = (int(match[1]), int(match[2])) if match else (0, 0)
-    if rows < 1 or columns < 1:
-        raise StageError(f"--grid: expected rows and columns such as 4x8, got {text!r}")
+    if rows < 1 or columns < 1 or rows * columns > _MOST:
+        raise StageError(f"--grid: expected rows and columns such as 4x8, of at most {_MOST:,}, got {text!r}")
     if rows * columns < count:
         raise StageError(f"--grid: {text} has room for {rows * columns} pictures, but there are {count} seeds")
     return rows, columns
@@ -69,18 +69,18 @@ def _draw(arguments: argparse.Namespace) -> None:
     from stages.networks import saving
 
     sampler = Sampler(saving.load(arguments.model))
-    pictures = sampler(latent(seeds, sampler.dimensions))
     facts = {
         "Source": f"{arguments.model.name}, SHA-256 {artifacts.sha256(arguments.model)}",
         "Params": json.dumps({"seeds": arguments.seeds, "scale": arguments.scale}),
     }
     if not single:
         facts["Description"] = f"Samples of the seeds {arguments.seeds}, in this order"
-        grid = images.grid(pictures, columns, rows=rows)
+        grid = images.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
         _write(out, lambda path: images.save_png(grid, path, arguments.scale, facts))
         shell.say(f"{out}: {len(seeds):,} samples")
         return
-    for seed, picture in zip(seeds, images.to_bytes(pictures), strict=True):
+    pictures = (picture for batch in sampler.of(seeds) for picture in images.to_bytes(batch))
+    for seed, picture in zip(seeds, pictures, strict=True):
         told = facts | {"Description": f"Sample of the seed {seed}"}
         _write(out / f"seed-{seed:06d}.png", lambda path: images.save_png(picture, path, arguments.scale, told))  # noqa: B023
     shell.say(f"{out}: {len(seeds):,} pictures, seed-{seeds[0]:06d}.png and so on")

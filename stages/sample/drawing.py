@@ -8,7 +8,7 @@ import numpy as np
 
 from stages import neighbours, records
 from stages.errors import StageError
-from stages.images import grid
+from stages.images import batch_of, grid
 from stages.latent import Sampler, class_means, latent, resized, slerp
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
@@ -20,7 +20,6 @@ _VARIATIONS = 4
 # Radford et al. 2016 (arXiv:1511.06434, figure 7) show a sum with uniform noise of ± 0.25 around it.
 _NOISE = 0.25
 _BAND_GAP = 12  # pixels
-_BATCH = 500
 
 
 def interpolations(sampler: Sampler, seeds: Sequence[int], steps: int) -> np.ndarray:
@@ -69,7 +68,7 @@ def nearest(folder: Path, data: Manifest, images: np.ndarray, k: int) -> np.ndar
     search = neighbours.Nearest(neighbours.thumbnails(images), k)
     kept: dict[int, np.ndarray] = {}
     seen = 0
-    for batch, _ in records.batches(folder, data, "train", _BATCH):
+    for batch, _ in records.batches(folder, data, "train", batch_of(data.shape)):
         pictures = batch.numpy()
         search.add(neighbours.thumbnails(pictures))
         wanted = set(search.indices.ravel().tolist())
