@@ -44,7 +44,9 @@ def run(base: dict[str, Any], changes: dict[str, dict[str, Any]], seed: int, wor
         if subprocess.run(command, check=False).returncode:
             raise StageError(f"{work}: the stage {stage} failed; run the same command again to go on")
     model = artifacts.read_json(work / "models/model.json", "flags", "best_images_seen")
+    scores = (work / "reports/train/plots/metrics/score.tsv").read_text(encoding="utf-8").splitlines()[1:]
     return {
+        "scores": [{"images": int(images), "score": float(score)} for images, score in map(str.split, scores)],
         "metrics": artifacts.read_json(work / "reports/metrics.json"),
         "images_seen": model["images_seen"],
         "best_images_seen": model["best_images_seen"],

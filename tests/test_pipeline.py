@@ -28,6 +28,7 @@ from stages.networks.judge import load as load_judge
 from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project
 
 WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "nearest_distance"}
+WITHOUT_NETWORK |= {"checkerboard", "checkerboard_real"}
 
 
 def numbers(value: object) -> Iterator[float]:

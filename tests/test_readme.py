@@ -26,6 +26,11 @@ def figure(pattern: str) -> float:
         (r"in the judge's features \| ([\d.]+) ", "fid", 1),
         (r"real against real: ([\d.]+)\)", "fid_floor", 1),
         (r"which needs no judge \| ([\d.]+) ", "swd", 1),
+        (r"density and coverage \| ([\d.]+) and", "precision", 1),
+        (r"density and coverage \| [\d.]+ and ([\d.]+),", "recall", 1),
+        (r"density and coverage \| [\d.]+ and [\d.]+, ([\d.]+) and", "density", 1),
+        (r"density and coverage \| [\d.]+ and [\d.]+, [\d.]+ and ([\d.]+)", "coverage", 1),
+        (r"as a copy would be \| ([\d.]+) %", "memorization", 100),
     ],
 )
 def test_figures_are_the_committed_ones(pattern: str, name: str, factor: float) -> None:

@@ -12,10 +12,11 @@ import yaml
 
 from stages import params
 from stages.errors import StageError
-from studies import cell, seeds
+from studies import cell, claims, seeds
 from tests.conftest import ROOT, Project
 
-STUDIES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
+STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
+STUDIES = {name: stage for name, stage in STAGES.items() if "matrix" in stage}
 
 
 def result(fid: float, protocol: str = "a", flags: int = 0, **more: float) -> dict[str, Any]:
@@ -84,3 +85,95 @@ def test_seeds_are_run_once_and_read_back(tiny_copy: Project, monkeypatch: pytes
     assert first[0]["metrics"] == json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
     monkeypatch.setattr(cell, "run", lambda *_: pytest.fail("it was done before"))
     assert seeds.run_seeds(2) == first
+
+
+def cells_of(fid: float, spread: float = 0.5, score: float | None = None, **metrics: float) -> list[dict[str, Any]]:
+    """Three seeds of a variant, with scores that fall to `score` (the FID, where it is not said)."""
+    found = []
+    for seed in range(3):
+        value = fid + spread * (seed - 1)
+        last = value if score is None else score
+        found.append(
+            {
+                "metrics": {
+                    "fid": value,
+                    "modes_covered": 10,
+                    "mode_kl": value / 1000,
+                    "recall": 0.5,
+                    "checkerboard": 1.0,
+                    "checkerboard_real": 0.9,
+                    "protocol": {"samples": 5000},
+                    **metrics,
+                },
+                "scores": [{"images": 1000, "score": 2 * last}, {"images": 2000, "score": last}],
+                "flags": [],
+                "images_seen": 2000,
+                "parameters": {"discriminator": 10, "generator": 20},
+                "environment": {"cores": 2, "processor": "one", "tensorflow": "2"},
+            }
+        )
+    return found
+
+
+def finding(other: list[dict[str, Any]], metric: str = "fid", higher: bool = True) -> claims.Finding:
+    variants = claims.gather({claims.BASE: cells_of(100), "other": other}, 110)
+    return claims.decide(claims.Comparison("other", metric, higher, "words"), variants)
+
+
+def test_a_difference_that_seeds_agree_on_is_decided_and_its_direction_counts() -> None:
+    assert finding(cells_of(120)).verdict == "borne out"
+    assert finding(cells_of(80)).verdict == "not borne out"
+    assert finding(cells_of(80), higher=False).verdict == "borne out"
+    assert re.fullmatch(r"120\.0 ± 0\.5 against 100\.0 ± 0\.5, p = \S+", finding(cells_of(120)).numbers)
+
+
+def test_a_difference_within_the_spread_is_undecided_and_so_is_none() -> None:
+    assert finding(cells_of(101, spread=20)).verdict == "undecided"
+    assert finding(cells_of(100)).verdict == "undecided"
+    assert finding(cells_of(100), "recall").verdict == "undecided", "all alike"
+    assert finding(cells_of(100, recall=0.7), "recall").verdict == "borne out", "no spread, and two means"
+
+
+def test_what_is_never_reached_takes_more_images_than_what_is() -> None:
+    never = finding(cells_of(200, score=200), "images_to_reach")
+    assert never.verdict == "borne out"
+    assert never.numbers.startswith("not reached against 2 ± ") or never.numbers.startswith("not reached against 2")
+    mixed = cells_of(200, score=200)[:2] + cells_of(100)[:1]
+    assert finding(mixed, "images_to_reach").verdict == "undecided"
+
+
+def test_a_score_is_reached_between_two_scores_by_a_straight_line() -> None:
+    scores = [{"images": 10, "score": 8.0}, {"images": 20, "score": 4.0}, {"images": 30, "score": 6.0}]
+    assert [claims.reached(scores, threshold) for threshold in (9, 8, 6, 4, 3)] == [10, 10, 15, 20, float("inf")]
+
+
+def test_a_claims_verdict_is_that_of_its_comparisons() -> None:
+    def verdict(*verdicts: str) -> str:
+        return claims.overall([claims.Finding(one, "", "") for one in verdicts])
+
+    assert verdict("borne out", "borne out") == "borne out"
+    assert verdict("undecided") == "undecided at this budget"
+    assert verdict("borne out", "undecided") == "borne out in part"
+    assert verdict("not borne out", "undecided") == "not borne out, or undecided"
+
+
+def test_the_page_has_a_figure_a_table_and_a_sentence_for_every_claim(tmp_path: Path) -> None:
+    names = yaml.safe_load((ROOT / "studies/claims.yaml").read_text())
+    results = {name: cells_of(100 + 10 * i) for i, name in enumerate(names)}
+    text = claims.render(results)
+    assert text.count("](figures/") == len(claims.CLAIMS)
+    for claim in claims.CLAIMS:
+        assert f". {claim.title}\n" in text
+        for variant in claim.variants:
+            assert f"| `{variant}` | " in text
+    assert {variant for claim in claims.CLAIMS for variant in claim.variants} == set(names), "every variant has a claim"
+    variants = claims.gather(results, 0)
+    for name in ("a.svg", "b.svg"):
+        claims.draw(claims.CLAIMS[2], variants, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_the_committed_page_is_that_of_the_committed_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert (ROOT / "studies/README.md").read_text() == claims.render(claims.cells())
+    assert {path.stem for path in (ROOT / "studies/figures").iterdir()} == {claim.name for claim in claims.CLAIMS}

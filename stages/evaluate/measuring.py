@@ -12,6 +12,7 @@ from stages.errors import StageError
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler
 from stages.manifest import Manifest
+from stages.metrics.checkerboard import power
 from stages.metrics.frechet import Gaussian, Moments
 from stages.metrics.memorization import NEIGHBOURS
 from stages.metrics.ms_ssim import ms_ssim
@@ -79,11 +80,14 @@ class Look:
         self._patches = Patches(count, shape, SEED)
         self._similarities: list[np.ndarray] = []
         self._thumbnails: list[np.ndarray] = []
+        self.power: np.ndarray = np.zeros(shape[:2])
+        """The sum of the images' power spectra, float64 (H, W)."""
 
     def add(self, images: np.ndarray) -> None:
         """Take a batch, float32 NHWC in [-1,1]; what comes after `count` images is left."""
         images = images[: self._count - self._seen]
         self._patches.add(images)
+        self.power += power(images)
         pairs = len(images) // 2
         self._similarities.append(ms_ssim(images[:pairs], images[pairs : 2 * pairs]))
         self._thumbnails.append(neighbours.thumbnails(images[: max(THUMBNAILS - self._seen, 0)]))

@@ -6,6 +6,7 @@ import numpy as np
 
 from stages.evaluate.measuring import SEED, Features, Look
 from stages.metrics import memorization, prdc
+from stages.metrics.checkerboard import checkerboard
 from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.kid import kernel_distance
 from stages.metrics.swd import sliced_wasserstein
@@ -20,6 +21,8 @@ def of_pictures(
     return {
         **sliced_wasserstein(samples.descriptors(), held_out, SEED),
         "swd_floor": sliced_wasserstein(train_patches, held_out, SEED)["swd"],
+        "checkerboard": checkerboard(samples.power),
+        "checkerboard_real": checkerboard(test.power),
         "ms_ssim": float(samples.similarities.mean()),
         "ms_ssim_real": float(test.similarities.mean()),
         **memorization.memorization(*nearest),
