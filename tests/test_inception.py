@@ -469,6 +469,7 @@ def measured(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_stage_writes_the_graph_and_says_what_it_is(measured: Path) -> None:
     folder = measured / "models/inception"
     assert {path.name for path in folder.iterdir()} == {FILE, FACTS, REFERENCE}
@@ -484,6 +485,7 @@ def test_the_stage_writes_the_graph_and_says_what_it_is(measured: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_stages_reference_is_that_of_all_images(tiny: Project, measured: Path) -> None:
     real = reference.load(measured / "models/inception" / REFERENCE)
     assert real is not None
@@ -498,12 +500,14 @@ def test_the_stages_reference_is_that_of_all_images(tiny: Project, measured: Pat
     assert real.held_out.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_the_judge_is_the_same_whichever_network_is_asked_for(tiny: Project, measured: Path) -> None:
     """So that a trained GAN is not stale when samples are to be measured in Inception's features."""
     for name in ("data/reference.npz", "models/features/judge.keras", "models/features/features.json"):
         assert (measured / name).read_bytes() == (tiny.folder / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_samples_are_measured_in_inceptions_features_and_the_report_says_so(tiny: Project, measured: Path) -> None:
     for stage in ("evaluate", "report"):
         result = tiny.run(stage, "--out", str(measured), "--base", str(tiny.folder))

@@ -152,6 +152,7 @@ def test_without_labels_the_metrics_are_those_that_need_no_judge(unlabelled: Pro
     assert not (evaluated / "lowest.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["features", "train", "evaluate"])
 def test_without_labels_a_stage_gives_the_same_bytes_again(unlabelled: Project, tmp_path: Path, stage: str) -> None:
     result = unlabelled.run(stage, "--out", str(tmp_path))
@@ -209,6 +210,7 @@ def test_each_score_leaves_a_fixed_z_picture(tiny: Project) -> None:
         assert arrays["pictures"].dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_a_last_bit_has_no_score_of_its_own(tiny: Project, tmp_path: Path) -> None:
     params = changed_params(tiny, tmp_path, "images: 640", "images: 656")  # a batch more
     result = tiny.run("train", "--params", params, "--out", str(tmp_path))
@@ -381,6 +383,7 @@ def test_a_batch_larger_than_the_data_is_named(tiny: Project, tmp_path: Path) ->
     assert "error: train.batch_size: 321 is more than the 320 images" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_ends_well_and_its_report_says_so_at_the_top(tiny: Project, tmp_path: Path) -> None:
     rates = "batch_size: 16, guard: rollback, generator_learning_rate: 1e30, discriminator_learning_rate: 1e30"
     params = changed_params(tiny, tmp_path, "batch_size: 16", rates)
@@ -398,6 +401,7 @@ def test_a_training_that_diverges_ends_well_and_its_report_says_so_at_the_top(ti
     assert "is not finite: the training has diverged" in page[: page.index("<h2>")]
 
 
+@pytest.mark.slow
 def test_a_judge_that_diverges_says_so(tiny: Project, tmp_path: Path) -> None:
     params = changed_params(tiny, tmp_path, "batch_size: 32", "batch_size: 32, learning_rate: 1e30")
     result = tiny.run("features", "--params", params, "--out", str(tmp_path / "out"))
@@ -405,6 +409,7 @@ def test_a_judge_that_diverges_says_so(tiny: Project, tmp_path: Path) -> None:
     assert "error: features: the judge's training diverged; lower features.learning_rate" in result.stderr
 
 
+@pytest.mark.slow
 def test_data_of_another_size_than_the_judges_is_named(tiny: Project, tmp_path: Path) -> None:
     params = changed_params(tiny, tmp_path, "size: 16,", "size: 32,")
     arguments = ("--params", params, "--out", str(tmp_path))
@@ -415,6 +420,7 @@ def test_data_of_another_size_than_the_judges_is_named(tiny: Project, tmp_path: 
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_records_of_another_shape_than_the_manifests_are_named(unlabelled: Project, tmp_path: Path) -> None:
     shutil.copytree(unlabelled.folder, tmp_path / "copy")
     project = Project(tmp_path / "copy")

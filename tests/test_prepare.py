@@ -337,6 +337,7 @@ def test_a_slip_in_the_environment_is_named(tmp_path: Path, variables: dict[str,
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_finished_shards_are_used_and_the_bytes_are_the_same(tmp_path: Path) -> None:
     files = {f"{i}.png": picture(i % 40, 900, 600) for i in range(60)}
     made = project(tmp_path, files, "size: 16, channels: 3, records_per_shard: 4")
@@ -374,6 +375,7 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     made = project(
         tmp_path, {f"{i}.png": picture(i % 40, 900, 600) for i in range(60)}, "size: 16, records_per_shard: 4"
