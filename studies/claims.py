@@ -255,18 +255,22 @@ def draw(claim: Claim, variants: Mapping[str, Variant], path: Path) -> None:
 
 
 def cells() -> dict[str, list[dict[str, Any]]]:
-    """The cells of every variant, by seed. Raises StageError where a variant or a seed is missing."""
+    """The cells of each variant that has all of its seeds. Raises StageError where the base has not."""
     names = yaml.safe_load(Path(f"studies/{STUDY}.yaml").read_text(encoding="utf-8"))
     matrix = yaml.safe_load(Path("studies/dvc.yaml").read_text(encoding="utf-8"))["stages"][STUDY]["matrix"]
-    return {
-        name: [
-            artifacts.read_json(
-                cell.RESULTS / STUDY / f"{name}-{seed}.json", "metrics", "scores", "flags", "parameters"
-            )
-            for seed in matrix["seed"]
-        ]
-        for name in names
-    }
+    found = {}
+    for name in names:
+        paths = [cell.RESULTS / STUDY / f"{name}-{seed}.json" for seed in matrix["seed"]]
+        if all(path.is_file() for path in paths):
+            found[name] = [artifacts.read_json(path, "metrics", "scores", "flags", "parameters") for path in paths]
+        elif name == BASE:
+            raise StageError(f"{paths[0]} and on: missing; `dvc repro studies/dvc.yaml:claims` makes them")
+    return found
+
+
+def measured(results: Mapping[str, object]) -> list[Claim]:
+    """The claims of whose variants all cells are there."""
+    return [claim for claim in CLAIMS if set(claim.variants) <= set(results)]
 
 
 def render(results: Mapping[str, list[dict[str, Any]]]) -> str:
@@ -276,7 +280,7 @@ def render(results: Mapping[str, list[dict[str, Any]]]) -> str:
     threshold = 1.1 * max(one["scores"][-1]["score"] for one in base)
     variants = gather(results, threshold)
     claims = []
-    for claim in CLAIMS:
+    for claim in measured(results):
         findings = [decide(comparison, variants) for comparison in claim.comparisons]
         rows = [
             [f"`{name}`", *(METRICS[metric].shown(variants[name].values[metric]) for metric in claim.metrics)]
@@ -298,6 +302,7 @@ def render(results: Mapping[str, list[dict[str, Any]]]) -> str:
     )
     return environment.get_template("README.md.j2").render(
         claims=claims,
+        waiting=[claim for claim in CLAIMS if claim not in measured(results)],
         seeds=len(base),
         cells=sum(map(len, results.values())),
         images=base[0]["images_seen"],
@@ -313,7 +318,7 @@ def main() -> None:
     text = render(results)
     variants = gather(results, 0)
     FIGURES.mkdir(exist_ok=True)
-    for claim in CLAIMS:
+    for claim in measured(results):
         draw(claim, variants, FIGURES / f"{claim.name}.svg")
     README.write_text(text, encoding="utf-8")
     shell.say(f"wrote {README}")
