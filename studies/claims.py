@@ -55,7 +55,7 @@ METRICS = {
     "modes_covered": Metric("classes covered", ".3g"),
     "mode_kl": Metric("KL, nats", ".3f"),
     "recall": Metric("recall", ".2f"),
-    "images_to_reach": Metric("images to FID {threshold:.0f}", ",.0f", 1000),
+    "images_to_reach": Metric("thousands of images to FID {threshold:.0f}", ".1f", 1000),
     "checkerboard": Metric("checkerboard", ".3f"),
     "discriminator": Metric("parameters of D", ",.0f"),
     "generator": Metric("parameters of G", ",.0f"),

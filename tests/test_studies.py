@@ -137,7 +137,7 @@ def test_a_difference_within_the_spread_is_undecided_and_so_is_none() -> None:
 def test_what_is_never_reached_takes_more_images_than_what_is() -> None:
     never = finding(cells_of(200, score=200), "images_to_reach")
     assert never.verdict == "borne out"
-    assert never.numbers.startswith("not reached against 2 ± ") or never.numbers.startswith("not reached against 2")
+    assert never.numbers.startswith("not reached against ")
     mixed = cells_of(200, score=200)[:2] + cells_of(100)[:1]
     assert finding(mixed, "images_to_reach").verdict == "undecided"
 
