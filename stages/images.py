@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -53,17 +54,21 @@ def _text(facts: Mapping[str, str]) -> PngInfo:
     return text
 
 
-def save_png(picture: np.ndarray, path: Path, scale: int, facts: Mapping[str, str]) -> None:
+def save_png(picture: np.ndarray, path: Path | IO[bytes], scale: int, facts: Mapping[str, str]) -> None:
     """Write uint8 (H, W, C) as PNG, each pixel a block of `scale` × `scale`, with `facts` as text inside the file.
 
-    A picture that would have more than 40 megapixels gets smaller blocks. The facts say how the picture came about, and
-    stay with it when it is copied elsewhere.
+    `path` may be an open file. A picture that would have more than 40 megapixels gets smaller blocks. The facts say how
+    the picture came about, and stay with it when it is copied elsewhere.
     """
     _enlarged(picture, scale).save(path, format="PNG", optimize=True, pnginfo=_text(facts))
 
 
 def save_animation(
-    frames: Sequence[np.ndarray], path: Path, scale: int, facts: Mapping[str, str], milliseconds: Sequence[int]
+    frames: Sequence[np.ndarray],
+    path: Path | IO[bytes],
+    scale: int,
+    facts: Mapping[str, str],
+    milliseconds: Sequence[int],
 ) -> None:
     """Write uint8 pictures (H, W, C) as one animated PNG that begins anew after its last, each shown for so long.
 

@@ -1,12 +1,18 @@
-"""The latent space: z by seed, the way between two z, and images from them."""
+"""The latent space: z by seed, ways and sums of z, directions to move it along, and images from it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from stages.images import batch_of
+from stages.progress import Progress
+
+# The z whose mean stands for a class: many, of seeds that nothing else draws from.
+_MEANS_OF = range(2 << 40, (2 << 40) + 10_000)
+# Radford et al. 2016 (arXiv:1511.06434, figure 7) show a sum with uniform noise of ± 0.25 around it.
+_NOISE = 0.25
 
 
 def latent(seeds: Iterable[int], dimensions: int) -> np.ndarray:
@@ -41,13 +47,40 @@ def class_means(z: np.ndarray, classes: np.ndarray, total: int) -> np.ndarray:
     return means
 
 
-def resized(z: np.ndarray) -> np.ndarray:
-    """z (N, dimensions) at the length that the mean of three z has: √(dimensions / 3).
+def resized(z: np.ndarray, of: int = 3) -> np.ndarray:
+    """z (N, dimensions) at the length that the mean of `of` z has: √(dimensions / of).
 
     A sum of means may be of any length, and near 0 a generator gives gray averages. Radford et al. 2016
     (arXiv:1511.06434, section 6.3.2) calculate with means of three samples.
     """
-    return z * (np.sqrt(z.shape[1] / 3) / np.linalg.norm(z, axis=1, keepdims=True))
+    return z * (np.sqrt(z.shape[1] / of) / np.linalg.norm(z, axis=1, keepdims=True))
+
+
+def near(z: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """`count` z close to z (dimensions,): float32 (count, dimensions), up to ± 0.25 away in each."""
+    return generator.uniform(-_NOISE, _NOISE, (count, len(z))).astype(np.float32) + z
+
+
+def directions(model: keras.Model, count: int) -> np.ndarray:
+    """The directions of z that the generator's first layer answers most to: float32 (count, dimensions).
+
+    Unit vectors, at right angles to each other, the strongest first; fewer where z has fewer dimensions. They are the
+    right singular vectors of the layer's matrix, the factor of the batch norm after it included (Shen, Zhou 2021,
+    arXiv:2007.06600); for z ~ N(0, 1) they are the principal components of what the layer gives (Härkönen et al. 2020,
+    arXiv:2004.02546). Of the two signs each has the one with which its largest component is positive.
+    """
+    at = next(i for i, layer in enumerate(model.layers) if layer.weights)
+    kernel = np.asarray(model.layers[at].kernel, np.float64)
+    matrix = kernel.T if kernel.ndim == 2 else kernel  # (…, units, dimensions)
+    norm = model.layers[at + 1]
+    if isinstance(norm, keras.layers.BatchNormalization):
+        factor = np.asarray(norm.gamma, np.float64) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
+        matrix = matrix * factor[:, None]
+    matrix = matrix.reshape(-1, matrix.shape[-1])
+    _, vectors = np.linalg.eigh(matrix.T @ matrix)  # of ascending eigenvalues, in columns
+    found = vectors.T[::-1][:count]
+    largest = np.take_along_axis(found, np.abs(found).argmax(1)[:, None], axis=1)
+    return (found * np.sign(largest)).astype(np.float32)
 
 
 class Sampler:
@@ -68,3 +101,15 @@ class Sampler:
         """The images of these seeds, in batches (images.batch_of): float32 (N, H, W, C) in [-1,1]."""
         for first in range(0, len(seeds), self._batch):
             yield self(latent(seeds[first : first + self._batch], self.dimensions))
+
+    def class_means(self, classes_of: Callable[[np.ndarray], np.ndarray], total: int) -> np.ndarray:
+        """The mean z of each class, by 10,000 fixed seeds: float32 (total, dimensions), NaN for a class none fell into.
+
+        `classes_of` says of images (N, H, W, C) which of `total` classes each is: (N,).
+        """
+        found = []
+        with Progress("mean z of each class", len(_MEANS_OF), "samples") as progress:
+            for images in self.of(_MEANS_OF):
+                found.append(classes_of(images))
+                progress.advance(len(images))
+        return class_means(latent(_MEANS_OF, self.dimensions), np.concatenate(found), total)

@@ -119,6 +119,8 @@ def load(path: Path, section: str, settings: type[T]) -> T:
         if first["type"] == "value_error":  # raised by the dataclass itself: the message says it all
             message = str(first["ctx"]["error"])
             raise ParamsError(f"{path}: {key}: {message}" if first["loc"] else f"{path}: {section}.{message}") from None
+        if first["type"] == "missing":  # a row that is too short
+            raise ParamsError(f"{path}: {key}: there is no such value in {first['input']!r}; add it") from None
         expected = first["msg"].replace("Input should be ", "")
         raise ParamsError(f"{path}: {key}: expected {expected}, got {first['input']!r}") from None
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from stages import manifest
+from stages.artifacts import missing
 from stages.manifest import Manifest
 
 # What a shuffle may hold in memory at a time: two shards' worth, and no more than so many bytes. It is filled anew at
@@ -47,6 +48,24 @@ def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.dat
         .map(lambda serialized: _decode(serialized, data, half), num_parallel_calls=2, deterministic=True)
         .prefetch(2)
     )
+
+
+def at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -> np.ndarray:
+    """Some images of a split, by their places in its stored order: float32 (N, H, W, C) in [-1,1].
+
+    The shards are not held against their hashes. Raises StageError for one that is missing, KeyError for a place
+    that the split does not have.
+    """
+    half, first = tf.constant(_HALF), 0
+    found: dict[int, bytes] = {}
+    for shard in data.splits[split].shards:
+        for place in {place for place in places if first <= place < first + shard.records}:
+            if not (folder / shard.name).is_file():
+                raise missing(folder / shard.name)
+            one = tf.data.TFRecordDataset(str(folder / shard.name)).skip(place - first).take(1)
+            found[place] = next(one.as_numpy_iterator())
+        first += shard.records
+    return _decode(tf.constant([found[place] for place in places]), data, half)[0].numpy()
 
 
 def _epochs(names: Sequence[str], buffer: int, batch_size: int, seed: int, first: int) -> tf.data.Dataset:

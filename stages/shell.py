@@ -75,8 +75,8 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
     Exits with 2 for a mistake in the params, 1 for any other mistake of the user's, and 130 when interrupted, after
     `clear` has removed what is half-written.
     """
-    interrupts = _Interrupts()
     started = time.monotonic()
+    interrupts = _Interrupts()
     try:
         work()
         _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while

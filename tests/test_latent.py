@@ -1,9 +1,11 @@
 """z by seed, and the way between two."""
 
+import keras
 import numpy as np
 import pytest
 
-from stages.latent import class_means, latent, resized, slerp
+from stages.latent import Sampler, class_means, directions, latent, resized, slerp
+from stages.networks.generator import Stem, generator
 
 
 def test_a_seeds_z_does_not_depend_on_its_neighbours() -> None:
@@ -54,3 +56,37 @@ def test_resized_z_are_as_long_as_means_of_three() -> None:
     lengths = np.linalg.norm(resized(7 * z), axis=1)
     assert np.allclose(lengths, np.sqrt(100 / 3))
     assert lengths.mean() == pytest.approx(typical.mean(), rel=0.05)
+
+
+@pytest.mark.parametrize("stem", ["conv", "dense"])
+@pytest.mark.parametrize("batch_norm", ["dcgan", "none"])
+def test_directions_are_the_principal_components_of_the_first_layers_answers(stem: Stem, batch_norm: str) -> None:
+    model = generator(16, 1, latent_dim=12, base_channels=8, stem=stem, batch_norm=batch_norm)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.2, 3, weight.shape) for weight in layer.get_weights()])
+    found = directions(model, 5)
+    assert found.shape == (5, 12)
+    assert np.allclose(found @ found.T, np.eye(5), atol=1e-5)
+    first = next(i for i, layer in enumerate(model.layers) if layer.weights)
+    after = model.layers[first + 1] if batch_norm == "dcgan" else model.layers[first]
+    answers = (
+        keras.Model(model.input, after.output)(np.eye(12, dtype=np.float32), training=False).numpy().reshape(12, -1)
+    )
+    offset = keras.Model(model.input, after.output)(np.zeros((1, 12), np.float32), training=False).numpy().ravel()
+    lengths = np.linalg.svd(answers - offset, compute_uv=False)
+    along = np.linalg.norm(found @ (answers - offset), axis=1)
+    assert np.allclose(along, lengths[:5], rtol=1e-4)
+
+
+def test_directions_are_as_many_as_z_has_dimensions_at_most() -> None:
+    assert directions(generator(16, 1, latent_dim=3, base_channels=8), 8).shape == (3, 3)
+
+
+def test_the_mean_z_of_a_class_is_that_of_the_samples_that_fall_into_it() -> None:
+    sampler = Sampler(generator(16, 1, latent_dim=4, base_channels=2))
+    bright = sampler.class_means(lambda images: (images.mean((1, 2, 3)) > 0).astype(int), 3)
+    assert bright.shape == (3, 4)
+    assert np.isnan(bright[2]).all()
+    assert sampler(resized(bright[1:2]))[0].mean() > sampler(resized(bright[:1]))[0].mean()

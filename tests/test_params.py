@@ -12,6 +12,7 @@ import pytest
 from stages import params
 from stages.errors import ParamsError
 from stages.prepare.settings import Settings as Prepare
+from stages.sample.settings import Settings as Sample
 from stages.train.settings import Settings as Train
 from tests.conftest import ROOT
 
@@ -108,6 +109,11 @@ def test_a_mistake_is_one_line_with_file_key_and_expectation(tmp_path: Path, tex
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_a_row_that_is_too_short_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"sample\.arithmetic\.0\.2: there is no such value in \['Bag', 'Coat'\]; add"):
+        load(tmp_path, "sample: {arithmetic: [[Bag, Coat]]}", "sample", Sample)
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,18 @@ def test_fewer_records_than_a_batch_are_no_stream(tmp_path: Path) -> None:
         records.shuffled(paths(tmp_path, data), data, 8, 0)
 
 
+def test_images_are_found_by_their_places(tmp_path: Path) -> None:
+    data = write(tmp_path, "uint8")
+    everything = np.concatenate([images for images, _ in records.batches(tmp_path, data, "train", 40)])
+    for places in ([95, 0, 24, 23, 24], [7]):
+        assert np.array_equal(records.at(tmp_path, data, "train", places), everything[places])
+    with pytest.raises(KeyError):
+        records.at(tmp_path, data, "train", [96])
+    paths(tmp_path, data)[2].unlink()
+    with pytest.raises(StageError, match=data.splits["train"].shards[2].name):
+        records.at(tmp_path, data, "train", [60])
+
+
 def test_a_flipped_byte_names_the_shard(tmp_path: Path) -> None:
     data = write(tmp_path, "uint8")
     damaged = tmp_path / data.splits["train"].shards[2].name

@@ -51,7 +51,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     prepared = f"{data.source['title']} ({data.source['licence']}), manifest SHA-256 " + artifacts.sha256(
         folder / manifest.FILE
     )
-    judge = judges.load(workspace.input("models/features"), data)
+    judge = judges.load(workspace.input("models/features"), data) if settings.arithmetic else None
     if settings.arithmetic and judge is None:
         raise StageError("sample.arithmetic: the data has no classes to calculate with; leave it out, or empty")
     seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
@@ -120,7 +120,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             f"{data.splits['train'].records:,} training images (Euclidean distance at 16 × 16 pixels)",
             f"{generated}; {prepared}",
         )
-        if judge is not None and settings.arithmetic:
+        if judge is not None:
             pictures, rows = drawing.arithmetic(sampler, judge, data.classes, settings.arithmetic)
             left_out = len(settings.arithmetic) - len(rows)
             if left_out:

@@ -9,16 +9,11 @@ import numpy as np
 from stages import neighbours, records
 from stages.errors import StageError
 from stages.images import batch_of, grid
-from stages.latent import Sampler, class_means, latent, resized, slerp
+from stages.latent import Sampler, latent, near, resized, slerp
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
-from stages.progress import Progress
 
-# The z whose mean stands for a class: many, of seeds that no other stage draws from.
-_MEANS_OF = range(2 << 40, (2 << 40) + 10_000)
 _VARIATIONS = 4
-# Radford et al. 2016 (arXiv:1511.06434, figure 7) show a sum with uniform noise of ± 0.25 around it.
-_NOISE = 0.25
 _BAND_GAP = 12  # pixels
 
 
@@ -43,13 +38,7 @@ def arithmetic(
     unknown = next((name for row in rows for name in row if name not in classes), None)
     if unknown is not None:
         raise StageError(f"sample.arithmetic: no class {unknown!r}; the data has {', '.join(classes)}")
-    found = []
-    with Progress("mean z of each class", len(_MEANS_OF), "samples") as progress:
-        for images in sampler.of(_MEANS_OF):
-            found.append(judge(images).classes)
-            progress.advance(len(images))
-    z = latent(_MEANS_OF, sampler.dimensions)
-    means = dict(zip(classes, class_means(z, np.concatenate(found), len(classes)), strict=True))
+    means = dict(zip(classes, sampler.class_means(lambda images: judge(images).classes, len(classes)), strict=True))
     generator = np.random.default_rng(0)
     pictures, drawn = [np.empty((0, *sampler.shape), np.float32)], []
     for row in rows:
@@ -57,8 +46,8 @@ def arithmetic(
         total = resized((a - b + c)[None])
         if not np.isfinite(total).all():
             continue
-        near = generator.uniform(-_NOISE, _NOISE, (_VARIATIONS, sampler.dimensions)).astype(np.float32) + total
-        pictures.append(sampler(np.concatenate([resized(np.stack([a, b, c])), total, near])))
+        around = near(total[0], _VARIATIONS, generator)
+        pictures.append(sampler(np.concatenate([resized(np.stack([a, b, c])), total, around])))
         drawn.append(row)
     return np.concatenate(pictures), drawn
 
@@ -66,16 +55,11 @@ def arithmetic(
 def nearest(folder: Path, data: Manifest, images: np.ndarray, k: int) -> np.ndarray:
     """The `k` training images nearest to each of NHWC, nearest first: float32 (N, k, H, W, C)."""
     search = neighbours.Nearest(neighbours.thumbnails(images), k)
-    kept: dict[int, np.ndarray] = {}
-    seen = 0
     for batch, _ in records.batches(folder, data, "train", batch_of(data.shape)):
-        pictures = batch.numpy()
-        search.add(neighbours.thumbnails(pictures))
-        wanted = set(search.indices.ravel().tolist())
-        kept = {index: picture for index, picture in kept.items() if index in wanted}
-        kept |= {index: pictures[index - seen].copy() for index in wanted if index >= seen}
-        seen += len(pictures)
-    return np.stack([np.stack([kept[index] for index in row]) for row in search.indices.tolist()])
+        search.add(neighbours.thumbnails(batch.numpy()))
+    return records.at(folder, data, "train", search.indices.ravel().tolist()).reshape(
+        *search.indices.shape, *data.shape
+    )
 
 
 def bands(pictures: np.ndarray, columns: int) -> np.ndarray:

@@ -1,0 +1,60 @@
+"""The server: a page for each language, and the way to the one that a browser asks for."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import fastapi
+import gradio as gr
+import uvicorn
+
+from demo import page
+from demo.actions import LANGUAGES, MOST_BYTES
+from demo.models import GENERATOR, Models
+from stages import artifacts
+
+_SYSTEM_FONTS = ["system-ui", "Segoe UI", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK SC", "sans-serif"]
+
+
+@contextlib.contextmanager
+def application(project: Path) -> Iterator[fastapi.FastAPI]:
+    """The page on a project's models. Raises StageError where there is none, in models/ or in any revision."""
+    models = Models(project)
+    try:
+        offered = models.offered()
+        if not offered:
+            raise artifacts.missing(project / GENERATOR)
+        models.get(next(iter(offered)))  # loaded before the first person waits for it
+        app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+        @app.get("/")
+        def chosen(request: fastapi.Request) -> fastapi.responses.RedirectResponse:
+            """The page in the first language of the browser's that it has."""
+            wanted = [part.split(";")[0].strip()[:2] for part in request.headers.get("accept-language", "").split(",")]
+            language = next((code for code in wanted if code in LANGUAGES), LANGUAGES[0])
+            query = f"?{request.url.query}" if request.url.query else ""
+            return fastapi.responses.RedirectResponse(f"{language}/{query}")
+
+        theme = gr.themes.Default(font=_SYSTEM_FONTS, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"])
+        for language in LANGUAGES:
+            gr.mount_gradio_app(
+                app,
+                page.build(models, language),
+                f"/{language}",
+                footer_links=[],
+                run_history=False,
+                max_file_size=MOST_BYTES,
+                ssr_mode=False,
+                theme=theme,
+                css=page.style(),
+                enable_monitoring=False,
+            )
+        yield app
+    finally:
+        models.close()
+
+
+def run(app: fastapi.FastAPI, listening: socket.socket) -> None:
+    """Serve until a signal comes."""
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
