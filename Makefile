@@ -3,10 +3,11 @@
 # make test-slow  interrupts in every stage, fresh clones, clusters, other Pythons, fuzzing
 # make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
 # make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
+# make demo       a web page to play with the generator, of models/ or of any revision
 # make bench      data path, evaluation and training against their parts and the usual loops; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
 # make setup      .venv from requirements.lock (the others do it where it is needed)
-# make lock       requirements.lock from pyproject.toml (needs uv)
+# make lock       requirements*.lock from pyproject.toml (needs uv)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,7 +16,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro seeds compare test test-slow bench fresh lock
+.PHONY: help setup repro seeds compare demo test test-slow bench fresh lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -64,9 +65,20 @@ test: setup
 	@mypy
 	@pytest -q -m "not slow"
 
+# What only extras need, into the same environment.
+INSTALL_MORE = python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $< 2>&1 | $(PIP_PROGRESS)
+
+.venv/demo: requirements-demo.lock .venv/installed
+	@$(INSTALL_MORE)
+	@touch $@
+
+PORT ?= 7860
+demo: .venv/demo
+	@python -m demo --port $(PORT)
+
 # Ray, the hub's library and the like: what only extras and the slow tests need.
-.venv/slow: .venv/installed requirements-slow.lock
-	@python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-slow.lock 2>&1 | $(PIP_PROGRESS)
+.venv/slow: requirements-slow.lock .venv/installed
+	@$(INSTALL_MORE)
 	@touch $@
 
 test-slow: .venv/slow
@@ -83,5 +95,6 @@ fresh: setup
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --quiet --upgrade
 lock:
-	$(LOCK) --extra dev -o requirements.lock
-	$(LOCK) --extra dev --extra slow -c requirements.lock -o requirements-slow.lock
+	$(LOCK) --extra dev --extra slow -o requirements-slow.lock
+	$(LOCK) --extra dev --extra demo -c requirements-slow.lock -o requirements-demo.lock
+	$(LOCK) --extra dev -c requirements-slow.lock -o requirements.lock

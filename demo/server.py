@@ -36,6 +36,10 @@ def application(project: Path) -> Iterator[fastapi.FastAPI]:
             query = f"?{request.url.query}" if request.url.query else ""
             return fastapi.responses.RedirectResponse(f"{language}/{query}")
 
+        @app.get("/favicon.ico", status_code=204)
+        def icon() -> None:
+            """There is none."""
+
         theme = gr.themes.Default(font=_SYSTEM_FONTS, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"])
         for language in LANGUAGES:
             gr.mount_gradio_app(

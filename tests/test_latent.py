@@ -6,6 +6,7 @@ import pytest
 
 from stages.latent import Sampler, class_means, directions, latent, resized, slerp
 from stages.networks.generator import Stem, generator
+from stages.networks.layers import BatchNormPlan
 
 
 def test_a_seeds_z_does_not_depend_on_its_neighbours() -> None:
@@ -60,7 +61,9 @@ def test_resized_z_are_as_long_as_means_of_three() -> None:
 
 @pytest.mark.parametrize("stem", ["conv", "dense"])
 @pytest.mark.parametrize("batch_norm", ["dcgan", "none"])
-def test_directions_are_the_principal_components_of_the_first_layers_answers(stem: Stem, batch_norm: str) -> None:
+def test_directions_are_the_principal_components_of_the_first_layers_answers(
+    stem: Stem, batch_norm: BatchNormPlan
+) -> None:
     model = generator(16, 1, latent_dim=12, base_channels=8, stem=stem, batch_norm=batch_norm)
     rng = np.random.default_rng(0)
     for layer in model.layers:

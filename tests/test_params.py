@@ -112,7 +112,9 @@ def test_a_mistake_is_one_line_with_file_key_and_expectation(tmp_path: Path, tex
 
 
 def test_a_row_that_is_too_short_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"sample\.arithmetic\.0\.2: there is no such value in \['Bag', 'Coat'\]; add"):
+    with pytest.raises(
+        ParamsError, match=r"sample\.arithmetic\.0\.2: there is no such value in \['Bag', 'Coat'\]; add"
+    ):
         load(tmp_path, "sample: {arithmetic: [[Bag, Coat]]}", "sample", Sample)
 
 
