@@ -52,10 +52,13 @@ class Actions:
         """What `draw` makes of each model, beside each other; where it fails, why."""
         sections = []
         for name in dict.fromkeys(name for name in names if name):
+            folder = ""
             try:
-                sections.append((name, draw(self._models.get(name))))
-            except StageError as error:
-                sections.append((name, drawing.message(self.say("error", what=error))))
+                model = self._models.get(name)
+                folder = f"{model.folder}/"
+                sections.append((name, draw(model)))
+            except StageError as error:  # where a file lies on this machine is nobody's business
+                sections.append((name, drawing.message(self.say("error", what=str(error).replace(folder, "")))))
         return drawing.pair(sections)
 
     def _on_same_z(

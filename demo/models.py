@@ -61,7 +61,7 @@ class Model:
 
     def __init__(self, name: str, folder: Path, prepared: Path) -> None:
         self.name = name
-        self._folder, self._images, self._lock = folder, prepared, threading.RLock()
+        self.folder, self._images, self._lock = folder, prepared, threading.RLock()
         self.generator = saving.load(folder / GENERATOR)
         self.sha256 = artifacts.sha256(folder / GENERATOR)
         self.sampler = Sampler(self.generator)
@@ -74,7 +74,7 @@ class Model:
     @_once
     def data(self) -> Manifest | None:
         """What the model's data says of itself; None where that is not there."""
-        folder = next(filter(self._are_its_own, (self._folder / DATA, self._images)), None)
+        folder = next(filter(self._are_its_own, (self.folder / DATA, self._images)), None)
         return manifest.read(folder) if folder else None
 
     def _are_its_own(self, folder: Path) -> bool:
@@ -85,12 +85,12 @@ class Model:
     def classes(self) -> tuple[str, ...]:
         """The names of the data's classes, where there are classes and a judge to tell them."""
         data = self.data
-        return data.classes if data and (self._folder / JUDGE / judges.FILE).exists() else ()
+        return data.classes if data and (self.folder / JUDGE / judges.FILE).exists() else ()
 
     @_once
     def class_means(self) -> np.ndarray:
         """The mean z of each class, float32 (K, dimensions); NaN for a class that no sample falls into."""
-        judge = judges.load(self._folder / JUDGE, self.data) if self.data and self.classes else None
+        judge = judges.load(self.folder / JUDGE, self.data) if self.data and self.classes else None
         if judge is None:
             raise StageError("this model has no classes")
         return self.sampler.class_means(lambda images: judge(images).classes, len(self.classes))
@@ -98,13 +98,13 @@ class Model:
     @_once
     def timeline(self) -> tuple[np.ndarray, np.ndarray]:
         """Images seen (T,) and the samples of fixed z at each of these, float32 (T, N, H, W, C) in [-1,1]."""
-        seen, pictures = artifacts.read_arrays(self._folder / TIMELINE, "images_seen", "pictures")
+        seen, pictures = artifacts.read_arrays(self.folder / TIMELINE, "images_seen", "pictures")
         return seen, tfrecord.normalise(pictures)
 
     @_once
     def discriminator(self) -> keras.Model:
         """The discriminator."""
-        return saving.load(self._folder / DISCRIMINATOR)
+        return saving.load(self.folder / DISCRIMINATOR)
 
     @_once
     def _discriminate(self) -> Any:

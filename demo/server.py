@@ -20,7 +20,7 @@ _SYSTEM_FONTS = ["system-ui", "Segoe UI", "Liberation Sans", "DejaVu Sans", "Not
 @contextlib.contextmanager
 def application(project: Path) -> Iterator[fastapi.FastAPI]:
     """The page on a project's models. Raises StageError where there is none, in models/ or in any revision."""
-    models = Models(project)
+    models = Models(project.resolve())
     try:
         offered = models.offered()
         if not offered:

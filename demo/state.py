@@ -55,7 +55,7 @@ def place_of(text: str) -> Place | None:
             return None
         moves[int(number) - 1] = number_of(length, -MOST_MOVE, MOST_MOVE, math.nan)
     factor = number_of(scale, 0, MOST_SCALE, math.nan) if star else 1.0
-    if not re.fullmatch(r"\d{1,10}", seed) or int(seed) > MOST_SEED or math.isnan(factor + sum(moves)):
+    if not re.fullmatch(r"[0-9]{1,10}", seed) or int(seed) > MOST_SEED or math.isnan(factor + sum(moves)):
         return None
     return Place(int(seed), factor, tuple(moves))
 

@@ -122,6 +122,49 @@ def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "copy")
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """What a command of Git's prints."""
+    identity = ("-c", "user.name=T", "-c", "user.email=t@example.org")
+    result = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
+def dvc(folder: Path, *arguments: str) -> None:
+    """Do a command of DVC's."""
+    subprocess.run([sys.executable, "-m", "dvc", *arguments, "-q"], cwd=folder, capture_output=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def versioned(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project under Git and DVC: a tag, a branch of the same data with another generator, an experiment."""
+    from stages.networks import saving  # it imports TensorFlow
+    from stages.networks.generator import generator
+
+    folder = tmp_path_factory.mktemp("versioned") / "project"
+    shutil.copytree(tiny.folder, folder, ignore=shutil.ignore_patterns(".state"))
+    outputs = ["data/prepared", "models/discriminator.keras", "models/features", "models/generator.keras"]
+    outputs += ["models/model.json", "models/timeline.npz"]
+    lines = "".join(f"\n      - {name}" for name in outputs)
+    (folder / "dvc.yaml").write_text(f"stages:\n  all:\n    cmd: exit 1\n    outs:{lines}\n")
+    (folder / ".gitignore").write_text("/data\n/models\n/dvc-remote\n/.state\n")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "before DVC")
+    git(folder, "branch", "early")
+    dvc(folder, "init")
+    dvc(folder, "remote", "add", "-d", "shared", str(folder / "dvc-remote"))
+    for name, seed in (("v1", None), ("other", 5), ("lively-fox", 6)):
+        if seed is not None:
+            saving.save(generator(16, 1, base_channels=4, seed=seed), folder / "models/generator.keras")
+        dvc(folder, "commit", "-f")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", name)
+        commit = git(folder, "rev-parse", "HEAD")
+        experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+        git(folder, "update-ref", {"v1": "refs/tags/v1", "other": "refs/heads/other"}.get(name, experiment), commit)
+    git(folder, "update-ref", "refs/exps/exec/EXEC_HEAD", commit)
+    return folder
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Turn a skip that gives no reason into a failure."""

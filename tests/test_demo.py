@@ -1,0 +1,327 @@
+"""The page's parts without a browser: where a person is, which revisions there are, what is drawn."""
+
+import base64
+import dataclasses
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from demo import convolutions, drawing, revisions
+from demo.actions import LANGUAGES, Actions, words
+from demo.models import Models
+from demo.revisions import WORKSPACE
+from demo.state import DIRECTIONS, MOST_MOVE, MOST_SCALE, MOST_SEED, Place, State, place_at, place_of
+from stages import records
+from stages.errors import StageError
+from stages.images import to_bytes
+from stages.latent import latent, slerp
+from tests.conftest import CLASSES, Project, dvc, git
+
+PLACES = st.builds(
+    Place,
+    st.integers(0, MOST_SEED),
+    st.integers(0, 60).map(lambda steps: float(f"{steps * MOST_SCALE / 60:g}")),
+    st.tuples(*[st.integers(-60, 60).map(lambda steps: float(f"{steps * MOST_MOVE / 60:g}"))] * DIRECTIONS),
+)
+
+
+@given(PLACES)
+def test_a_place_reads_back_from_its_words(place: Place) -> None:
+    assert place_of(str(place)) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "-1", "1.5", "4294967296", "1*4", "1*-1", "1*nan", "1;9:1", "1;1:7", "1;1:x", "1;1", "1*", "1;;", "٣"],
+)
+def test_what_names_no_place_is_none(text: str) -> None:
+    assert place_of(text) is None
+
+
+def test_a_place_is_its_seeds_z_scaled_and_moved() -> None:
+    directions = np.eye(DIRECTIONS, 20, dtype=np.float32)
+    z = Place(7, 0.5, (2.0, 0, 0, 0, 0, 0, 0, -1.0)).z(directions)
+    expected = latent([7], 20)[0] * np.float32(0.5)
+    expected[0] += 2
+    expected[7] -= 1
+    assert np.array_equal(z, expected)
+    assert Place(7, 1, (1.0,) * DIRECTIONS).z(directions[:3, :3]).shape == (3,), (
+        "a z of few dimensions has few directions"
+    )
+
+
+@given(
+    st.builds(
+        State,
+        model=st.text(),
+        beside=st.text(),
+        tab=st.sampled_from(["draw", "inside"]),
+        pins=st.lists(PLACES, max_size=12).map(tuple),
+        first=st.integers(0, MOST_SEED),
+        count=st.integers(1, 64),
+        place=PLACES,
+        start=st.text(),
+        way=st.integers(0, 100).map(lambda percent: percent / 100),
+        moment=st.integers(1, 10**6),
+    )
+)
+def test_a_link_brings_back_the_state(state: State) -> None:
+    query = {name: values[0] for name, values in parse_qs(state.query(), keep_blank_values=True).items()}
+    assert State.from_query(query) == state
+
+
+@given(st.dictionaries(st.sampled_from([field.name for field in dataclasses.fields(State)]), st.text()))
+def test_any_link_gives_a_state_within_bounds(query: dict[str, str]) -> None:
+    state = State.from_query(query)
+    assert state.tab in ("draw", "explore", "between", "calculate", "training", "judge", "inside")
+    assert 0 <= state.first <= MOST_SEED
+    assert 1 <= state.count <= 64
+    assert 0 <= state.spread <= MOST_SCALE
+    assert 0 <= state.way <= 1
+    assert len(state.pins) <= 12
+
+
+def test_what_a_browser_should_not_send_becomes_what_it_was() -> None:
+    assert place_at("x", None, [99, float("nan"), 1]) == Place(0, 1.0, (0, 0, 1))
+    assert State.checked(first=-1, count=1e9, spread="wide", way=None, tab="../", moment=0) == State()
+
+
+def test_both_languages_say_the_same_things() -> None:
+    said = {language: words(language) for language in LANGUAGES}
+    names = {
+        language: {name: set(re.findall(r"{\w+}", text)) for name, text in said[language].items()}
+        for language in LANGUAGES
+    }
+    assert names["en"] == names["zh"]
+    code = "".join(path.read_text() for path in Path(drawing.__file__).parent.glob("*.py"))
+    computed = ("kind_", "told_", "reason_")
+    for name in said["en"]:
+        assert f'"{name}"' in code or name.startswith(computed), f"{name} is said nowhere"
+
+
+def test_the_strided_convolution_of_figure_7() -> None:
+    worked = convolutions.work("strided", *map(convolutions.matrix_of, convolutions.EXAMPLES["strided"]))
+    assert worked.result.tolist() == [[91, 100, 88], [69, 91, 117], [44, 72, 74]]
+    assert worked.window(5) == (slice(2, 5), slice(4, 7))
+
+
+def test_the_other_two_make_5_of_3_and_differ_in_their_zeros() -> None:
+    matrix, kernel = convolutions.matrix_of("1 2 3\n4 5 6\n7 8 9"), convolutions.matrix_of("1 0 2\n0 3 0\n4 0 5")
+    transposed, fractional = (convolutions.work(kind, matrix, kernel) for kind in ("transposed", "fractional"))
+    # By hand: the kernel's last number meets the first of the matrix, 5 · 1; in the middle it lies on the whole matrix.
+    assert transposed.result[0, 0] == 5
+    assert transposed.result[2, 2] == 1 * 1 + 2 * 3 + 3 * 5 + 4 * 7 + 5 * 9
+    # As in tests/test_networks.py.
+    assert fractional.result.tolist() == [
+        [3, 0, 6, 0, 9],
+        [0, 46, 0, 58, 0],
+        [12, 0, 15, 0, 18],
+        [0, 82, 0, 94, 0],
+        [21, 0, 24, 0, 27],
+    ]
+    assert transposed.own.sum() == fractional.own.sum() == 9
+    assert transposed.own[2:5, 2:5].all()
+    assert fractional.own[1::2, 1::2].all()
+
+
+@pytest.mark.parametrize("text", ["", "1 2\n3", "a", "1 inf", " ".join("1" * 10), "\n".join("1" * 10)])
+def test_what_is_no_matrix_is_refused(text: str) -> None:
+    with pytest.raises(StageError):
+        convolutions.matrix_of(text)
+
+
+def test_a_kernel_larger_than_the_matrix_and_an_unknown_convolution_are_refused() -> None:
+    for kind, kernel in (("strided", np.ones((3, 3), np.float32)), ("dilated", np.ones((1, 1), np.float32))):
+        with pytest.raises(StageError):
+            convolutions.work(kind, np.ones((2, 2), np.float32), kernel)
+
+
+@pytest.fixture(scope="module")
+def actions(tiny: Project) -> Iterator[Actions]:
+    """What can be done with the tiny project's model, in English."""
+    models = Models(tiny.folder)
+    yield Actions(models, words("en"))
+    models.close()
+
+
+def pictures(html: str) -> list[np.ndarray]:
+    """The PNGs written out in `src`, as uint8."""
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(code))))
+        for code in re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    ]
+
+
+HERE = State(model=WORKSPACE)
+
+
+def test_the_grid_shows_the_samples_of_its_seeds(actions: Actions, tiny: Project) -> None:
+    model = actions._models.get(WORKSPACE)
+    drawn = pictures(actions.draw(dataclasses.replace(HERE, first=5, count=3)))
+    expected = to_bytes(model.sampler(latent(range(5, 8), 100)))[..., 0]
+    assert len(drawn) == 3
+    assert np.abs(np.stack(drawn).astype(int) - expected).max() <= 1
+
+
+def test_a_saved_picture_says_how_it_came_about(actions: Actions) -> None:
+    html = actions.explore(dataclasses.replace(HERE, place=Place(9, 0.8, (0, 1.5, *[0.0] * 6))))
+    saved = re.search(r'download="seed-9.png" href="data:image/png;base64,([^"]+)"', html)
+    assert saved
+    picture = Image.open(io.BytesIO(base64.b64decode(saved[1])))
+    assert picture.size == (320, 320)
+    assert "9*0.8;2:1.5" in picture.info["Description"]
+    assert actions._models.get(WORKSPACE).sha256 in picture.info["Source"]
+
+
+def test_a_way_begins_and_ends_at_its_ends_and_an_animation_comes_back(actions: Actions) -> None:
+    model = actions._models.get(WORKSPACE)
+    state = dataclasses.replace(HERE, start="1", end="2*0.5", way=0.25)
+    *strip, large = pictures(actions.between(state))
+    ends = np.stack([Place(1).z(model.directions), Place(2, 0.5).z(model.directions)])
+    for picture, z in zip((strip[0], strip[-1]), ends, strict=True):
+        assert np.abs(picture.astype(int) - to_bytes(model.sampler(z[None]))[0, ..., 0]).max() <= 1
+    quarter = to_bytes(model.sampler(slerp(ends[0], ends[1], 101)[25:26]))[0, ..., 0]
+    assert np.abs(large[::20, ::20].astype(int) - quarter).max() <= 1
+    moving = re.search(r'src="data:image/png;base64,([^"]+)"', actions.animation(state))
+    assert moving
+    frames = Image.open(io.BytesIO(base64.b64decode(moving[1])))
+    assert frames.n_frames == 30  # type: ignore[attr-defined]
+
+
+def test_a_sum_is_of_pins_or_of_class_means_and_says_where_there_is_none(actions: Actions) -> None:
+    model = actions._models.get(WORKSPACE)
+    state = dataclasses.replace(HERE, a="1", b="2", c="3")
+    assert len(pictures(actions.calculate(state))) == 8
+    z = latent([1, 2, 3], 100)
+    total = z[0] - z[1] + z[2]
+    expected = to_bytes(model.sampler((total * np.sqrt(100) / np.linalg.norm(total))[None].astype(np.float32)))
+    assert np.abs(pictures(actions.calculate(state))[3].astype(int) - expected[0, ..., 0]).max() <= 1
+    held = [i for i, mean in enumerate(model.class_means) if np.isfinite(mean).all()]
+    missed = [i for i in range(len(CLASSES)) if i not in held]
+    assert held
+    assert missed, "the tiny generator has few classes"
+    mean = f"class:{held[0]}"
+    assert len(pictures(actions.calculate(dataclasses.replace(HERE, a=mean, b="1", c=mean)))) == 8
+    for a, b, c in ((f"class:{missed[0]}", "1", "2"), ("1", "1", "2*0")):
+        assert "This sum has no direction" in actions.calculate(dataclasses.replace(HERE, a=a, b=b, c=c))
+    for end in ("class:9", "class:-1", "class:x", "", "/etc/passwd"):
+        assert "there is no" in actions.calculate(dataclasses.replace(HERE, a=end, b="1", c="2"))
+
+
+def test_the_nearest_training_images_of_one_begin_with_itself(actions: Actions, tiny: Project) -> None:
+    model = actions._models.get(WORKSPACE)
+    assert model.data
+    image = records.at(tiny.folder / "data/prepared", model.data, "train", [123])[0]
+    found, searched = model.nearest(image, 3)
+    assert searched == 320
+    assert found.shape == (3, 16, 16, 1)
+    assert np.array_equal(found[0], image)
+
+
+def test_the_discriminator_is_asked_as_it_was_trained_and_the_file_is_gone(actions: Actions, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)).save(path)
+    html = actions.ask(HERE, path)
+    assert not path.exists()
+    assert re.search(r"Probability of “real”: 0\.\d{3}", html)
+    assert "of 1,000 samples" in html
+    assert "of 80 held-out real images" in html
+    assert pictures(html)[0].shape == (16, 16)
+    for content, said in ((b"", "empty"), (b"no picture", "not_an_image"), (path_of_bomb(), "too_large")):
+        path.write_bytes(content)
+        assert f"This file gives no picture ({said})" in actions.ask(HERE, path)
+        assert not path.exists()
+
+
+def path_of_bomb() -> bytes:
+    """A PNG that says that it is 30,000 × 30,000, and is small."""
+    file = io.BytesIO()
+    Image.new("1", (30000, 30000)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_each_layer_is_shown_with_its_shape(actions: Actions) -> None:
+    html = actions.inside(HERE)
+    for shape in ("4 × 4 × 8", "8 × 8 × 4", "16 × 16 × 1", "4 × 4 × 8"):
+        assert shape in html
+    assert "z: 100 numbers" in html
+
+
+def test_what_a_folder_lacks_is_said_where_it_is_needed(tiny: Project, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    shutil.copy(tiny.folder / "models/generator.keras", tmp_path / "models")
+    models = Models(tmp_path)
+    some = Actions(models, words("en"))
+    assert len(pictures(some.draw(HERE))) == 24
+    assert "was trained on pictures" in some.about(HERE)
+    assert some.moments(HERE) == 1
+    assert [value for _, value in some.ends(HERE)] == ["0", "1", "2"], "no classes"
+    for action in (some.training, some.inside):
+        assert "cannot be shown: models/" in action(HERE), "and not where that is on this machine"
+        assert "`dvc pull` fetches it" in action(HERE)
+    assert "are not in data/prepared" in some.nearest(HERE)
+    models.close()
+
+
+@pytest.mark.parametrize("name", ["", "HEAD", "main", "../..", "workspace/"])
+def test_only_what_is_offered_is_opened(actions: Actions, name: str) -> None:
+    with pytest.raises(StageError, match="is offered"):
+        actions._models.get(name)
+
+
+@pytest.mark.slow
+def test_tags_branches_and_experiments_are_offered_and_nothing_else_of_git(versioned: Path) -> None:
+    found = revisions.offered(versioned)
+    assert {name: revision.kind for name, revision in found.items()} == {
+        "v1": "tag",
+        "main": "branch",
+        "other": "branch",
+        "lively-fox": "experiment",
+    }
+    assert found["v1"].commit == git(versioned, "rev-parse", "v1")
+
+
+@pytest.mark.slow
+def test_two_revisions_stand_beside_each_other_on_the_same_z(versioned: Path) -> None:
+    models = Models(versioned)
+    both = Actions(models, words("en"))
+    html = both.draw(dataclasses.replace(HERE, model="v1", beside="other", count=2))
+    a, b, c, d = pictures(html)
+    z = latent(range(2), 100)
+    for name, drawn in (("v1", (a, b)), ("other", (c, d))):
+        expected = to_bytes(models.get(name).sampler(z))[..., 0]
+        assert np.abs(np.stack(drawn).astype(int) - expected).max() <= 1
+    assert not np.array_equal(a, c)
+    assert "<h3>v1</h3>" in html
+    # The data is the same, so the nearest images are found for a revision too, in the project's folder.
+    assert len(pictures(both.nearest(dataclasses.replace(HERE, model="other", beside="lively-fox")))) == 16
+    assert models.get("v1").classes == tuple(CLASSES)
+    models.close()
+
+
+@pytest.mark.slow
+def test_a_revision_comes_from_the_remote_and_its_loss_is_said(
+    versioned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dvc(versioned, "push", "--all-commits")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(versioned), str(clone))
+    git(clone, "branch", "other", "origin/other")
+    models = Models(clone)
+    assert set(models.offered()) == {"v1", "main", "other"}, "models/ is empty"
+    assert models.get("other").sampler.shape == (16, 16, 1)
+    models.close()
+    shutil.rmtree(versioned / "dvc-remote")
+    models = Models(clone)
+    with pytest.raises(StageError, match=r"other \([0-9a-f]{7}\): .*`dvc pull`"):
+        models.get("other")
+    models.close()
