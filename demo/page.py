@@ -1,6 +1,7 @@
 """The page: its parts, and which action answers what is done to them."""
 
 import dataclasses
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -196,7 +197,15 @@ class _Page:
         }
         shown = [pane for pane, _ in panes.values()]
 
-        def on(events: Any, work: Callable[..., Any], outputs: Any, inputs: Any = None, *, slow: bool = False) -> Any:
+        def on(
+            events: Any,
+            work: Callable[..., Any],
+            outputs: Any,
+            inputs: Any = None,
+            *,
+            slow: bool = False,
+            preprocess: bool = True,
+        ) -> Any:
             """Do `work` at these events, of many that come together only the last; `slow` shows that it is under way.
 
             Not by Gradio's queue, which looks for results every 50 ms: a slider's picture would take twice as long.
@@ -207,6 +216,7 @@ class _Page:
                 self.inputs if inputs is None else inputs,
                 outputs,
                 queue=False,
+                preprocess=preprocess,
                 trigger_mode="always_last",
                 show_progress="full" if slow else "hidden",
                 api_visibility="private",
@@ -331,10 +341,16 @@ class _Page:
         on([self.a.input, self.b.input, self.c.input], show(actions.calculate), self.total, slow=True)
         on(self.moment.input, show(actions.training), self.history)
 
-        def asked(uploaded: str | None, *values: Any) -> str:
-            return actions.ask(self.state(values), Path(uploaded)) if uploaded else ""
+        def asked(uploaded: Any, model: Any, beside: Any) -> str:
+            # As the browser sent it (preprocess=False): Gradio itself would read any file of this machine that is named.
+            path = Path(str(uploaded.get("path"))).resolve() if isinstance(uploaded, dict) else Path()
+            uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+            if uploads not in path.parents or not path.is_file():
+                return drawing.message(self.say("error", what=self.say("reason_not_an_image")))
+            return actions.ask(State.checked(model=model, beside=beside), path)
 
-        on(self.upload.upload, asked, self.verdict, [self.upload, *self.inputs], slow=True)
+        inputs = [self.upload, self.model, self.beside]
+        on(self.upload.upload, asked, self.verdict, inputs, slow=True, preprocess=False)
 
         def example(kind: str) -> list[str]:
             texts = convolutions.EXAMPLES[kind]
@@ -345,7 +361,7 @@ class _Page:
 
         texts = [self.kind, self.matrix, self.kernel]
         on(self.kind.input, example, [self.matrix, self.kernel, self.worked], self.kind)
-        on([self.matrix.input, self.kernel.input], actions.convolve, self.worked, texts)
+        on([self.matrix.change, self.kernel.change], actions.convolve, self.worked, texts)
         on(self.worked.click, pointed, self.worked, texts)
         on(self.copy.click, lambda *values: self.state(values).query(), self.link).then(
             None, self.link, self.link, js=_COPY, api_visibility="private"
