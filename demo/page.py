@@ -1,7 +1,6 @@
 """The page: its parts, and which action answers what is done to them."""
 
 import dataclasses
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -216,7 +215,6 @@ class _Page:
                 self.inputs if inputs is None else inputs,
                 outputs,
                 queue=False,
-                preprocess=preprocess,
                 trigger_mode="always_last",
                 show_progress="full" if slow else "hidden",
                 api_visibility="private",
@@ -341,16 +339,10 @@ class _Page:
         on([self.a.input, self.b.input, self.c.input], show(actions.calculate), self.total, slow=True)
         on(self.moment.input, show(actions.training), self.history)
 
-        def asked(uploaded: Any, model: Any, beside: Any) -> str:
-            # As the browser sent it (preprocess=False): Gradio itself would read any file of this machine that is named.
-            path = Path(str(uploaded.get("path"))).resolve() if isinstance(uploaded, dict) else Path()
-            uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
-            if uploads not in path.parents or not path.is_file():
-                return drawing.message(self.say("error", what=self.say("reason_not_an_image")))
-            return actions.ask(State.checked(model=model, beside=beside), path)
+        def asked(uploaded: str | None, *values: Any) -> str:
+            return actions.ask(self.state(values), Path(uploaded)) if uploaded else ""
 
-        inputs = [self.upload, self.model, self.beside]
-        on(self.upload.upload, asked, self.verdict, inputs, slow=True, preprocess=False)
+        on(self.upload.upload, asked, self.verdict, [self.upload, *self.inputs], slow=True)
 
         def example(kind: str) -> list[str]:
             texts = convolutions.EXAMPLES[kind]

@@ -1,9 +1,12 @@
 """The server: a page for each language, and the way to the one that a browser asks for."""
 
 import contextlib
+import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fastapi
 import gradio as gr
@@ -17,6 +20,17 @@ from stages import artifacts
 _SYSTEM_FONTS = ["system-ui", "Segoe UI", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK SC", "sans-serif"]
 
 
+def _paths(sent: Any) -> Iterator[str]:
+    """The paths of files that a request names, however deep within."""
+    if isinstance(sent, dict):
+        if "path" in sent:
+            yield str(sent["path"])
+        sent = list(sent.values())
+    if isinstance(sent, list):
+        for part in sent:
+            yield from _paths(part)
+
+
 @contextlib.contextmanager
 def application(project: Path) -> Iterator[fastapi.FastAPI]:
     """The page on a project's models. Raises StageError where there is none, in models/ or in any revision."""
@@ -27,6 +41,20 @@ def application(project: Path) -> Iterator[fastapi.FastAPI]:
             raise artifacts.missing(project / GENERATOR)
         models.get(next(iter(offered)))  # loaded before the first person waits for it
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+        @app.middleware("http")
+        async def uploads_only(request: fastapi.Request, call_next: Any) -> fastapi.Response:
+            """Refuse what names a file that was not uploaded: Gradio would read any of this machine's."""
+            if request.method == "POST" and "json" in request.headers.get("content-type", ""):
+                uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+                try:
+                    named = list(_paths(json.loads(await request.body())))
+                except (ValueError, RecursionError):
+                    return fastapi.Response(status_code=400)
+                if any(uploads not in Path(path).resolve().parents for path in named):
+                    return fastapi.Response(status_code=403)
+            answer: fastapi.Response = await call_next(request)
+            return answer
 
         @app.get("/")
         def chosen(request: fastapi.Request) -> fastapi.responses.RedirectResponse:
