@@ -131,10 +131,9 @@ def slide(page: Page, name: str, key: str = "ArrowRight") -> Callable[[], None]:
 
 
 def choose(page: Page, name: str, label: str) -> None:
-    """Choose from a drop-down, by typing what is chosen."""
-    page.fill(f"#{name} input", label)
-    page.wait_for_function("document.querySelectorAll('[role=option]').length === 1")
-    page.keyboard.press("Enter")
+    """Choose from a drop-down, which takes its option when the button of the mouse goes down."""
+    page.click(f"#{name} input")
+    page.get_by_role("option").filter(has_text=label).first.dispatch_event("mousedown")
 
 
 def test_draw_and_shuffle_and_open_one(opened: Callable[..., Page]) -> None:
