@@ -6,7 +6,6 @@ It is served to this machine alone, and needs no network. Ctrl-C ends it.
 """
 
 import argparse
-import contextlib
 import os
 import socket
 import tempfile
@@ -60,8 +59,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=7860, help="the port to listen at (7860; 0: a free one)")
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="do not open a browser")
     arguments = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        shell.run("demo", lambda: _serve(arguments), lambda: None)
+    shell.run("demo", lambda: _serve(arguments), lambda: None)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,10 @@ class Actions:
 
         return self._each((state.model, state.beside), drawn)
 
+    def _at_place(self, state: State, draw: Callable[[Model, np.ndarray], str]) -> str:
+        """As `_on_same_z`, with the z (dimensions,) of the place that is explored."""
+        return self._on_same_z(state, lambda model: state.place.z(model.directions), draw)
+
     def _large(self, model: Model, picture: np.ndarray, alt: str, name: str, what: str) -> str:
         """A sample (H, W, C), large, to be saved with the words that say what it is."""
         return drawing.single(picture, alt, self._facts(model, what), name, self.say("download"))
@@ -127,15 +131,11 @@ class Actions:
             alt, name = self.say("seed_alt", seed=place), f"seed-{place.seed}.png"
             return self._large(model, model.sampler(z[None])[0], alt, name, what)
 
-        return self._on_same_z(state, lambda model: place.z(model.directions), shown)
+        return self._at_place(state, shown)
 
     def nearest(self, state: State) -> str:
         """The training images nearest to the picture of a place."""
-        return self._on_same_z(
-            state,
-            lambda model: state.place.z(model.directions),
-            lambda model, z: self._nearest(model, model.sampler(z[None])[0]),
-        )
+        return self._at_place(state, lambda model, z: self._nearest(model, model.sampler(z[None])[0]))
 
     def _nearest(self, model: Model, picture: np.ndarray) -> str:
         found, searched = model.nearest(picture, _NEAREST)
@@ -295,7 +295,7 @@ class Actions:
             judged = drawing.heading(self.say("inside_discriminator")) + drawing.strip(figures)
             return generated + judged + drawing.paragraphs(self._score(model, float(model.scores(picture)[0])))
 
-        return self._on_same_z(state, lambda model: state.place.z(model.directions), shown)
+        return self._at_place(state, shown)
 
     def _layer(self, given: tuple[str, np.ndarray]) -> str:
         """What a layer gives, as a figure; nothing for one that only reshapes, or gives single numbers."""

@@ -181,7 +181,7 @@ class Models:
     """The models of a project by the names that the page offers, the last four used in memory."""
 
     def __init__(self, project: Path) -> None:
-        self._project, self._lock = project, threading.Lock()
+        self._project, self._lock, self._loading = project, threading.Lock(), threading.Lock()
         self._held: OrderedDict[str, Model] = OrderedDict()
         self._listed: tuple[float, dict[str, Revision]] = (0.0, {})
         self._fetched = tempfile.TemporaryDirectory(prefix="demo-revisions-")
@@ -190,29 +190,43 @@ class Models:
         """Remove what was copied of revisions."""
         self._fetched.cleanup()
 
-    def offered(self) -> dict[str, str]:
-        """Names and their kinds: what models/ holds first (`workspace`, where there is one), then Git's and DVC's."""
+    def _revisions(self) -> dict[str, Revision]:
         at, found = self._listed
         if time.monotonic() - at > _LISTED_FOR:
-            found = revisions.offered(self._project)
+            found = {name: known for name, known in revisions.offered(self._project).items() if name != WORKSPACE}
             self._listed = time.monotonic(), found
+        return found
+
+    def offered(self) -> dict[str, str]:
+        """Names and their kinds: what models/ holds first (`workspace`, where there is one), then Git's and DVC's."""
         here = {WORKSPACE: "folder"} if (self._project / GENERATOR).exists() else {}
-        return here | {name: revision.kind for name, revision in found.items() if name != WORKSPACE}
+        return here | {name: revision.kind for name, revision in self._revisions().items()}
 
     def get(self, name: str) -> Model:
         """The model of an offered name. Raises StageError for any other name, and where its files cannot be had."""
-        if name not in self.offered():
+        revision = self._revisions().get(name)
+        if revision is None and not (name == WORKSPACE and (self._project / GENERATOR).exists()):
             raise StageError(f"no model {name!r} is offered")
-        revision = None if name == WORKSPACE else self._listed[1][name]
         # What models/ holds may be trained anew while the page is open.
         key = revision.commit if revision else str((self._project / GENERATOR).stat().st_mtime_ns)
+        model = self._kept(key)
+        if model is None:
+            with self._loading:  # one at a time, while those who look at models that are held go on
+                model = self._kept(key) or self._keep(key, self._load(revision))
+        return model
+
+    def _kept(self, key: str) -> Model | None:
         with self._lock:
-            if key not in self._held:
-                self._held[key] = self._load(revision)
-                while len(self._held) > _HELD:
-                    self._held.popitem(last=False)
-            self._held.move_to_end(key)
-            return self._held[key]
+            if key in self._held:
+                self._held.move_to_end(key)
+            return self._held.get(key)
+
+    def _keep(self, key: str, model: Model) -> Model:
+        with self._lock:
+            self._held[key] = model
+            if len(self._held) > _HELD:
+                self._held.popitem(last=False)
+        return model
 
     def _load(self, revision: Revision | None) -> Model:
         if revision is None:

@@ -196,15 +196,7 @@ class _Page:
         }
         shown = [pane for pane, _ in panes.values()]
 
-        def on(
-            events: Any,
-            work: Callable[..., Any],
-            outputs: Any,
-            inputs: Any = None,
-            *,
-            slow: bool = False,
-            preprocess: bool = True,
-        ) -> Any:
+        def on(events: Any, work: Callable[..., Any], outputs: Any, inputs: Any = None, *, slow: bool = False) -> Any:
             """Do `work` at these events, of many that come together only the last; `slow` shows that it is under way.
 
             Not by Gradio's queue, which looks for results every 50 ms: a slider's picture would take twice as long.

@@ -123,9 +123,10 @@ def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a command of Git's prints."""
-    identity = ("-c", "user.name=T", "-c", "user.email=t@example.org")
-    result = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    """What a command of Git's prints, in this repository whatever the environment says (in a hook it names another)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "user.name=Test", "-c", "user.email=test@localhost", *arguments]
+    result = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=True)
     return result.stdout.strip()
 
 

@@ -18,7 +18,7 @@ from stages import images
 from stages.errors import StageError
 from studies import compare
 from studies.compare import Comparison, Row, unlike
-from tests.conftest import ROOT
+from tests.conftest import ROOT, git
 
 HARM = "<b onclick=x()>&amp;\"'"
 PROTOCOL = {"network": "judge", "crop": [0, 1, 2, 3], "samples": 10000}
@@ -39,8 +39,6 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.git("init", "--quiet", "--initial-branch=main")
-        self.git("config", "user.name", "Test")
-        self.git("config", "user.email", "test@localhost")
         with Repo.init(str(folder)):
             pass
         self.write("dvc.yaml", PIPELINE)
@@ -48,9 +46,8 @@ class History:
         self.write(".gitignore", ".state/\n")
 
     def git(self, *arguments: str) -> None:
-        """Run git, in this repository whatever the environment says (in a hook it names another)."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        subprocess.run(["git", *arguments], cwd=self.folder, env=kept, check=True, capture_output=True)
+        """Run git."""
+        git(self.folder, *arguments)
 
     def write(self, name: str, text: str) -> None:
         """Write a file."""

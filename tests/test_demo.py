@@ -25,6 +25,7 @@ from stages.errors import StageError
 from stages.images import to_bytes
 from stages.latent import latent, slerp
 from tests.conftest import CLASSES, Project, dvc, git
+from tests.test_decode import png
 
 PLACES = st.builds(
     Place,
@@ -236,17 +237,15 @@ def test_the_discriminator_is_asked_as_it_was_trained_and_the_file_is_gone(actio
     assert "of 1,000 samples" in html
     assert "of 80 held-out real images" in html
     assert pictures(html)[0].shape == (16, 16)
-    for content, said in ((b"", "empty"), (b"no picture", "not_an_image"), (path_of_bomb(), "too_large")):
+    for content, said in ((b"", "empty"), (b"no picture", "not_an_image"), (bomb(), "too_large")):
         path.write_bytes(content)
         assert f"This file gives no picture ({said})" in actions.ask(HERE, path)
         assert not path.exists()
 
 
-def path_of_bomb() -> bytes:
-    """A PNG that says that it is 30,000 × 30,000, and is small."""
-    file = io.BytesIO()
-    Image.new("1", (30000, 30000)).save(file, "PNG")
-    return file.getvalue()
+def bomb() -> bytes:
+    """A valid PNG of 30,000 × 30,000 black pixels in under a megabyte."""
+    return png(30_000, 30_000, 1, 0, bytes(30_000 * 3751))
 
 
 def test_each_layer_is_shown_with_its_shape(actions: Actions) -> None:
