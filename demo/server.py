@@ -17,6 +17,7 @@ from demo.actions import LANGUAGES, MOST_BYTES
 from demo.models import GENERATOR, Models
 from stages import artifacts
 
+_FORM = "multipart/form-data"  # what uploads come as
 _SYSTEM_FONTS = ["system-ui", "Segoe UI", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK SC", "sans-serif"]
 
 
@@ -45,10 +46,11 @@ def application(project: Path) -> Iterator[fastapi.FastAPI]:
         @app.middleware("http")
         async def uploads_only(request: fastapi.Request, call_next: Any) -> fastapi.Response:
             """Refuse what names a file that was not uploaded: Gradio would read any of this machine's."""
-            if request.method == "POST" and "json" in request.headers.get("content-type", ""):
+            # Whatever type it says its content has: FastAPI takes JSON that comes without one.
+            if request.method == "POST" and not request.headers.get("content-type", "").startswith(_FORM):
                 uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
                 try:
-                    named = list(_paths(json.loads(await request.body())))
+                    named = list(_paths(json.loads(await request.body() or b"null")))
                 except (ValueError, RecursionError):
                     return fastapi.Response(status_code=400)
                 if any(uploads not in Path(path).resolve().parents for path in named):

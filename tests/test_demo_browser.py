@@ -6,10 +6,8 @@ import json
 import re
 import shutil
 import socket
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from PIL import Image
 from demo.actions import words
 from stages import artifacts
 from tests.conftest import Project
+from tests.test_demo import bomb
 
 pytestmark = [
     pytest.mark.slow,
@@ -223,18 +222,6 @@ def test_the_training_can_be_scrubbed(opened: Callable[..., Page]) -> None:
     earlier = changed(page, "#history", slide(page, "moment", "ArrowLeft"))
     assert "moment 1 of 2" in earlier
     assert "moment 2 of 2" in last
-
-
-def bomb() -> bytes:
-    """A valid PNG of 30,000 × 30,000 black pixels in under a megabyte."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(30001)) for _ in range(30000)) + packer.flush()
-    header = struct.pack(">IIBBBBB", 30000, 30000, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def upload(page: Page, name: str, content: bytes) -> None:
@@ -461,6 +448,14 @@ def test_nothing_but_what_is_offered_can_be_had_without_the_page(address: str, t
         answer = call("verdict", {**here, "upload": {"path": path, "meta": {"_type": "gradio.FileData"}}})[1]
         assert "Probability" not in answer
         assert secret.exists()
+    event = next(event for event in config["dependencies"] if event["outputs"] == [ids["verdict"]])
+    named = {"data": [{"path": str(secret), "meta": {"_type": "gradio.FileData"}}], "fn_index": event["id"]}
+    for kind in ("application/json", "APPLICATION/JSON", "text/plain", None):
+        headers = {"Content-Type": kind} if kind else {}
+        sent = requests.post(f"{address}/en/gradio_api/run/predict", json.dumps(named), headers=headers, timeout=30)
+        assert sent.status_code == 403, kind
+    sent = requests.post(f"{address}/en/gradio_api/run/predict", "{", timeout=30)
+    assert sent.status_code == 400
 
 
 def test_a_port_that_is_taken_is_named(versioned: Path) -> None:
