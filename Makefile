@@ -4,7 +4,7 @@
 # make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
 # make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
 # make demo       a web page to play with the generator, of models/ or of any revision
-# make bench      data path, evaluation and training against their parts and the usual loops; writes benchmarks/results/
+# make bench      data path, evaluation, training and page against their parts or goals; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
 # make setup      .venv from requirements.lock (the others do it where it is needed)
 # make lock       requirements*.lock from pyproject.toml (needs uv)
@@ -84,10 +84,11 @@ demo: .venv/demo
 test-slow: .venv/slow
 	@pytest -q -m slow
 
-bench: setup
+bench: .venv/slow
 	@python -m benchmarks.data
 	@python -m benchmarks.evaluation
 	@python -m benchmarks.training
+	@python -m benchmarks.demo
 
 fresh: setup
 	@python .ci/fresh.py

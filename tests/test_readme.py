@@ -104,6 +104,21 @@ def test_the_trainings_figures_are_the_committed_ones(network: str, rate: str, p
     assert float(torch[place]) == pytest.approx(bare / measured["torch_images_per_second"], abs=0.06)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"the first picture is there ([\d.]+) s", "first_picture_seconds"),
+        (r"a slider's picture after ([\d.]+) ms", "slider_milliseconds"),
+        (r"each waits ([\d.]+) s", "users_median_seconds"),
+    ],
+)
+def test_the_pages_figures_are_the_committed_ones(pattern: str, name: str) -> None:
+    measured = json.loads((ROOT / "benchmarks/results/demo.json").read_text())
+    (found,) = re.findall(pattern, " ".join(README.split()))
+    assert float(found) == pytest.approx(measured[name], rel=0.03)
+    assert measured["users_failed"] == 0
+
+
 def test_links_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):

@@ -1,0 +1,142 @@
+"""The page as people meet it: its first picture, a slider's picture, and twenty of them at once.
+
+    make repro && make bench
+
+Goals: the first picture within 3 s of opening the page, a slider's picture within 150 ms at the median, and twenty
+users for a minute without an error and with a median below a second. The first two are in Chromium, of a page that is
+already served; the last asks for pictures as the sliders do, each user for the next as soon as the last has come. Needs
+the extra `slow` and Chromium. Writes benchmarks/results/demo.json.
+"""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.data import RESULTS
+from stages import artifacts
+from stages.train.__main__ import processor
+
+OPENED, SLID = 5, 60
+USERS, SECONDS = 20, 60
+# Moves a slider and says after how many milliseconds the picture was another.
+SLIDE = """async (step) => {
+  const slider = document.querySelector('#direction-1 input[type=range]');
+  const shown = () => document.querySelector('#picture img').src;
+  const before = shown(), started = performance.now();
+  slider.value = Number(slider.value) + step;
+  slider.dispatchEvent(new Event('input', {bubbles: true}));
+  while (shown() === before) await new Promise((resume) => setTimeout(resume, 2));
+  return performance.now() - started;
+}"""
+
+
+def in_browser(address: str) -> tuple[list[float], list[float]]:
+    """Seconds to the first picture, each time in a browser without a cache, and milliseconds to a slider's pictures."""
+    from playwright.sync_api import sync_playwright
+
+    first = []
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        for _ in range(OPENED):
+            page = browser.new_context().new_page()
+            started = time.perf_counter()
+            page.goto(address)
+            page.wait_for_selector("#grid img")
+            first.append(time.perf_counter() - started)
+        page.goto(f"{address}/en/?tab=explore")
+        page.wait_for_selector("#picture img")
+        slid = [page.evaluate(SLIDE, 0.1 if i % 40 < 20 else -0.1) for i in range(SLID)]
+        browser.close()
+    return first, slid
+
+
+def at_once(address: str) -> tuple[list[float], int]:
+    """Seconds to each picture of all users, and how many requests failed."""
+    config = requests.get(f"{address}/en/config", timeout=60).json()
+    parts = {part["id"]: part["props"] for part in config["components"]}
+    ids = {props.get("elem_id"): number for number, props in parts.items()}
+    events = config["dependencies"]
+    load = next(event["id"] for event in events if "load" in [target[1] for target in event["targets"]])
+    move = next(event for event in events if event["outputs"] == [ids["picture"]])
+    taken: list[float] = []
+    failed = [0]
+    ends = time.perf_counter() + SECONDS
+
+    def user(number: int) -> None:
+        with requests.Session() as session:
+
+            def run(event: int, data: list[Any]) -> str:
+                query = {"data": data, "fn_index": event, "session_hash": f"user{number}"}
+                return session.post(f"{address}/en/gradio_api/run/predict", json=query, timeout=60).text
+
+            run(load, [])
+            values = {
+                **{i: parts[i].get("value") for i in move["inputs"]},
+                ids["model"]: "workspace",
+                ids["beside"]: "",
+            }
+            step = 0
+            while time.perf_counter() < ends:
+                step += 1
+                values |= {ids["seed"]: number, ids["direction-1"]: step % 120 / 10 - 6}
+                started = time.perf_counter()
+                answer = run(move["id"], list(values.values()))
+                taken.append(time.perf_counter() - started)
+                failed[0] += "data:image/png" not in answer
+
+    users = [threading.Thread(target=user, args=(number,)) for number in range(USERS)]
+    for thread in users:
+        thread.start()
+    for thread in users:
+        thread.join()
+    return taken, failed[0]
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    """Measure, print, write."""
+    if not Path("models/generator.keras").is_file():
+        sys.exit("error: models/generator.keras: missing; `make repro` makes it, `dvc pull` fetches it")
+    if shutil.which("chromium") is None:
+        sys.exit("error: chromium is not installed; the page is measured in it")
+    command = [sys.executable, "-m", "demo", "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr  # noqa: S101 - it is a pipe
+        address = next((found[1] for line in server.stderr if (found := re.match(r"The page: (\S+)", line))), "")
+        try:
+            if not address:
+                sys.exit("error: the page is not served; `make demo` says why")
+            first, slid = in_browser(address)
+            taken, failed = at_once(address)
+        finally:
+            server.terminate()
+    result = {
+        "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0))},
+        "first_picture_seconds": round(statistics.median(first), 2),
+        "first_picture_worst_seconds": round(max(first), 2),
+        "slider_milliseconds": round(statistics.median(slid)),
+        "slider_worst_milliseconds": round(max(slid)),
+        "users": USERS,
+        "users_seconds": SECONDS,
+        "users_pictures": len(taken),
+        "users_failed": failed,
+        "users_median_seconds": round(statistics.median(taken), 3),
+        "users_95_percent_seconds": round(statistics.quantiles(taken, n=20)[-1], 3),
+    }
+    artifacts.write_json(RESULTS / "demo.json", result)
+    for name, value in result.items():
+        report(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
