@@ -6,6 +6,7 @@ It is served to this machine alone, and needs no network. Ctrl-C ends it.
 """
 
 import argparse
+import contextlib
 import os
 import socket
 import tempfile
@@ -37,7 +38,8 @@ def _serve(arguments: argparse.Namespace) -> None:
                 shell.say("Everybody who can reach this machine can open it.")
             if arguments.browser:
                 webbrowser.open(address)
-            server.run(application, listening)
+            with contextlib.suppress(KeyboardInterrupt):  # the way to end it, and no error
+                server.run(application, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:

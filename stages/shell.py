@@ -1,6 +1,7 @@
 """What every stage's __main__ does around its work: the flags, the errors, Ctrl-C, the time it took."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -69,6 +70,14 @@ class _Interrupts:
         raise KeyboardInterrupt
 
 
+def _full_disk(error: BaseException) -> str:
+    """What to say where an error comes of a full disk, whose own words name no file as a rule; else ""."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    place = error.filename or f"the disk of {Path.cwd()}"
+    return f"{place}: {error.strerror}; nothing half-written is left. Make room, and run the same command to go on"
+
+
 def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
     """Do `work` as the whole of a command.
 
@@ -88,8 +97,8 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
             # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
             sys.stderr.flush()
             os._exit(_EXIT_INTERRUPTED)
-        if isinstance(error, (StageError, OSError)):  # OSError: a full disk, say; its message names the file
-            say(f"error: {error}")
+        if isinstance(error, (StageError, OSError)):
+            say(f"error: {_full_disk(error) or error}")
             sys.exit(error.code if isinstance(error, StageError) else StageError.code)
         raise
     say(f"{name}: done in {time.monotonic() - started:.1f} s")

@@ -6,6 +6,7 @@ os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}  # as 
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.photos import photo
 from stages.artifacts import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,6 +124,26 @@ def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "copy")
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every output below a folder, by path; not the timings, and not what no stage declares."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for name in ("data", "models", "reports")
+        for path in sorted((folder / name).rglob("*"))
+        if path.is_file() and path.name != "timings.json"
+    }
+
+
+@pytest.fixture
+def with_pictures(tiny_copy: Project) -> Project:
+    """The tiny project with a folder of pictures too, so that `download` has something to take."""
+    own = tiny_copy.folder / "data/own"
+    own.mkdir()
+    for i in range(200):
+        (own / f"{i}.jpg").write_bytes(photo(i))
+    return tiny_copy
+
+
 def git(folder: Path, *arguments: str) -> str:
     """What a command of Git's prints, in this repository whatever the environment says (in a hook it names another)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -133,6 +155,98 @@ def git(folder: Path, *arguments: str) -> str:
 def dvc(folder: Path, *arguments: str) -> None:
     """Do a command of DVC's."""
     subprocess.run([sys.executable, "-m", "dvc", *arguments, "-q"], cwd=folder, capture_output=True, check=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clone:
+    """A copy of the working tree in a repository of its own, and what its user types."""
+
+    folder: Path
+
+    @classmethod
+    def of_the_working_tree(cls, folder: Path) -> "Clone":
+        """Make one of what Git has or would have."""
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        made = cls(folder)
+        made.git("init", "--quiet", "--initial-branch=main")
+        made.git("config", "user.name", "Test")
+        made.git("config", "user.email", "test@localhost")
+        made.commit("As cloned")
+        return made
+
+    def copied(self, folder: Path) -> "Clone":
+        """A copy, to be spoilt."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Clone(folder)
+
+    def cloned(self, folder: Path) -> "Clone":
+        """A clone as Git makes it, without data, models and cache, in the environment of the tests."""
+        subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
+        (folder / ".venv").symlink_to(sys.prefix)
+        return Clone(folder)
+
+    def start(self, preset: str) -> None:
+        """Begin with a preset and no results."""
+        shutil.copy(self.folder / f"presets/{preset}.yaml", self.folder / "params.yaml")
+        (self.folder / "dvc.lock").unlink(missing_ok=True)
+
+    def type(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone, with these variables in its environment besides."""
+        environment = {**self.environment(), **variables}
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def environment(self) -> dict[str, str]:
+        """A user's environment: bytecode is written, the clone's tools are on the path, nothing of this run's."""
+        ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        path = os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")
+        return {**kept, "PATH": f"{self.folder}/.venv/bin:{path}"}
+
+    def git(self, *arguments: str) -> str:
+        """Run git; what it printed."""
+        result = self.type("git", *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def commit(self, message: str) -> None:
+        """Commit all there is."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text in a file that has it."""
+        text = (self.folder / path).read_text()
+        assert old in text
+        (self.folder / path).write_text(text.replace(old, new))
+
+    def repro(self) -> list[str]:
+        """`make repro`; the stages that it ran."""
+        result = self.type("make", "repro")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.rstrip().endswith(f"The report: {self.folder}/reports/report.html")
+        return re.findall(r"Running stage '(\w+)'", result.stdout + result.stderr)
+
+    def changed(self) -> list[str]:
+        """The paths that git status names."""
+        return [line[3:] for line in self.git("status", "--porcelain").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone, in the environment of the tests, in which the quick preset has run and been committed. To be copied."""
+    made = Clone.of_the_working_tree(tmp_path_factory.mktemp("quick") / "project")
+    (made.folder / ".venv").symlink_to(sys.prefix)
+    made.start("quick")
+    result = made.type("dvc", "repro")
+    assert result.returncode == 0, result.stdout + result.stderr
+    made.commit("Quick run")
+    return made
 
 
 @pytest.fixture(scope="session")

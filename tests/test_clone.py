@@ -1,4 +1,4 @@
-"""A fresh clone, as a newcomer has it: make repro with a small configuration, then changes and what they rerun."""
+"""A fresh clone, as a newcomer has it: make repro with the quick preset, then changes and what they rerun."""
 
 import json
 import os
@@ -12,93 +12,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks.photos import photo
-from tests.conftest import ROOT
+from tests.conftest import STAGES, Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-SMALL = {
-    "  size: 32": "  size: 16",
-    "  shape: [32, 32, 1]\n": "",
-    "images: 240000": "images: 6400",
-    "base_channels: 24": "base_channels: 4",
-    "images: 480000": "images: 1280",
-    "_channels: 32": "_channels: 4",
-    "score_samples: 5000": "score_samples: 200",
-    "samples: 10000": "samples: 500",
-}
-
-
-class Clone:
-    """A copy of the working tree in a repository of its own, and what its user types."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        self.git("init", "--quiet", "--initial-branch=main")
-        self.git("config", "user.name", "Test")
-        self.git("config", "user.email", "test@localhost")
-        self.commit("As cloned")
-
-    def type(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone."""
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
-        )
-
-    def environment(self) -> dict[str, str]:
-        """A user's environment: bytecode is written, the clone's tools are on the path, nothing of this run's."""
-        ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        path = os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")
-        return {**kept, "PATH": f"{self.folder}/.venv/bin:{path}"}
-
-    def git(self, *arguments: str) -> str:
-        """Run git; what it printed."""
-        result = self.type("git", *arguments)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    def commit(self, message: str) -> None:
-        """Commit all there is."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "-m", message)
-
-    def edit(self, path: str, old: str, new: str) -> None:
-        """Replace text in a file that has it."""
-        text = (self.folder / path).read_text()
-        assert old in text
-        (self.folder / path).write_text(text.replace(old, new))
-
-    def repro(self) -> list[str]:
-        """`make repro`; the stages that it ran."""
-        result = self.type("make", "repro")
-        assert result.returncode == 0, result.stdout + result.stderr
-        assert result.stdout.rstrip().endswith(f"The report: {self.folder}/reports/report.html")
-        return re.findall(r"Running stage '(\w+)'", result.stdout + result.stderr)
-
-    def changed(self) -> list[str]:
-        """The paths that git status names."""
-        return [line[3:] for line in self.git("status", "--porcelain").splitlines()]
-
-
-ALL = ["download", "prepare", "validate", "features", "train", "sample", "evaluate", "report"]
+ALL = ["download", *STAGES]
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone with the small configuration in which `make repro` has run and been committed."""
-    made = Clone(tmp_path_factory.mktemp("clone"))
-    for old, new in SMALL.items():
-        made.edit("params.yaml", old, new)
-    (made.folder / "dvc.lock").unlink(missing_ok=True)
+    """A clone with the quick preset in which `make repro` has run and been committed."""
+    made = Clone.of_the_working_tree(tmp_path_factory.mktemp("clone"))
+    made.start("quick")
     assert sorted(made.repro()) == sorted(ALL)
-    made.commit("Small run")
+    made.commit("Quick run")
     return made
 
 
@@ -127,7 +54,7 @@ def test_everything_again_from_nothing_gives_the_same_bytes(clone: Clone) -> Non
     ("old", "new", "expected"),
     [
         ("  title: DCGAN", "  title: Mine", ["report"]),
-        ("learning_rate: 0.0002", "learning_rate: 0.0003", ["train", "sample", "evaluate", "report"]),
+        ("learning_rate: 0.001", "learning_rate: 0.0011", ["train", "sample", "evaluate", "report"]),
         ("  size: 16", "  size: 32", ALL[1:]),
     ],
     ids=["a knob of the report", "train.learning_rate", "prepare.size"],
@@ -156,7 +83,7 @@ def test_the_freshness_check_sees_what_is_stale(clone: Clone) -> None:
     try:
         assert check() == (0, "")
         for path, old, new in (
-            ("params.yaml", "learning_rate: 0.0002", "learning_rate: 0.0003"),
+            ("params.yaml", "learning_rate: 0.001", "learning_rate: 0.0011"),
             ("params.yaml", "  size: 16", "  size: 32"),
             ("stages/report/page.py", "render", "rendered"),
             ("stages/latent.py", "import", "import  "),
@@ -186,7 +113,7 @@ def test_a_slip_in_any_section_stops_before_the_first_stage(clone: Clone) -> Non
 
 
 def test_ctrl_c_in_make_repro_and_again(clone: Clone) -> None:
-    clone.edit("params.yaml", "learning_rate: 0.0002", "learning_rate: 0.0004")
+    clone.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.0012")
     process = subprocess.Popen(
         ["make", "repro"],
         cwd=clone.folder,
@@ -211,7 +138,7 @@ def test_ctrl_c_in_make_repro_and_again(clone: Clone) -> None:
 def test_a_killed_training_goes_on_under_repro_exp_run_and_in_a_temporary_workspace(
     clone: Clone, tmp_path: Path
 ) -> None:
-    clone.edit("params.yaml", "images: 1280 ", "images: 19200 ")
+    clone.edit("params.yaml", "images: 19200 ", "images: 38400 ")
     environment = {**clone.environment(), "TRAIN_CHECKPOINT_SECONDS": "0"}
     state = clone.folder / ".state/train"
 

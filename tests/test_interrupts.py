@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in every stage: not half done, and the next run gives what an untroubled one gives."""
+"""Ctrl-C, SIGTERM and kill -9 in every stage: not half done, and the next run gives what an untroubled one gives."""
 
 import random
 import signal
@@ -9,19 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import STAGES, Project
+from tests.conftest import STAGES, Project, contents
 
 pytestmark = pytest.mark.slow
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every output below a folder, by path; not the timings, and not what no stage declares."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for name in ("data", "models", "reports")
-        for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and path.name != "timings.json"
-    }
 
 
 def begun(project: Project, stage: str) -> subprocess.Popen[bytes]:
@@ -42,31 +32,36 @@ def signals(process: subprocess.Popen[bytes], field: str) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc to say when to interrupt")
-@pytest.mark.parametrize("stage", STAGES)
-def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(tiny_copy: Project, stage: str) -> None:
-    before = contents(tiny_copy.folder)
-    process = begun(tiny_copy, stage)
+@pytest.mark.parametrize("stage", ["download", *STAGES])
+def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(with_pictures: Project, stage: str) -> None:
+    if stage == "download":
+        assert with_pictures.run(stage).returncode == 0  # what the tiny project has was not downloaded
+    before = contents(with_pictures.folder)
+    process = begun(with_pictures, stage)
     started = time.monotonic()
     while not signals(process, "SigIgn") and process.poll() is None:  # its work is done
         time.sleep(0.0005)
     duration = time.monotonic() - started
     assert process.wait() == 0
-    assert contents(tiny_copy.folder) == before
+    assert contents(with_pictures.folder) == before
     hits, draw = 0, random.Random(0)  # noqa: S311 - moments, no secrets
     for i in range(12):
-        process = begun(tiny_copy, stage)
+        process = begun(with_pictures, stage)
         time.sleep(draw.uniform(0, 1) * duration)
-        process.send_signal((signal.SIGINT, signal.SIGTERM)[i % 2])
+        number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
+        process.send_signal(number)
         code = process.wait(timeout=60)
-        assert code in (0, 130)  # 0: it was done before the signal
-        hits += code == 130
-        assert contents(tiny_copy.folder) == before
-        assert not list((tiny_copy.folder / ".state/staging").iterdir())
-        if hits == 5:
+        interrupted = -signal.SIGKILL if number == signal.SIGKILL else 130
+        assert code in (0, interrupted)  # 0: it was done before the signal
+        hits += code == interrupted
+        assert contents(with_pictures.folder) == before
+        if number != signal.SIGKILL:  # after that the next run clears its traces
+            assert not list((with_pictures.folder / ".state/staging").iterdir())
+        if hits == 6:
             break
     assert hits >= 3
-    assert tiny_copy.run(stage).returncode == 0
-    assert contents(tiny_copy.folder) == before
+    assert with_pictures.run(stage).returncode == 0
+    assert contents(with_pictures.folder) == before
 
 
 def test_a_stage_interrupted_at_its_first_run_leaves_no_output(tiny: Project, tmp_path: Path) -> None:

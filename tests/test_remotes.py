@@ -1,0 +1,112 @@
+"""What one clone pushes another pulls, byte for byte, through real servers: S3, SSH, WebDAV, and a web server to read.
+
+And the troubles of a remote, on S3: each is said, loses nothing, and a second try completes.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.conftest import Clone, contents
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A remote as a project has it: where it is, what `dvc remote modify` sets, what is in the user's environment."""
+
+    url: str
+    settings: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    run_cache: bool = True
+    read_at: str = ""  # where clones pull from, if elsewhere
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[Remote | None]:
+    """The remote that the project comes with."""
+    yield None
+
+
+@contextlib.contextmanager
+def on_s3(folder: Path) -> Iterator[Remote]:
+    """A bucket."""
+    with servers.s3(folder) as server:
+        yield Remote("s3://pictures/dcgan", environment=server.environment())
+
+
+@contextlib.contextmanager
+def over_ssh(folder: Path) -> Iterator[Remote]:
+    """A folder of a machine that one can log in to."""
+    with servers.ssh(folder) as (port, key):
+        yield Remote(f"ssh://{servers.LOOPBACK}:{port}{folder}/far", {"keyfile": str(key)})
+
+
+@contextlib.contextmanager
+def over_webdav(folder: Path) -> Iterator[Remote]:
+    """A WebDAV server."""
+    with servers.webdav(folder) as address:
+        yield Remote(address, {"user": "ada", "password": "lovelace"}, run_cache=False)
+
+
+@contextlib.contextmanager
+def over_http(folder: Path) -> Iterator[Remote]:
+    """A folder that a web server gives to everybody, and takes nothing from anybody."""
+    (folder / "public").mkdir()
+    with servers.http(folder / "public", folder / "http.log") as address:
+        yield Remote(str(folder / "public"), run_cache=False, read_at=address)
+
+
+Kind = Callable[[Path], contextlib.AbstractContextManager[Remote | None]]
+
+
+def use(clone: Clone, remote: Remote | None, url: str) -> None:
+    """Make it the default remote, as the README says."""
+    if remote is None:
+        return
+    for command in (
+        ("dvc", "remote", "add", "--force", "--default", "shared", url),
+        ("dvc", "remote", "modify", "shared", "verify", "true"),
+        *(("dvc", "remote", "modify", "--local", "shared", name, value) for name, value in remote.settings.items()),
+    ):
+        typed(clone, remote, *command)
+
+
+def typed(clone: Clone, remote: Remote | None, *command: str) -> str:
+    """What a command prints, that must end well."""
+    result = clone.type(*command, **(remote.environment if remote else {}))
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("kind", [beside, on_s3, over_ssh, over_webdav, over_http])
+def test_what_is_pushed_a_fresh_clone_pulls_and_runs_no_stage(quick_run: Clone, tmp_path: Path, kind: Kind) -> None:
+    clone = quick_run.copied(tmp_path / "project")
+    with kind(tmp_path) as remote:
+        run_cache = ["--run-cache"] if remote is None or remote.run_cache else []
+        use(clone, remote, remote.url if remote else "")
+        typed(clone, remote, "dvc", "push", *run_cache)
+        clone.commit("A remote")
+        other = clone.cloned(tmp_path / "other")
+        use(other, remote, (remote.read_at or remote.url) if remote else "")
+        assert contents(other.folder) != contents(clone.folder)
+        typed(other, remote, "dvc", "pull", *run_cache)
+        assert contents(other.folder) == contents(clone.folder)
+        said = typed(other, remote, "dvc", "repro", "--pull")
+        assert "Running stage" not in said
+        assert contents(other.folder) == contents(clone.folder)
+        third = clone.cloned(tmp_path / "third")
+        use(third, remote, (remote.read_at or remote.url) if remote else "")
+        assert "Running stage" not in typed(third, remote, "dvc", "repro", "--pull"), "with nothing pulled before"
+        if run_cache:  # a result that is in no commit; DVC leaves out stages with results in Git, which the others have
+            for one in (clone, other):
+                one.edit("params.yaml", '  title: ""', "  title: Clothes")
+            assert "Running stage 'download'" in typed(clone, remote, "dvc", "repro", "download")
+            typed(clone, remote, "dvc", "push", *run_cache)
+            typed(other, remote, "dvc", "pull", *run_cache)
+            assert "Running stage" not in typed(other, remote, "dvc", "repro", "download")
