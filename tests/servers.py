@@ -65,7 +65,7 @@ class S3:
 
     def environment(self, **other: str) -> dict[str, str]:
         """What a user has set who may use it."""
-        region = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.address, "AWS_MAX_ATTEMPTS": "2"}
+        region = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.address, "AWS_MAX_ATTEMPTS": "1"}
         return {**self.credentials, **region, **other}
 
 

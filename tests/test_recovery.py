@@ -1,7 +1,9 @@
 """A full disk in every stage, and what can befall a project under DVC: the same bytes in the end."""
 
+import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import STAGES, Project, contents
+from tests.conftest import STAGES, Clone, Project, contents
 
 pytestmark = pytest.mark.slow
+
+MODEL = "models/generator.keras"
 
 
 @pytest.fixture
@@ -73,3 +77,104 @@ def needs(project: Project, stage: str, disk: Path) -> int:
         time.sleep(0.002)
     assert process.returncode == 0
     return most
+
+
+def typed(clone: Clone, *command: str) -> str:
+    """What a command prints, that must end well."""
+    result = clone.type(*command)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.fixture
+def clone(quick_run: Clone, tmp_path: Path) -> Clone:
+    """A clone in which the pipeline has run, to be spoilt."""
+    return quick_run.copied(tmp_path / "project")
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_a_cache_of_read_only_links_is_never_written_through(clone: Clone, link: str) -> None:
+    typed(clone, "dvc", "config", "--local", "cache.type", link)
+    typed(clone, "dvc", "checkout", "--relink")
+    model = clone.folder / "models/generator.keras"
+    assert model.is_symlink() or model.stat().st_nlink > 1
+    before = contents(clone.folder)
+    for stage in ("prepare", "train"):
+        clone.edit("params.yaml", "  seed: 0", "  seed: 1")
+        typed(clone, "dvc", "repro", stage)
+        assert contents(clone.folder) != before
+        clone.git("restore", ".")
+    typed(clone, "dvc", "checkout")
+    assert contents(clone.folder) == before
+    assert "Running stage" not in typed(clone, "dvc", "repro")
+    assert typed(clone, "dvc", "status").strip().endswith("Data and pipelines are up to date.")
+
+
+def test_two_repros_at_once_do_not_disturb_each_other(clone: Clone) -> None:
+    before = contents(clone.folder)
+    (clone.folder / "dvc.lock").unlink()
+    shutil.rmtree(clone.folder / ".dvc/cache/runs")
+    both = [
+        subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=clone.folder,
+            env=clone.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    print(said)
+    assert 0 in [process.returncode for process in both]
+    typed(clone, "dvc", "repro")
+    assert contents(clone.folder) == before
+
+
+def test_an_output_that_was_edited_by_hand_is_made_anew(clone: Clone) -> None:
+    before = contents(clone.folder)
+    for path in ("models/model.json", "reports/metrics.json", "data/prepared/manifest.json"):
+        with (clone.folder / path).open("a") as file:
+            file.write(" ")
+    print(typed(clone, "dvc", "status"))
+    print(typed(clone, "dvc", "repro"))
+    assert contents(clone.folder) == before
+
+
+def test_a_corrupted_object_of_the_cache_is_seen_and_made_anew(clone: Clone) -> None:
+    before = contents(clone.folder)
+    md5 = hashlib.md5((clone.folder / MODEL).read_bytes(), usedforsecurity=False).hexdigest()
+    kept = clone.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    kept.chmod(0o644)
+    kept.write_bytes(b"x" + kept.read_bytes()[1:])
+    (clone.folder / MODEL).unlink()
+    result = clone.type("dvc", "checkout")
+    print(result)
+    assert result.returncode != 0
+    print(typed(clone, "dvc", "repro"))
+    assert contents(clone.folder) == before
+
+
+def test_a_kill_between_output_and_lock(clone: Clone) -> None:
+    """DVC itself is killed when the stage's outputs are in place and dvc.lock does not know them."""
+    clone.edit("params.yaml", "  first_seed: 0", "  first_seed: 5")
+    lock = (clone.folder / "dvc.lock").read_text()
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=clone.folder, env=clone.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if b"sample: done in" in line:
+            process.kill()
+            break
+    process.stdout.close()
+    assert process.wait(60) == -signal.SIGKILL
+    assert (clone.folder / "reports/samples/grid.png").exists()
+    assert (clone.folder / "dvc.lock").read_text() == lock
+    typed(clone, "dvc", "repro")
+    after = contents(clone.folder)
+    shutil.rmtree(clone.folder / "reports/samples")
+    shutil.rmtree(clone.folder / ".dvc/cache/runs")
+    typed(clone, "dvc", "repro", "--force", "--downstream", "sample")
+    assert contents(clone.folder) == after, "as an untroubled run has it"

@@ -4,6 +4,7 @@ And the troubles of a remote, on S3: each is said, loses nothing, and a second t
 """
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,3 +111,94 @@ def test_what_is_pushed_a_fresh_clone_pulls_and_runs_no_stage(quick_run: Clone, 
             typed(clone, remote, "dvc", "push", *run_cache)
             typed(other, remote, "dvc", "pull", *run_cache)
             assert "Running stage" not in typed(other, remote, "dvc", "repro", "download")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A clone whose data and models were pushed to S3, and a fresh clone that is to pull them."""
+
+    server: servers.S3
+    remote: Remote
+    clone: Clone
+    fresh: Clone
+
+    def pull(self, **variables: str) -> tuple[int, str]:
+        """`dvc pull` in the fresh clone: its exit status, and what it says."""
+        result = self.fresh.type("dvc", "pull", **{**self.remote.environment, **variables})
+        return result.returncode, result.stdout + result.stderr
+
+    def whole(self) -> bool:
+        """Whether the fresh clone has all that the other has, and nothing else."""
+        return contents(self.fresh.folder) == contents(self.clone.folder)
+
+    def key(self, path: str) -> str:
+        """Where in the bucket a file's content is."""
+        md5 = hashlib.md5((self.clone.folder / path).read_bytes(), usedforsecurity=False).hexdigest()
+        return f"dcgan/files/md5/{md5[:2]}/{md5[2:]}"
+
+
+@pytest.fixture
+def shared(quick_run: Clone, tmp_path: Path) -> Iterator[Shared]:
+    """Pushed, and not pulled yet."""
+    clone = quick_run.copied(tmp_path / "project")
+    with servers.s3(tmp_path) as server:
+        remote = Remote("s3://pictures/dcgan", environment=server.environment())
+        use(clone, remote, remote.url)
+        typed(clone, remote, "dvc", "push")
+        clone.commit("A remote")
+        yield Shared(server, remote, clone, clone.cloned(tmp_path / "fresh"))
+
+
+MODEL = "models/generator.keras"
+
+
+def test_an_object_that_the_remote_lacks_is_named_and_the_rest_comes(shared: Shared) -> None:
+    key = shared.key(MODEL)
+    kept = shared.server.client.get_object(Bucket="pictures", Key=key)["Body"].read()
+    shared.server.client.delete_object(Bucket="pictures", Key=key)
+    code, said = shared.pull()
+    assert code != 0
+    assert "Some of the cache files do not exist neither locally nor on remote" in said
+    assert MODEL in said
+    assert not (shared.fresh.folder / MODEL).exists()
+    assert (shared.fresh.folder / "models/discriminator.keras").exists()
+    shared.server.client.put_object(Bucket="pictures", Key=key, Body=kept)
+    assert shared.pull()[0] == 0
+    assert shared.whole()
+
+
+def test_a_corrupted_object_is_not_taken_where_the_remote_is_verified(shared: Shared, tmp_path: Path) -> None:
+    key = shared.key(MODEL)
+    kept = shared.server.client.get_object(Bucket="pictures", Key=key)["Body"].read()
+    shared.server.client.put_object(Bucket="pictures", Key=key, Body=kept[:-1] + b"x")
+    code, said = shared.pull()
+    assert code != 0
+    assert MODEL in said
+    assert not (shared.fresh.folder / MODEL).exists()
+    trusting = shared.clone.cloned(tmp_path / "trusting")
+    typed(trusting, shared.remote, "dvc", "remote", "modify", "shared", "verify", "false")
+    typed(trusting, shared.remote, "dvc", "pull")
+    assert (trusting.folder / MODEL).read_bytes() == kept[:-1] + b"x", "which is why verify is there"
+    shared.server.client.put_object(Bucket="pictures", Key=key, Body=kept)
+    assert shared.pull()[0] == 0
+    assert shared.whole()
+
+
+def test_a_server_that_goes_away_half_way_and_comes_back(shared: Shared) -> None:
+    shared.server.line.break_after(30_000_000)
+    code, said = shared.pull()
+    assert code != 0
+    assert "ERROR: failed to transfer" in said or "Could not connect to the endpoint URL" in said
+    shared.server.line.mend()
+    assert shared.pull()[0] == 0
+    assert shared.whole()
+
+
+def test_wrong_credentials_are_said(shared: Shared) -> None:
+    code, said = shared.pull(AWS_SECRET_ACCESS_KEY="wrong")  # noqa: S106 - none
+    assert code != 0
+    assert "failed to connect to s3" in said
+    assert "Forbidden" in said
+    assert not (shared.fresh.folder / MODEL).exists()
+    assert shared.pull()[0] == 0
+    assert shared.whole()
