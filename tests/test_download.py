@@ -126,7 +126,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 def data_set(address: str, debian: DebianPackage | None = None) -> DataSet:
     file = File("pictures", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), unpack=True)
     addresses = (address,) if address else ()
-    return DataSet("Test set", "http://home.invalid", "MIT", "", "idx", (), (file,), addresses, debian)
+    return DataSet("Test set", "http://home.invalid", "MIT", "", "idx", 1, (), (file,), addresses, debian)
 
 
 def get(server: Server, tmp_path: Path) -> Path:

@@ -48,7 +48,7 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: whose it is, how it is packed, what its bytes must be and where they can be had."""
+    """A data set: whose it is, how it is packed and how many images, what its bytes must be and where they can be had."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -57,6 +57,7 @@ class DataSet:
     licence: str
     citation: str
     format: str
+    images: int
     classes: tuple[str, ...]
     files: tuple[File, ...]
     addresses: tuple[str, ...] = ()
