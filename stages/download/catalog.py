@@ -48,7 +48,7 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: whose it is, how it is packed, how many images it has, what its bytes must be and where they are had."""
+    """A data set: whose it is, how it is packed, how many images, what its bytes must be, where they are."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
