@@ -6,6 +6,8 @@
 # make demo       a web page to play with the generator, of models/ or of any revision
 # make bench      data path, evaluation, training and page against their parts or goals; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
+# make doctor     is this machine fit, are the cache and the remotes whole? each finding with what to do
+# make trends     the metrics over Git history: reports/trends.svg
 # make setup      .venv from requirements.lock (the others do it where it is needed)
 # make lock       requirements*.lock from pyproject.toml (needs uv)
 
@@ -16,7 +18,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro seeds compare demo test test-slow bench fresh lock
+.PHONY: help setup repro seeds compare demo test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -57,7 +59,7 @@ seeds: setup
 A ?= HEAD
 B ?= workspace
 compare: setup
-	@python -m studies.compare "$(A)" "$(B)"
+	@python -m tools.compare "$(A)" "$(B)"
 
 test: setup
 	@ruff format --check .
@@ -91,7 +93,13 @@ bench: .venv/slow
 	@python -m benchmarks.demo
 
 fresh: setup
-	@python .ci/fresh.py
+	@python -m tools.fresh
+
+doctor: setup
+	@python -m tools.doctor
+
+trends: setup
+	@python -m tools.trends
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --quiet --upgrade

@@ -16,9 +16,9 @@ from dvc.repo import Repo
 
 from stages import images
 from stages.errors import StageError
-from studies import compare
-from studies.compare import Comparison, Row, unlike
 from tests.conftest import ROOT, git
+from tools import compare
+from tools.compare import Comparison, Row, unlike
 
 HARM = "<b onclick=x()>&amp;\"'"
 PROTOCOL = {"network": "judge", "crop": [0, 1, 2, 3], "samples": 10000}
@@ -78,7 +78,7 @@ class History:
     def command(self, *revisions: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """The command, in the repository or another folder."""
         return subprocess.run(
-            [sys.executable, "-m", "studies.compare", *revisions],
+            [sys.executable, "-m", "tools.compare", *revisions],
             cwd=folder or self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -1,7 +1,7 @@
 """Two revisions side by side: metrics, params and pictures. Numbers of unlike protocols are shown and not subtracted.
 
-    python -m studies.compare HEAD~1 HEAD    # make compare A=HEAD~1 B=HEAD
-    python -m studies.compare                # HEAD against the working tree, called `workspace`
+    python -m tools.compare HEAD~1 HEAD    # make compare A=HEAD~1 B=HEAD
+    python -m tools.compare                # HEAD against the working tree, called `workspace`
 
 A revision is a commit, a tag, a branch or the name of a DVC experiment. Reads what Git and DVC have of each, checks
 nothing out and runs nothing. Prints the tables and writes reports/comparison.html, one page with the pictures in it.
@@ -287,7 +287,7 @@ def render(comparison: Comparison) -> str:
     return environment.get_template("compare.html.j2").render(c=comparison, names=names)
 
 
-def _opened() -> Repo:
+def opened() -> Repo:
     """The repository that the current folder is in. Raises StageError where there is none."""
     try:
         repo = Repo()
@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("a", nargs="?", default="HEAD", help="a revision (HEAD)")
     parser.add_argument("b", nargs="?", default=WORKSPACE, help=f"another (the working tree: {WORKSPACE})")
     arguments = parser.parse_args()
-    with _opened() as repo:
+    with opened() as repo:
         comparison = compare(repo, arguments.a, arguments.b)
         workspace = Workspace(Path(repo.root_dir))
     with workspace.outputs(PAGE) as new:

@@ -1,0 +1,263 @@
+"""The doctor's findings, the trends over a history, the summary for continuous integration."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages.errors import StageError
+from tests.conftest import ROOT, dvc, git
+from tools import doctor, summary, trends
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a cache and a remote beside it, and the params and the lock of this one. To be copied."""
+    folder = tmp_path_factory.mktemp("made") / "project"
+    folder.mkdir()
+    for name in ("params.yaml", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "models").mkdir()
+    (folder / "models/generator.keras").write_bytes(b"a model")
+    (folder / ".gitignore").write_text("/models\n")
+    git(folder, "init", "-q", "-b", "main")
+    dvc(folder, "init")
+    (folder / "dvc.yaml").write_text("stages: {all: {cmd: exit 1, outs: [models/generator.keras]}}")
+    dvc(folder, "remote", "add", "-d", "shared", "../remote")
+    dvc(folder, "commit", "-f")
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    """The project, to be spoilt."""
+    return Path(shutil.copytree(made, tmp_path / "project"))
+
+
+def only(check: doctor.Check, project: Path) -> doctor.Finding:
+    """The one finding of a check."""
+    (finding,) = check(project)
+    return finding
+
+
+def test_the_environment_of_the_tests_is_that_of_the_lock() -> None:
+    assert only(doctor.python, ROOT).state == "ok"
+    assert only(doctor.packages, ROOT).state == "ok"
+
+
+def test_another_python_and_other_packages_are_named_with_what_to_do(project: Path) -> None:
+    lock = project / "requirements.lock"
+    numpy = next(line for line in lock.read_text().splitlines() if line.startswith("numpy=="))
+    lock.write_text(
+        lock.read_text().replace(numpy, "numpy==1.0.0 \\") + "nonesuch==1.2 \\\nold==1 ; python_version < '3'\n"
+    )
+    found = only(doctor.packages, project)
+    assert found.state == "wrong"
+    assert "(locked: 1.0.0), nonesuch missing (locked: 1.2)" in found.said
+    assert "old" not in found.said, "it is not for this Python"
+    assert "make setup" in found.remedy
+    (project / "pyproject.toml").write_text("[project]\nrequires-python = '>=3.99'\n")
+    assert only(doctor.python, project).state == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "70,000 images at 32×32×1 float32: prepared 0.3 GB, as downloaded 0.1 GB"),
+        (
+            {"dataset": {"source": "lsun_bedroom"}, "prepare": {"size": 64, "channels": 3, "dtype": "uint8"}},
+            "3,033,342 images at 64×64×3 uint8: prepared 37.6 GB, as downloaded not known",
+        ),
+        ({"dataset": {"source": "https://example.org/faces.zip"}}, "how much is needed is known once data/prepared"),
+    ],
+    ids=["default", "LSUN", "an address"],
+)
+def test_the_space_that_a_preset_needs_is_calculated(project: Path, changes: dict[str, dict], said: str) -> None:
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    for section, values in changes.items():
+        content[section] |= values
+    (project / "params.yaml").write_text(yaml.safe_dump(content))
+    assert said in next(doctor.space(project)).said
+
+
+def test_too_little_space_is_wrong(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(project)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_500_000_000))
+    found = next(doctor.space(project))
+    assert found.state == "wrong"
+    assert "1.5 GB are free" in found.said
+    assert "dvc cache dir" in found.remedy
+
+
+def test_copies_out_of_the_cache_are_noted_where_links_would_work(project: Path) -> None:
+    *_, links = doctor.space(project)
+    if links.said == "links: DVC takes files from its cache by reflink":
+        return
+    assert "dvc config --local cache.type" in links.remedy
+    dvc(project, "config", "cache.type", "hardlink")
+    *_, links = doctor.space(project)
+    assert links == doctor.Finding("ok", "links: DVC takes files from its cache by hardlink")
+
+
+def test_a_damaged_object_of_the_cache_is_named_read_only_as_it_is(project: Path) -> None:
+    assert only(doctor.cache, project).state == "ok"
+    (kept,) = (path for path in (project / ".dvc/cache/files/md5").rglob("*") if path.is_file())
+    kept.chmod(0o644)
+    kept.write_bytes(b"a moddl")
+    kept.chmod(0o444)
+    found = only(doctor.cache, project)
+    assert found.state == "wrong"
+    assert str(kept) in found.said
+    assert f"rm -f {kept} && dvc pull" in found.remedy
+
+
+def test_dvcs_locks_at_work_killed_and_torn(project: Path) -> None:
+    assert only(doctor.locks, project).said == "locks: none"
+    lock = project / ".dvc/tmp/rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    held = {"write": {"models": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
+    lock.write_text(json.dumps(held))
+    assert f"dvc repro (process {os.getpid()})" in only(doctor.locks, project).said
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    held["write"]["models"]["pid"] = ended.pid
+    lock.write_text(json.dumps(held))
+    assert "was killed" in only(doctor.locks, project).said
+    lock.write_text('{"write": {')
+    assert only(doctor.locks, project).remedy == f"rm {lock}"
+
+
+def test_unfinished_work_waits_or_is_abandoned(project: Path) -> None:
+    assert only(doctor.unfinished, project).said == "unfinished: nothing"
+    folder = project / ".state/train/0123456789abcdef"
+    folder.mkdir(parents=True)
+    assert "waits for the same params" in only(doctor.unfinished, project).said
+    os.utime(folder, (0, 0))
+    assert only(doctor.unfinished, project).remedy == f"rm -r {folder}"
+    (project / ".state/staging/1-x").mkdir(parents=True)
+    folder.with_suffix(".lock").write_text(f"{os.getpid()}\n")
+    said = [finding.said for finding in doctor.unfinished(project)]
+    assert all("is at work" in line for line in said), "process 1 always is"
+
+
+def test_remotes_that_answer_and_one_that_does_not(project: Path) -> None:
+    assert "empty so far" in only(doctor.remotes, project).said
+    dvc(project, "push")
+    assert only(doctor.remotes, project).remedy == "dvc remote modify shared verify true"
+    dvc(project, "remote", "modify", "shared", "verify", "true")
+    assert only(doctor.remotes, project).state == "ok"
+    dvc(project, "remote", "add", "dead", "http://127.0.0.1:9/dcgan")
+    dead = [finding for finding in doctor.remotes(project) if "dead" in finding.said]
+    assert [finding.state for finding in dead] == ["wrong"]
+    assert "docs/sharing.md" in dead[0].remedy
+
+
+@pytest.mark.slow
+def test_tensorflow_says_what_it_calculates_on(project: Path) -> None:
+    assert next(doctor.accelerator(project)).state == "ok"
+
+
+def test_a_check_that_fails_is_a_finding(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "params.yaml").write_text("dataset: {sorce: own}\nprepare: {}\n")
+    found = [finding for finding in doctor.examine(project) if finding.said.startswith("space:")]
+    assert [finding.state for finding in found] == ["wrong"]
+    assert "dataset.sorce: unknown key" in found[0].said
+
+
+def committed(project: Path, subject: str, metrics: object) -> None:
+    """A commit with these metrics."""
+    (project / "reports").mkdir(exist_ok=True)
+    (project / "reports/metrics.json").write_text(json.dumps(metrics) if not isinstance(metrics, str) else metrics)
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", subject)
+
+
+@pytest.fixture
+def history(project: Path) -> Path:
+    """Five revisions with metrics, one of them damaged and one of another protocol, and a tag."""
+    committed(project, "first", {"fid": 40.0, "kid": 1.5, "protocol": {"samples": 100}})
+    committed(project, "second\twith a tab", {"fid": 30.0, "kid": 1.25, "protocol": {"samples": 100}})
+    git(project, "tag", "v1")
+    committed(project, "torn", '{"fid": ')
+    committed(project, "other", {"fid": 3.0, "protocol": {"samples": 5}})
+    git(project, "commit", "-q", "--allow-empty", "-m", "no metrics in this one")
+    return project
+
+
+def test_the_history_has_a_row_for_each_revision_with_metrics(history: Path) -> None:
+    table = trends.history(history)
+    assert table["subject"].tolist() == ["first", "second\twith a tab", "other"]
+    assert table["fid"].tolist() == [40.0, 30.0, 3.0]
+    assert table["protocol"].tolist() == [0, 0, 1]
+    assert table["revision"][1] == "v1"
+    (history / "reports/metrics.json").write_text(json.dumps({"fid": 2.0, "protocol": {"samples": 5}}))
+    assert trends.history(history)["revision"].tolist()[-1] == "workspace"
+    assert len(trends.history(history, "v1")) == 3, "the history to the tag, and the working tree"
+
+
+def test_lines_join_what_one_protocol_measured(history: Path) -> None:
+    fid, kid = trends.draw(trends.history(history)).axes
+    assert [np.asarray(line.get_ydata()).tolist() for line in fid.lines] == [[40.0, 30.0], [3.0]]
+    assert kid.get_title(loc="left") == "kid (lower is better)"
+
+
+def test_trends_on_the_command_line(history: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "tools.trends", *arguments]
+        return subprocess.run(command, cwd=history, env=environment, capture_output=True, text=True, check=False)
+
+    result = run("--out", str(tmp_path / "x.svg"))
+    assert result.returncode == 0, result.stderr
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+    assert pd.read_csv(tmp_path / "x.csv")["fid"].tolist() == [40.0, 30.0, 3.0]
+    for wrong, said in ((["nonesuch"], "bad revision"), (["--out", "x.txt"], "ends in .svg, .png or .pdf")):
+        result = run(*wrong)
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: ")
+        assert said in result.stderr
+
+
+def test_a_history_without_metrics_says_so(project: Path) -> None:
+    git(project, "commit", "-q", "--allow-empty", "-m", "nothing")
+    with pytest.raises(StageError, match=r"no commit there has reports/metrics\.json"):
+        trends.history(project)
+
+
+def test_the_summary_subtracts_what_can_be_subtracted(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(history)
+    committed(history, "a <b>bold</b> one", {"fid": 2.5, "protocol": {"samples": 5}})
+    (history / "reports/samples").mkdir()
+    (history / "reports/samples/grid.png").write_bytes(b"")
+    text = summary.summary("HEAD~2")
+    assert "| fid | 3.0 | 2.5 | -0.5 |" in text
+    assert "![grid.png](reports/samples/grid.png)" in text
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/dcgan")
+    monkeypatch.setenv("GITHUB_SHA", "0123abc")
+    assert "(https://github.com/ada/dcgan/raw/0123abc/reports/samples/grid.png)" in summary.summary("HEAD~2")
+    assert "<b>" not in summary.summary("HEAD")
+
+
+def test_the_summary_of_unlike_protocols_and_of_no_base(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(history)
+    unlike = summary.summary("v1")
+    assert "unlike protocols, so nothing is subtracted" in unlike
+    assert "| fid | 30.0 | 3.0 |" in unlike
+    alone = summary.summary("0000000")
+    assert "No comparison: 0000000: no such revision" in alone
+    assert "| fid | 3.0 |" in alone
+
+
+def test_the_workflow_is_the_script() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
+    steps = workflow["jobs"]["check"]["steps"]
+    assert any(step.get("run", "").startswith("tools/ci") for step in steps)
+    assert os.access(ROOT / "tools/ci", os.X_OK)

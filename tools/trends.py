@@ -1,0 +1,139 @@
+"""The metrics over Git history: `make trends`, or python -m tools.trends [REVISION] [--out reports/trends.svg]
+
+Reads reports/metrics.json of every commit that changed it, on the way of first parents to REVISION (HEAD), and of the
+working tree where that differs. Checks nothing out and runs nothing. Writes a picture, and beside it the same as a
+table (.csv). A line joins what one protocol measured; where the protocol changed it breaks, for numbers of unlike
+protocols say nothing of each other.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from stages import shell
+from stages.artifacts import Workspace
+from stages.errors import StageError
+
+METRICS = "reports/metrics.json"
+PICTURE = "reports/trends.svg"
+_WORKSPACE = "workspace"
+# Those of which a direction is better, with it.
+_DRAWN = {
+    "fid": "lower is better",
+    "kid": "lower is better",
+    "swd": "lower is better",
+    "precision": "higher is better",
+    "recall": "higher is better",
+    "coverage": "higher is better",
+    "modes_covered": "higher is better",
+    "memorization": "lower is better",
+}
+_COLUMNS = 2
+_LABELLED = 40  # revisions whose names find room below an axis
+
+
+def _git(project: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise StageError(f"git {arguments[0]}: {result.stderr.strip()}")
+    return result.stdout
+
+
+def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, str]]:
+    """(name, date, subject, content of the metrics file), the oldest first."""
+    # --end-of-options: a revision that begins with a dash is one all the same.
+    log = ("log", "--first-parent", "--reverse", "--format=%h%x09%cs%x09%D%x09%s", "--end-of-options", revision)
+    for line in _git(project, *log, "--", METRICS).splitlines():
+        commit, date, refs, subject = line.split("\t", 3)
+        tags = [ref.removeprefix("tag: ") for ref in refs.split(", ") if ref.startswith("tag: ")]
+        try:
+            yield tags[0] if tags else commit, date, subject, _git(project, "show", f"{commit}:{METRICS}")
+        except StageError:
+            continue  # the commit that removed it
+    now = project / METRICS
+    if now.exists() and _git(project, "status", "--porcelain", "--", METRICS).strip():
+        yield _WORKSPACE, "", "not committed", now.read_text(encoding="utf-8")
+
+
+def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
+    """A row for each revision, the oldest first: name, date, subject, protocol (a number for each), the metrics."""
+    rows: list[dict[str, Any]] = []
+    protocols: list[str] = []
+    for name, date, subject, content in _revisions(project, revision):
+        try:
+            metrics = json.loads(content)
+            protocol = json.dumps(metrics.pop("protocol", None), sort_keys=True)
+        except (ValueError, AttributeError):
+            shell.say(f"{name}: {METRICS} is damaged there; left out")
+            continue
+        if protocol not in protocols:
+            protocols.append(protocol)
+        numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+        about = {"revision": name, "date": date, "subject": subject, "protocol": protocols.index(protocol)}
+        rows.append({**about, **numbers})
+    if not rows:
+        raise StageError(f"{revision}: no commit there has {METRICS}; `make repro` makes it, then commit reports/")
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A panel for each metric that is there, over the revisions."""
+    names = [name for name in _DRAWN if name in table]
+    lines = -(-len(names) // _COLUMNS)
+    with style.context("default"):
+        figure = Figure(figsize=(11, 1 + 2.3 * lines), layout="constrained")
+        panels = figure.subplots(lines, _COLUMNS, sharex=True, squeeze=False).flat
+        for panel, name in zip(panels, names, strict=False):
+            for _, part in table.groupby("protocol"):
+                panel.plot(part.index, part[name], marker="o", markersize=4)
+            panel.set_title(f"{name} ({_DRAWN[name]})", fontsize=10, loc="left")
+            panel.set_ylim(0, 1.1 * table[name].max() or 1)
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if len(table) <= _LABELLED:
+                panel.set_xticks(table.index, table["revision"], rotation=60, ha="right", fontsize=8)
+        for panel in list(panels):  # what is left of the last line
+            panel.remove()
+        first, last = table["date"].iloc[0], next((date for date in reversed(table["date"]) if date), "")
+        span = f"{first} to {last}" if first != last else first
+        figure.suptitle(
+            f"Metrics of {len(table)} revisions, {span}; one colour for each protocol ({table['protocol'].nunique()})",
+            fontsize=11,
+        )
+    return figure
+
+
+def main() -> None:
+    """Draw the history that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("revision", nargs="?", default="HEAD", help="where the history ends (HEAD)")
+    parser.add_argument("--out", default=PICTURE, help=f"the picture, .svg, .png or .pdf ({PICTURE})")
+    arguments = parser.parse_args()
+    picture = Path(arguments.out)
+    if picture.suffix not in (".svg", ".png", ".pdf"):
+        raise StageError(f"--out {picture}: expected a name that ends in .svg, .png or .pdf")
+    table = history(Path(), arguments.revision)
+    relative, beside = picture.name, picture.with_suffix(".csv").name
+    with Workspace(picture.parent).outputs(relative, beside) as new:
+        draw(table).savefig(new(relative))
+        table.to_csv(new(beside), index=False)
+    shown = [name for name in ("revision", "date", "protocol", *_DRAWN) if name in table]
+    print(table[shown].to_string(index=False))
+    print(f"\nThe picture: {picture.resolve()}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (StageError, OSError) as error:
+        shell.say(f"error: {error}")
+        sys.exit(StageError.code)
