@@ -1,7 +1,8 @@
-"""The README's figures are those of the committed run, and its links lead somewhere."""
+"""The figures of the README and of docs/ are those of the committed run and the bench, and links lead somewhere."""
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from studies import seeds
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+CLUSTERS = (ROOT / "docs/clusters.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def figure(pattern: str) -> float:
@@ -79,7 +82,7 @@ def test_the_studys_figures_are_the_committed_ones(variant: str, pattern: str) -
 )
 def test_the_data_paths_figures_are_the_committed_ones(pattern: str, name: str) -> None:
     measured = json.loads((ROOT / "benchmarks/results/data.json").read_text())[name]
-    match = re.search(pattern, " ".join(README.split()))
+    match = re.search(pattern, " ".join(CLUSTERS.split()))
     assert match, pattern
     assert float(match[1].replace(",", "")) == pytest.approx(measured, rel=0.02)
 
@@ -93,7 +96,7 @@ def test_the_data_paths_figures_are_the_committed_ones(pattern: str, name: str) 
     ],
 )
 def test_the_trainings_figures_are_the_committed_ones(network: str, rate: str, place: int) -> None:
-    text = " ".join(README.split())
+    text = " ".join(CLUSTERS.split())
     measured = json.loads((ROOT / "benchmarks/results/training.json").read_text())["networks"][network]["float32"]
     bare = measured["bare_images_per_second"]
     (tutorial,) = re.findall(r": ([\d.]+), ([\d.]+) and ([\d.]+) times the loop of TensorFlow's tutorial", text)
@@ -119,7 +122,8 @@ def test_the_pages_figures_are_the_committed_ones(pattern: str, name: str) -> No
     assert measured["users_failed"] == 0
 
 
-def test_links_lead_to_files() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (page.parent / target).exists(), target

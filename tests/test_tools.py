@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import yaml
 
 from stages.errors import StageError
 from tests.conftest import ROOT, dvc, git
-from tools import doctor, summary, trends
+from tools import audit, doctor, summary, trends
 
 
 @pytest.fixture(scope="module")
@@ -261,3 +262,11 @@ def test_the_workflow_is_the_script() -> None:
     steps = workflow["jobs"]["check"]["steps"]
     assert any(step.get("run", "").startswith("tools/ci") for step in steps)
     assert os.access(ROOT / "tools/ci", os.X_OK)
+
+
+def test_the_table_of_licences_has_every_locked_package_and_a_licence_for_what_is_installed() -> None:
+    rows = re.findall(r"^\| (\S+) \| (\d\S*) \| (.*) \|$", (ROOT / "docs/dependencies.md").read_text(), re.MULTILINE)
+    packages = list(audit.locked(ROOT / "requirements.lock"))
+    assert [(name, f"=={version}") for name, version, _ in rows] == [(p.name, str(p.specifier)) for p in packages]
+    needed = {package.name for package in packages if package.marker is None}
+    assert [name for name, _, licence in rows if name in needed and licence == "–"] == ["namex"]

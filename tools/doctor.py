@@ -24,7 +24,6 @@ from typing import Any, Literal
 import psutil
 import requests
 from dvc.repo import Repo
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from stages import manifest, params
@@ -33,6 +32,7 @@ from stages.download import settings as download
 from stages.errors import StageError
 from stages.prepare import settings as prepare
 from stages.progress import Progress
+from tools import audit
 
 _GB = 1e9
 # Beside its pixels a record has its key, its label and the frame of TensorFlow's format: 95 to 110 bytes by measure.
@@ -67,11 +67,11 @@ def python(project: Path) -> Iterator[Finding]:
 
 def packages(project: Path) -> Iterator[Finding]:
     """Every package of requirements.lock against what is installed."""
-    locked = []
-    for line in (project / "requirements.lock").read_text(encoding="utf-8").splitlines():
-        if "==" in line and not line.startswith((" ", "#")):
-            locked.append(Requirement(line.removesuffix("\\").strip()))
-    wanted = [package for package in locked if package.marker is None or package.marker.evaluate()]
+    wanted = [
+        package
+        for package in audit.locked(project / "requirements.lock")
+        if package.marker is None or package.marker.evaluate()
+    ]
     off = []
     for package in wanted:
         try:
