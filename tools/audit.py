@@ -14,7 +14,8 @@ _HEAD = """# The dependencies and their licences
 
 Written by `python -m tools.audit > docs/dependencies.md` from what the packages of `requirements.lock` say of
 themselves; one that only other systems or Pythons need has a dash, and so has one that says nothing (namex). What is
-known against these versions: `pipx run pip-audit --require-hashes -r requirements.lock`, which the workflow for GitHub runs.
+known against these versions: `pipx run pip-audit --require-hashes -r requirements.lock`, which the workflow for GitHub
+runs.
 
 Nothing of them is in this repository: pip fetches them, held to the lock's hashes. Those under the GPL or the MPL are
 used as they are, by the tools around them (DVC, Git's library); they put no terms on your models and pictures.
