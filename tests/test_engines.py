@@ -89,6 +89,7 @@ def test_a_processor_without_its_extras(made: Project, tmp_path: Path) -> None:
     assert contents(tmp_path) == contents(made.folder)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_other_pythons_install_from_the_lock_and_give_the_same_bytes(
     made: Project, tmp_path: Path, version: str
