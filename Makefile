@@ -1,6 +1,6 @@
 # make repro      the whole pipeline, on params.yaml; ends by naming the report to open
 # make test       the fast tests, lint and types
-# make test-slow  interrupts in every stage, fresh clones, clusters, other Pythons, fuzzing
+# make test-slow  interrupts in every stage, full disks, remotes, fresh clones, clusters, other Pythons, fuzzing, docs
 # make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
 # make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
 # make demo       a web page to play with the generator, of models/ or of any revision
