@@ -183,7 +183,9 @@ class Clone:
     def copied(self, folder: Path) -> "Clone":
         """A copy, to be spoilt."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Clone(folder)
+        made = Clone(folder)
+        made.git("status")  # or Git, which knows files by their inodes too, would write all of them at `git restore .`
+        return made
 
     def cloned(self, folder: Path) -> "Clone":
         """A clone as Git makes it, without data, models and cache, in the environment of the tests."""

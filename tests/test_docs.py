@@ -116,8 +116,8 @@ def place(quick_run: Clone, tmp_path: Path) -> Iterator[Place]:
     home = tmp_path / "home"
     for name in ("cats", "dogs"):
         (home / "pictures" / name).mkdir(parents=True)
-        for i in range(60):
-            (home / "pictures" / name / f"{i}.jpg").write_bytes(photo(1000 * len(name) + i + 100 * (name == "cats")))
+        for i in range(150):
+            (home / "pictures" / name / f"{i}.jpg").write_bytes(photo(i + 1000 * (name == "cats")))
     (home / "pictures/notes.txt").write_text("no picture")
     (home / "pictures/dogs/half.jpg").write_bytes(photo(7)[:3000])
     clone = quick_run.copied(tmp_path / "dcgan")
