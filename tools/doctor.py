@@ -30,6 +30,7 @@ from stages import manifest, params
 from stages.download import catalog
 from stages.download import settings as download
 from stages.errors import StageError
+from stages.pictures import is_candidate
 from stages.prepare import settings as prepare
 from stages.progress import Progress
 from tools import audit
@@ -106,7 +107,7 @@ def _raw(project: Path, dataset: download.Settings) -> tuple[int | None, int | N
         return images, _size(project / "data/raw") or None
     place = project / dataset.own
     if place.is_dir():
-        images = sum(path.is_file() for path in place.rglob("*"))
+        images = sum(path.is_file() and is_candidate(str(path.relative_to(place))) for path in place.rglob("*"))
     return images, _size(place)
 
 
