@@ -24,6 +24,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone with the quick preset in which `make repro` has run and been committed."""
     made = Clone.of_the_working_tree(tmp_path_factory.mktemp("clone"))
     made.start("quick")
+    made.edit("params.yaml", "  shape: [16, 16, 1]\n", "")  # a test changes the size
     assert sorted(made.repro()) == sorted(ALL)
     made.commit("Quick run")
     return made

@@ -63,7 +63,7 @@ def essence(printed: str) -> str:
     """What must be the same whoever runs it and when: no numbers, hashes, times, column widths, progress."""
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.rsplit("\r", 1)[-1]) for line in printed.splitlines()]
     text = "\n".join(line for line in lines if not re.match(r"[\w' ]+: \d+%", line))
-    text = re.sub(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b", "H", text)
+    text = re.sub(r"(?<!\.)\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b", "H", text)
     text = re.sub(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?(AM|PM))?", "N", text)
     text = re.sub(r"[ \t]+|-{2,}", " ", text)
     return "\n".join(line.strip() for line in text.splitlines() if line.strip(" -|+"))
