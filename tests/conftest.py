@@ -203,6 +203,12 @@ class Clone:
         environment = {**self.environment(), **variables}
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
+    def typed(self, *command: str, **variables: str) -> str:
+        """What a command prints, that must end well."""
+        result = self.type(*command, **variables)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
     def environment(self) -> dict[str, str]:
         """A user's environment: bytecode is written, the clone's tools are on the path, nothing of this run's."""
         ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
@@ -245,8 +251,7 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made = Clone.of_the_working_tree(tmp_path_factory.mktemp("quick") / "project")
     (made.folder / ".venv").symlink_to(sys.prefix)
     made.start("quick")
-    result = made.type("dvc", "repro")
-    assert result.returncode == 0, result.stdout + result.stderr
+    made.typed("dvc", "repro")
     made.commit("Quick run")
     return made
 

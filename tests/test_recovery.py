@@ -80,13 +80,6 @@ def needs(project: Project, stage: str, disk: Path) -> int:
     return most
 
 
-def typed(clone: Clone, *command: str) -> str:
-    """What a command prints, that must end well."""
-    result = clone.type(*command)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
-
-
 @pytest.fixture
 def clone(quick_run: Clone, tmp_path: Path) -> Clone:
     """A clone in which the pipeline has run, to be spoilt."""
@@ -95,20 +88,20 @@ def clone(quick_run: Clone, tmp_path: Path) -> Clone:
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
 def test_a_cache_of_read_only_links_is_never_written_through(clone: Clone, link: str) -> None:
-    typed(clone, "dvc", "config", "--local", "cache.type", link)
-    typed(clone, "dvc", "checkout", "--relink")
+    clone.typed("dvc", "config", "--local", "cache.type", link)
+    clone.typed("dvc", "checkout", "--relink")
     model = clone.folder / "models/generator.keras"
     assert model.is_symlink() or model.stat().st_nlink > 1
     before = contents(clone.folder)
     for stage in ("prepare", "train"):
         clone.edit("params.yaml", "  seed: 0", "  seed: 1")
-        typed(clone, "dvc", "repro", stage)
+        clone.typed("dvc", "repro", stage)
         assert contents(clone.folder) != before
         clone.git("restore", ".")
-    typed(clone, "dvc", "checkout")
+    clone.typed("dvc", "checkout")
     assert contents(clone.folder) == before
-    assert "Running stage" not in typed(clone, "dvc", "repro")
-    assert typed(clone, "dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
+    assert "Running stage" not in clone.typed("dvc", "repro")
+    assert clone.typed("dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
 
 
 def test_two_repros_at_once_do_not_disturb_each_other(clone: Clone) -> None:
@@ -130,7 +123,7 @@ def test_two_repros_at_once_do_not_disturb_each_other(clone: Clone) -> None:
     for process, text in zip(both, said, strict=True):  # the second waits, or says who is at work
         assert process.returncode == 0 or "is busy, it is being blocked by" in text, text
     assert 0 in [process.returncode for process in both]
-    assert "Running stage" not in typed(clone, "dvc", "repro")
+    assert "Running stage" not in clone.typed("dvc", "repro")
     assert contents(clone.folder) == before
 
 
@@ -139,8 +132,8 @@ def test_an_output_that_was_edited_by_hand_is_made_anew(clone: Clone) -> None:
     for path in ("models/model.json", "reports/metrics.json", "data/prepared/manifest.json"):
         with (clone.folder / path).open("a") as file:
             file.write(" ")
-    assert "modified:           models/model.json" in typed(clone, "dvc", "status", "dvc.yaml")
-    typed(clone, "dvc", "repro")
+    assert "modified:           models/model.json" in clone.typed("dvc", "status", "dvc.yaml")
+    clone.typed("dvc", "repro")
     assert contents(clone.folder) == before
 
 
@@ -152,14 +145,14 @@ def test_a_corrupted_object_of_the_cache_is_found_by_the_doctor_and_made_anew(cl
     kept.write_bytes(b"x" + kept.read_bytes()[1:])
     kept.chmod(0o444)
     (clone.folder / MODEL).unlink()
-    typed(clone, "dvc", "checkout")
+    clone.typed("dvc", "checkout")
     assert contents(clone.folder) != before, "DVC takes it as it is, and"
-    assert typed(clone, "dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
+    assert clone.typed("dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
     result = clone.type("make", "doctor")
     assert result.returncode != 0
     (remedy,) = re.findall(r"→ (rm -f .*) && dvc pull   \(or dvc repro, which makes it anew\)", result.stdout)
     assert str(kept.relative_to(clone.folder)) in remedy
-    typed(clone, "bash", "-c", f"{remedy} && dvc repro")
+    clone.typed("bash", "-c", f"{remedy} && dvc repro")
     assert contents(clone.folder) == before
 
 
@@ -179,9 +172,9 @@ def test_a_kill_between_output_and_lock(clone: Clone) -> None:
     assert process.wait(60) == -signal.SIGKILL
     assert (clone.folder / "reports/samples/grid.png").exists()
     assert (clone.folder / "dvc.lock").read_text() == lock
-    typed(clone, "dvc", "repro")
+    clone.typed("dvc", "repro")
     after = contents(clone.folder)
     shutil.rmtree(clone.folder / "reports/samples")
     shutil.rmtree(clone.folder / ".dvc/cache/runs")
-    typed(clone, "dvc", "repro", "--force", "--downstream", "sample")
+    clone.typed("dvc", "repro", "--force", "--downstream", "sample")
     assert contents(clone.folder) == after, "as an untroubled run has it"

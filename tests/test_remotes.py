@@ -79,10 +79,8 @@ def use(clone: Clone, remote: Remote | None, url: str) -> None:
 
 
 def typed(clone: Clone, remote: Remote | None, *command: str) -> str:
-    """What a command prints, that must end well."""
-    result = clone.type(*command, **(remote.environment if remote else {}))
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
+    """What a command prints, that must end well, of a user who may use the remote."""
+    return clone.typed(*command, **(remote.environment if remote else {}))
 
 
 @pytest.mark.parametrize("kind", [beside, on_s3, over_ssh, over_webdav, over_http])

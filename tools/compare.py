@@ -12,7 +12,6 @@ import argparse
 import base64
 import io
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,10 @@ from dvc.repo import Repo
 from dvc.scm import RevError, SCMError, resolve_rev
 from PIL import Image
 
-from stages import artifacts, shell
+from stages import artifacts
 from stages.artifacts import Workspace
 from stages.errors import StageError
+from tools import run
 
 WORKSPACE = "workspace"  # DVC's name for the working tree
 METRICS = "reports/metrics.json"
@@ -321,8 +321,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (StageError, DvcException, OSError) as error:
-        shell.say(f"error: {error}")
-        sys.exit(StageError.code)
+    run(main)

@@ -26,7 +26,7 @@ import requests
 from dvc.repo import Repo
 from packaging.specifiers import SpecifierSet
 
-from stages import manifest, params
+from stages import artifacts, manifest, params
 from stages.download import catalog
 from stages.download import settings as download
 from stages.errors import StageError
@@ -41,7 +41,6 @@ _RECORD_OVERHEAD = 110
 # Two networks, their optimizers and two checkpoints of the largest preset, the judge, and the reports.
 _MODELS_BYTES = 1.0e9
 _REMOTE_SECONDS = 20.0
-_DISCARDED_AFTER = 30 * 24 * 3600.0  # as stages.artifacts has it
 
 
 Check = Callable[[Path], Iterator["Finding"]]
@@ -227,7 +226,7 @@ def unfinished(project: Path) -> Iterator[Finding]:
         pid = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
         if pid.isdigit() and psutil.pid_exists(int(pid)):
             yield Finding("note", f"{what}: process {pid} is at work")
-        elif days * 86400 > _DISCARDED_AFTER:
+        elif days * 86400 > artifacts._ABANDONED_AFTER:
             yield Finding("note", f"{what}: abandoned for {days:.0f} days", f"rm -r {folder}")
         else:
             yield Finding("note", f"{what}: waits for the same params, data and code of {stage}", "dvc repro goes on")

@@ -7,15 +7,14 @@ default; where it is not there, or has no metrics, the summary has this checkout
 import argparse
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 
-from stages import artifacts, shell
+from stages import artifacts
 from stages.errors import StageError
-from tools import compare
+from tools import compare, run
 
 _PICTURES = ("grid.png", "real.png", "timeline.png")
 
@@ -88,8 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (StageError, OSError) as error:
-        shell.say(f"error: {error}")
-        sys.exit(StageError.code)
+    run(main)

@@ -9,7 +9,6 @@ protocols say nothing of each other.
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from stages import shell
 from stages.artifacts import Workspace
 from stages.errors import StageError
+from tools import run
 
 METRICS = "reports/metrics.json"
 PICTURE = "reports/trends.svg"
@@ -132,8 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (StageError, OSError) as error:
-        shell.say(f"error: {error}")
-        sys.exit(StageError.code)
+    run(main)
