@@ -133,10 +133,11 @@ def reading_rate(prepared: Path, batch: int = 128) -> float:
     return count * batch / (time.perf_counter() - started)
 
 
-def waiting_share(prepared: Path, steps: int = 10) -> float:
+def waiting_share(prepared: Path, turns: int = 12, steps: int = 10) -> float:
     """The part of a training step that goes to its batch, at the DCGAN of 64×64×3 (narrow: the worst).
 
-    That is what a step takes longer on the stream than on one batch that is always there, `steps` on each in turn.
+    That is what a step takes longer on the stream than on one batch that is always there, `steps` on each in turn, one
+    first and then the other. A few turns are not enough: the difference is smaller than what a step varies by.
     """
     from stages import manifest, records
     from stages.train.settings import Settings
@@ -150,8 +151,8 @@ def waiting_share(prepared: Path, steps: int = 10) -> float:
     sources = {"stream": iter(stream), "constant": iter(stream.take(1).cache().repeat())}
     seconds: dict[str, list[float]] = {name: [] for name in sources}
     done = 0
-    for turn in range(ROUNDS + 1):
-        for name, batches in sources.items():
+    for turn in range(turns + 1):
+        for name, batches in sources.items() if turn % 2 else reversed(sources.items()):
             started = time.perf_counter()
             trainer.run(batches, done, steps)
             done += steps
