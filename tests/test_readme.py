@@ -90,21 +90,24 @@ def test_the_data_paths_figures_are_the_committed_ones(pattern: str, name: str) 
 @pytest.mark.parametrize(
     ("network", "rate", "place"),
     [
-        ("default, 32×32×1, base 32, batch 64", r"default's step does ([\d]+) images/s", 0),
+        ("default, 32×32×1, base 32, batch 64", r"the default's step does ([\d,]+) images/s", 0),
         ("64×64×3, base 64, batch 128", r"with 64 channels ([\d]+),", 1),
         ("celeba, 64×64×3, base 128, batch 128", r"with 128 channels ([\d]+) ", 2),
     ],
 )
 def test_the_trainings_figures_are_the_committed_ones(network: str, rate: str, place: int) -> None:
     text = " ".join(CLUSTERS.split())
-    measured = json.loads((ROOT / "benchmarks/results/training.json").read_text())["networks"][network]["float32"]
-    bare = measured["bare_images_per_second"]
+    measured = json.loads((ROOT / "benchmarks/results/training.json").read_text())["networks"][network]
+    plain, bare = measured["float32"], measured["float32"]["bare_images_per_second"]
     (tutorial,) = re.findall(r": ([\d.]+), ([\d.]+) and ([\d.]+) times the loop of TensorFlow's tutorial", text)
-    (torch,) = re.findall(r"sets itself up, ([\d.]+), ([\d.]+) and ([\d.]+) times PyTorch's example", text)
+    (torch,) = re.findall(r"; ([\d.]+), ([\d.]+) and ([\d.]+) times PyTorch's example", text)
+    (halved,) = re.findall(r"`train.precision: mixed_bfloat16`: ([\d,]+), ([\d]+) and ([\d]+) images/s", text)
     (found,) = re.findall(rate, text)
-    assert float(found) == pytest.approx(bare, rel=0.02)
-    assert float(tutorial[place]) == pytest.approx(bare / measured["tutorial_images_per_second"], abs=0.06)
-    assert float(torch[place]) == pytest.approx(bare / measured["torch_images_per_second"], abs=0.06)
+    assert float(found.replace(",", "")) == pytest.approx(bare, rel=0.02)
+    assert float(tutorial[place]) == pytest.approx(bare / plain["tutorial_images_per_second"], abs=0.06)
+    assert float(torch[place]) == pytest.approx(bare / plain["torch_images_per_second"], abs=0.06)
+    rate_halved = measured["mixed_bfloat16"]["bare_images_per_second"]
+    assert float(halved[place].replace(",", "")) == pytest.approx(rate_halved, rel=0.02)
 
 
 @pytest.mark.parametrize(
