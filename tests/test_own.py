@@ -179,6 +179,8 @@ def test_without_a_title_and_a_licence_the_folders_name_and_not_stated_will_do(g
     write(tmp_path / "pets", PICTURES)
     facts = get(source="own", own="pets/")
     assert (facts["title"], facts["licence"]) == ("pets", "not stated")
+    write(tmp_path / "data/own", PICTURES)
+    assert get(source="own", own="data/own")["title"] == "own pictures"
 
 
 def test_the_same_folder_gives_the_same_facts_and_bytes_twice(get: Get, tmp_path: Path) -> None:

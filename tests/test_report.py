@@ -88,7 +88,7 @@ def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> 
     changed(tiny_copy, "reports/metrics.json", memorization=0.3, protocol=protocol)
     page, card = made(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
-    assert "30.0 % of 80 samples lie as close" in in_words(page)
+    assert "no more than 1 % of held-out real images: 30.0 % of 80 samples do." in in_words(page)
     assert "; training images are copied;" in page
     assert "- Training images are copied: 30.0 %" in card
     changed(tiny_copy, "reports/metrics.json", memorization=0.05)
@@ -98,6 +98,8 @@ def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> 
 def test_too_few_held_out_images_give_no_answer(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     assert "Too few images were held out to tell: 80, and it takes 200." in page
+    assert "copies of training images: too few pictures were held out to tell" in page
+    assert "of held-out images: 1 %" not in page
     card = (tiny.folder / "reports/model_card.md").read_text()
     assert "- Too few pictures to tell whether training images are copied: " in card
 
@@ -149,6 +151,11 @@ def test_a_collapsed_run_says_so_first(tiny_copy: Project) -> None:
     changed(tiny_copy, "models/model.json", flags=[flag])
     page, card = made(tiny_copy)
     assert "; flagged: G collapsed." in page[: page.index("</p>")]
+    assert "this is usual and mostly passes" in page
+    diverged = {**flag, "kind": "non_finite", "message": "the loss is not finite"}
+    changed(tiny_copy, "models/model.json", flags=[flag, diverged])
+    assert "this is usual and mostly passes" not in made(tiny_copy)[0]
+    changed(tiny_copy, "models/model.json", flags=[flag])
     assert "generator_collapsed after 320 images" in in_words(page[page.index("Failures") :])
     assert "- Flagged in the training, after 320 images: one picture for every z." in card
 

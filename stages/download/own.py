@@ -258,7 +258,7 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
         raise StageError(f"dataset.sha256: expected {settings.sha256}, got {came}")
     return {
         "name": name,
-        "title": settings.title or name,
+        "title": settings.title or ("own pictures" if name == OWN else name),
         "homepage": homepage,
         "licence": settings.licence or "not stated",
         "citation": "",

@@ -7,8 +7,8 @@ Fréchet distance in the judge's features; without labels the sliced Wasserstein
 moving average, what samples come from) and models/discriminator.keras; models/model.json (how they came about, and what
 went wrong on the way); models/timeline.npz (the same 32 z at every score); and reports/train/ (DVCLive's curves and the
 fixed-z pictures). An interrupted training goes on from its last checkpoint, to the same bytes. All GPUs of the machine
-train together, and several machines where TF_CONFIG or Slurm names them. The default takes about ten minutes on two
-cores.
+train together, and several machines where TF_CONFIG or Slurm names them. The default takes about four minutes on
+two cores.
 """
 
 import dataclasses
