@@ -59,12 +59,12 @@ def test_the_committed_cells_are_of_one_protocol_and_say_what_they_are_of(study:
     }
     assert found, "no committed cells"
     variants = yaml.safe_load((ROOT / f"studies/{study}.yaml").read_text())
+    base = params.read_file(ROOT / "params.yaml")
     seeds.summary(list(found.values()))
     for name, values in found.items():
         variant, _, seed = name.rpartition("-")
-        assert values["params"]["seed"] == int(seed)
-        for key, value in (variants[variant] or {}).get("train", {}).items():
-            assert values["params"][key] == value, name
+        changes = {"train": {**variants[variant]["train"], "seed": int(seed)}}
+        assert values["params"] == cell.changed(base, changes)["train"], name
 
 
 def test_a_variant_that_is_not_there_is_named() -> None:
