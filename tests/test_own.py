@@ -484,6 +484,16 @@ def test_an_archive_from_an_address_is_kept_as_it_is(project: Project, server: S
     assert not list((project.folder / ".state" / "download").iterdir())
 
 
+def test_a_password_in_an_address_is_not_shown(project: Project, server: Server) -> None:
+    server.body = archive_of(PICTURES, "zip")
+    ask(project, source=server.address.replace("//", "//ada:s3cret@") + "/pets.zip")
+    for server.behaviour, status in (("good", 0), ("missing", 1)):
+        result = project.run("download")
+        assert result.returncode == status, result.stderr
+        assert server.address.removeprefix("http://") in result.stderr
+        assert "s3cret" not in result.stderr + (project.folder / "data/raw/source.json").read_text()
+
+
 @pytest.mark.parametrize("behaviour", ["good", "redirect", "busy once", "breaks once", "no ranges", "no length"])
 def test_the_archive_arrives_whole(get: Get, server: Server, tmp_path: Path, behaviour: str) -> None:
     server.behaviour = behaviour

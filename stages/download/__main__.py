@@ -24,7 +24,7 @@ def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         folder.mkdir()
         if dataset is None:
             facts = own.fetch_own(settings, folder)
-            origin = settings.own if settings.source == own.OWN else settings.source
+            origin = settings.own if settings.source == own.OWN else own.shown(settings.source)
         else:
             origin = fetch.fetch(settings.source, dataset, folder)
             # Not where it came from, which differs from machine to machine while the bytes do not.

@@ -222,6 +222,12 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
     return list(kept.values())
 
 
+def shown(source: str) -> str:
+    """A source without the name and the password that its address may have: for logs, which people pass on."""
+    address = urlsplit(source)
+    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if "@" in address.netloc else source
+
+
 def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
     """What `settings.source` points to, into `folder`; returns what source.json says of it.
 
@@ -237,9 +243,8 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
             raise StageError(f"dataset.own: {path}: {error}") from None
     else:
         address = urlsplit(source)
-        place = address.netloc.rpartition("@")[2]  # without a name and password
-        name = Path(address.path).name or place
-        homepage = address._replace(netloc=place).geturl() if address.scheme.startswith("http") else ""
+        name = Path(address.path).name or urlsplit(shown(source)).netloc
+        homepage = shown(source) if address.scheme.startswith("http") else ""
         parts = state_folder() / "download" / hashlib.sha256(source.encode()).hexdigest()[:16]
         parts.mkdir(parents=True, exist_ok=True)
         get = _from_web if address.scheme in ("http", "https") else _from_store
@@ -247,7 +252,7 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
             files = get(source, folder, parts)
         except fetch.SourceError as error:
             raise StageError(
-                f"{source}: {error}\n"
+                f"{shown(source)}: {error}\n"
                 f"To bring the pictures in by hand: put the archive, or the pictures, into data/own (or name another "
                 f"place as dataset.own), set dataset.source: {OWN} and run the same command again."
             ) from None
