@@ -171,6 +171,7 @@ def test_numbers_of_unlike_protocols_stand_side_by_side_and_are_not_subtracted(p
         ({"a": [1, 2]}, {"a": [2, 1]}, [Row("protocol.a", "[1, 2]", "[2, 1]")]),
         ({"a": {"b": 1}}, {"a": {}}, [Row("protocol.a.b", "1", "missing"), Row("protocol.a", "missing", "{}")]),
         ({"a": "x\x1b[2J"}, {"a": "x"}, [Row("protocol.a", r'"x\u001b[2J"', '"x"')]),
+        ({"x\x1b[2J": 1}, {}, [Row(r'"protocol.x\u001b[2J"', "1", "missing")]),
         ({"a": 1}, None, [Row("protocol.a", "1", "missing")]),
         (None, {}, [Row("protocol", "missing", "missing")]),
     ],
@@ -247,6 +248,30 @@ def test_a_branch_a_tag_a_hash_and_an_experiment_are_revisions(
 
 def test_two_names_of_one_commit_are_no_difference(past: History) -> None:
     assert [row.difference for row in past.compare("main", "other").metrics] == ["0", "0"]
+
+
+def test_names_that_would_steer_a_terminal_are_printed_as_escapes(present: History) -> None:
+    steering = "\x1b[2J\x9b1m\u202e"
+    present.metrics({"samples": 1, steering: 1}, **{f"fid{steering}": 1.0})
+    present.write("params.yaml", json.dumps({f"rate{steering}": 1}))
+    done = present.command("other")
+    assert done.returncode == 1
+    escapes = r"\u001b[2J\u009b1m\u202e"
+    for name in (f"fid{escapes}", f"rate{escapes}"):
+        assert f'"{name}"' in done.stdout
+    assert f'"protocol.{escapes}": missing against 1' in done.stdout
+    assert f'"protocol.{escapes}"' in done.stderr
+    assert (done.stdout + done.stderr).replace("\n", "").isprintable()
+    assert steering not in (present.folder / "reports/comparison.html").read_text()
+
+
+@pytest.mark.parametrize("a", ["nope\x1b[2J", "HEAD"])
+def test_errors_print_no_escapes_raw(present: History, a: str) -> None:
+    present.write("dvc.yaml", 'stages: {"\\e[2J": {cmd: "${nope}"}}')
+    done = present.command(a)
+    assert done.returncode == 1
+    assert r"\u001b[2J" in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["nope", "", "HEAD:params.yaml", "--all"])

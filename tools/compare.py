@@ -23,6 +23,7 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import RevError, SCMError, resolve_rev
 from PIL import Image
+from scmrepo.exceptions import SCMError as GitError
 
 from stages import artifacts
 from stages.artifacts import Workspace
@@ -92,22 +93,26 @@ def _resolved(repo: Repo, name: str) -> str:
         return str(resolve_rev(repo.scm, found + "^{commit}"))
     except RevError:
         raise StageError(
-            f"{name or 'an empty name'}: no such revision; name a commit, a tag, a branch (`git log --oneline --all`), "
-            f"an experiment (`dvc exp list --all-commits`), or {WORKSPACE} for the working tree"
+            f"{one_line(name) if name else 'an empty name'}: no such revision; name a commit, a tag, a branch "
+            "(`git log --oneline --all`), an experiment (`dvc exp list --all-commits`), "
+            f"or {WORKSPACE} for the working tree"
         ) from None
+    except GitError as error:
+        raise StageError(f"{one_line(name)}: no such revision ({error}); is anything committed yet?") from None
 
 
 def _title(repo: Repo, revision: str) -> str:
     if revision == WORKSPACE:
         return "the working tree"
     subject = repo.scm.resolve_commit(revision).message.strip().partition("\n")[0]
-    return f"{revision[:7]} {_shown(subject)}"
+    return f"{revision[:7]} {one_line(subject)}"
 
 
 def _unusable(name: str, what: object) -> StageError:
     """The error for a revision that has no numbers to compare."""
     committed = "`git restore reports` brings the committed results back, `dvc repro` makes them"
-    return StageError(f"{name}: {what}; {committed if name == WORKSPACE else 'name another revision'}")
+    told = "\n".join(line if line.isprintable() else one_line(line) for line in str(what).split("\n"))
+    return StageError(f"{one_line(name)}: {told}; {committed if name == WORKSPACE else 'name another revision'}")
 
 
 def _metrics(content: bytes) -> dict[str, Any]:
@@ -154,7 +159,7 @@ def _side(repo: Repo, name: str, revision: str) -> Side:
             content = _read(repo.dvcfs, f"/{METRICS}")
             if content is None:
                 raise _unusable(name, f"there is no {METRICS}")
-            return Side(name, _title(repo, revision), _metrics(content), _pictures(repo.dvcfs))
+            return Side(one_line(name), _title(repo, revision), _metrics(content), _pictures(repo.dvcfs))
     except ValueError as error:
         raise _unusable(name, f"{METRICS} is damaged ({error})") from None
     except DvcException as error:  # a dvc.yaml that cannot be read
@@ -168,7 +173,7 @@ def _json(value: object) -> str:
 
 
 def _flat(value: object, name: str) -> dict[str, str]:
-    """Nested objects as one level, by dotted names, each value as JSON; lists stay whole."""
+    """Nested objects as one level, by dotted names as they are, each value as JSON; lists stay whole."""
     if not isinstance(value, dict) or not value:
         return {name: _json(value)}
     return {inner: text for key, part in value.items() for inner, text in _flat(part, f"{name}.{key}").items()}
@@ -186,12 +191,15 @@ def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Row, ...]:
     told = _protocol(a), _protocol(b)
     if not any(told):
         return (Row("protocol", "missing", "missing"),)
-    rows = [Row(name, *(side.get(name, "missing") for side in told)) for name in told[0] | told[1]]
+    rows = [Row(one_line(name), *(side.get(name, "missing") for side in told)) for name in told[0] | told[1]]
     return tuple(row for row in rows if row.a != row.b)
 
 
-def _shown(value: object) -> str:
-    """A value in one line: text as it is if it can be, else as JSON. A dash for None, DVC's word for missing, too."""
+def one_line(value: object) -> str:
+    """A value or a name in one line that a terminal may print: text as it is if it can be, else as JSON.
+
+    A dash for None, DVC's word for missing, too.
+    """
     if value is None:
         return "–"
     return value if isinstance(value, str) and value and value.isprintable() else _json(value)
@@ -209,7 +217,12 @@ def _metric_rows(repo: Repo, revisions: Sequence[str], a: Side, b: Side, subtrac
     found = repo.metrics.diff(*revisions, all=True, targets=[file]).get("diff", {}).get(METRICS, {})
     places = {name: place for place, name in enumerate(a.metrics | b.metrics)}
     return tuple(
-        Row(name, _shown(cell["old"]), _shown(cell["new"]), _subtracted(cell.get("diff")) if subtract else "")
+        Row(
+            one_line(name),
+            one_line(cell["old"]),
+            one_line(cell["new"]),
+            _subtracted(cell.get("diff")) if subtract else "",
+        )
         for name, cell in sorted(found.items(), key=lambda item: (places.get(item[0].split(".")[0], 0), item[0]))
         if name.split(".")[0] != "protocol"
     )
@@ -227,7 +240,7 @@ def _param_rows(repo: Repo, revisions: Sequence[str], sides: Sequence[Side]) -> 
             if not isinstance(error, FileNotFoundError):
                 raise _unusable(side.name, error)
     return tuple(
-        Row(name if file == "params.yaml" else f"{file}:{name}", _shown(cell["old"]), _shown(cell["new"]))
+        Row(one_line(name if file == "params.yaml" else f"{file}:{name}"), one_line(cell["old"]), one_line(cell["new"]))
         for file, cells in sorted(found.get("diff", {}).items())
         for name, cell in sorted(cells.items())
     )
@@ -236,7 +249,7 @@ def _param_rows(repo: Repo, revisions: Sequence[str], sides: Sequence[Side]) -> 
 def compare(repo: Repo, a: str, b: str) -> Comparison:
     """What two revisions have, and what differs. Raises StageError naming a revision that cannot be compared."""
     if a == b:
-        raise StageError(f"{a} against itself: name two revisions")
+        raise StageError(f"{one_line(a)} against itself: name two revisions")
     revisions = [_resolved(repo, name) for name in (a, b)]
     one, two = (_side(repo, name, revision) for name, revision in zip((a, b), revisions, strict=True))
     differs = unlike(one.metrics, two.metrics)
@@ -244,7 +257,7 @@ def compare(repo: Repo, a: str, b: str) -> Comparison:
         one,
         two,
         unlike=differs,
-        protocol=_protocol(one.metrics),
+        protocol={one_line(name): value for name, value in _protocol(one.metrics).items()},
         metrics=_metric_rows(repo, revisions, one, two, subtract=not differs),
         params=_param_rows(repo, revisions, (one, two)),
     )
@@ -315,8 +328,8 @@ def main() -> None:
     if comparison.unlike:
         keys = ", ".join(row.name for row in comparison.unlike)
         raise StageError(
-            f"{arguments.a} and {arguments.b} were measured under unlike protocols ({keys}), so their numbers are not "
-            "subtracted; evaluate both under one"
+            f"{comparison.a.name} and {comparison.b.name} were measured under unlike protocols ({keys}), so their "
+            "numbers are not subtracted; evaluate both under one"
         )
 
 

@@ -1,49 +1,109 @@
 """Does the committed dvc.lock match the code, the params and the committed results? Pulls and runs nothing.
 
 `dvc repro --dry --allow-missing` alone does not tell: it exits with 0 when a stage would run, prints no stage when a
-missing input stops it, and does not mind a result that was never committed. So all three are looked at.
+missing input stops it, and does not mind a lock or a result that was never committed, though nobody else would have
+it. So all of them are looked at.
 """
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from stages.errors import StageError
+from tools import run
+
+PIPELINE = "dvc.yaml"
+LOCK = "dvc.lock"
+
+
+def _git(*arguments: str) -> str:
+    """What a command of Git's prints. Raises StageError where it fails, or where there is no Git."""
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise StageError("git is not installed, and only it knows what is committed") from None
+    if result.returncode:
+        raise StageError(f"git {arguments[0]}: {result.stderr.strip()}; run this in a clone of the project")
+    return result.stdout
 
 
 def _in_git(path: str) -> bool:
     """Whether Git has the file, or all of the folder."""
-
-    def listed(*options: str) -> str:
-        command = ["git", "ls-files", *options, "--", path]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    return bool(listed()) and not listed("--others")
+    return bool(_git("ls-files", "--", path)) and not _git("ls-files", "--others", "--", path)
 
 
-def complaints() -> list[str]:
-    """What is stale in the project of the current folder; empty where all is fresh."""
-    found = []
-    if not Path("dvc.lock").is_file():
-        return ["dvc.lock is missing"]
-    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
-    dry = subprocess.run(command, capture_output=True, text=True, check=False)
-    found += [line for line in dry.stdout.splitlines() if line.startswith("Running stage")]
-    if dry.returncode:
-        found.append(f"dvc repro --dry exits with {dry.returncode}: {dry.stderr.strip()}")
-    for name, stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+def _differs(path: str) -> bool:
+    """Whether the file, or anything in the folder, is not as the last commit has it."""
+    return bool(_git("status", "--porcelain", "--", path))
+
+
+def _read(path: str) -> dict[str, Any]:
+    """An object of YAML. Raises StageError naming the file that is missing or is none."""
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StageError(f"{path}: missing; `git restore {path}` brings the committed one back") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" near line {mark.line + 1}" if mark else ""
+        raise StageError(f"{path}: no YAML{place}; is a conflict of a merge left in it?") from None
+    if not isinstance(value, dict):
+        raise StageError(f"{path}: expected an object of YAML; `git restore {path}` brings the committed one back")
+    return value
+
+
+def _small_outputs(pipeline: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(path, stage) of what the pipeline writes and Git, not DVC's cache, has: `cache: false`."""
+    for name, stage in (pipeline.get("stages") or {}).items():
         for kind in ("outs", "metrics", "plots"):
             for out in stage.get(kind, []):
                 path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
-                if options.get("cache") is False and not _in_git(path):
-                    found.append(f"{path} of the stage {name} is not in Git")
+                if options.get("cache") is False:
+                    yield path, name
+
+
+def complaints() -> list[str]:
+    """What is stale in the project of the current folder, or not committed; empty where all is fresh.
+
+    Raises StageError where it cannot be told: no repository of Git's, or a file that is no YAML.
+    """
+    _git("rev-parse", "--git-dir")
+    pipeline = _read(PIPELINE)
+    if not Path(LOCK).is_file():
+        return [f"stale: {LOCK} is missing"]
+    _read(LOCK)
+    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
+    dry = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = [f"stale: {line}" for line in dry.stdout.splitlines() if line.startswith("Running stage")]
+    if dry.returncode:
+        found.append(f"stale: dvc repro --dry exits with {dry.returncode}: {dry.stderr.strip()}")
+    if not _in_git(LOCK):
+        found.append(f"stale: {LOCK} is not in Git")
+    elif _differs(LOCK):
+        found.append(f"not committed: {LOCK}")
+    for path, stage in _small_outputs(pipeline):
+        if not _in_git(path):
+            found.append(f"stale: {path} of the stage {stage} is not in Git")
+        elif _differs(path):
+            found.append(f"not committed: {path} of the stage {stage}")
     return found
 
 
+def main() -> None:
+    """Say what is stale or not committed, and fail where anything is."""
+    found = complaints()
+    for line in found:
+        print(line, file=sys.stderr)
+    if any(line.startswith("stale: ") for line in found):
+        raise StageError(f"{LOCK} does not match code and params; run `make repro` and commit {LOCK} and reports/")
+    if found:
+        raise StageError(f"a clone would lack this; commit {LOCK} and reports/ with the change that they come of")
+    print(f"fresh: {LOCK} matches code, params and the committed results")
+
+
 if __name__ == "__main__":
-    stale = complaints()
-    for line in stale:
-        print(f"stale: {line}", file=sys.stderr)
-    if stale:
-        sys.exit("error: dvc.lock does not match code and params; run `make repro` and commit dvc.lock and reports/")
-    print("fresh: dvc.lock matches code, params and the committed results")
+    run(main)

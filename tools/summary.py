@@ -44,7 +44,7 @@ def _alone(path: Path) -> Iterator[str]:
     metrics = artifacts.read_json(path)
     yield from _table(
         ("metric", "here"),
-        ((name, str(value)) for name, value in metrics.items() if name != "protocol"),
+        ((compare.one_line(name), compare.one_line(value)) for name, value in metrics.items() if name != "protocol"),
     )
 
 

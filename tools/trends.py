@@ -7,6 +7,7 @@ protocols say nothing of each other.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -50,13 +51,15 @@ def _git(project: Path, *arguments: str) -> str:
 
 def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, str]]:
     """(name, date, subject, content of the metrics file), the oldest first."""
-    # --end-of-options: a revision that begins with a dash is one all the same.
-    log = ("log", "--first-parent", "--reverse", "--format=%h%x09%cs%x09%D%x09%s", "--end-of-options", revision)
+    # --no-show-signature: the user's log.showSignature would put lines between. --end-of-options: a revision that
+    # begins with a dash is one all the same. ./: without, a path after a colon begins at the repository's root.
+    form = "--format=%h%x09%cs%x09%D%x09%s"
+    log = ("log", "--no-show-signature", "--first-parent", "--reverse", form, "--end-of-options", revision)
     for line in _git(project, *log, "--", METRICS).splitlines():
         commit, date, refs, subject = line.split("\t", 3)
         tags = [ref.removeprefix("tag: ") for ref in refs.split(", ") if ref.startswith("tag: ")]
         try:
-            yield tags[0] if tags else commit, date, subject, _git(project, "show", f"{commit}:{METRICS}")
+            yield tags[0] if tags else commit, date, subject, _git(project, "show", f"{commit}:./{METRICS}")
         except StageError:
             continue  # the commit that removed it
     now = project / METRICS
@@ -86,8 +89,10 @@ def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel for each metric that is there, over the revisions."""
+    """A panel for each metric that is there, over the revisions. Raises StageError where none is."""
     names = [name for name in _DRAWN if name in table]
+    if not names:
+        raise StageError(f"{METRICS}: no revision has any of {', '.join(_DRAWN)}; `make repro` measures them")
     lines = -(-len(names) // _COLUMNS)
     with style.context("default"):
         figure = Figure(figsize=(11, 1 + 2.3 * lines), layout="constrained")
@@ -112,6 +117,22 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _write(picture: Path, table: pd.DataFrame) -> None:
+    """Write the picture and the table beside it, both or neither, and leave nothing else there."""
+    figure = draw(table)
+    names = picture.name, picture.with_suffix(".csv").name
+    aside = [picture.parent / ".state/staging", picture.parent / ".state"]
+    strange = [folder for folder in aside if not folder.exists()]
+    try:
+        with Workspace(picture.parent).outputs(*names) as new:
+            figure.savefig(new(names[0]))
+            table.to_csv(new(names[1]), index=False)
+    finally:
+        for folder in strange:
+            with contextlib.suppress(OSError):  # another process may have put something there
+                folder.rmdir()
+
+
 def main() -> None:
     """Draw the history that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,10 +143,7 @@ def main() -> None:
     if picture.suffix not in (".svg", ".png", ".pdf"):
         raise StageError(f"--out {picture}: expected a name that ends in .svg, .png or .pdf")
     table = history(Path(), arguments.revision)
-    relative, beside = picture.name, picture.with_suffix(".csv").name
-    with Workspace(picture.parent).outputs(relative, beside) as new:
-        draw(table).savefig(new(relative))
-        table.to_csv(new(beside), index=False)
+    _write(picture, table)
     shown = [name for name in ("revision", "date", "protocol", *_DRAWN) if name in table]
     print(table[shown].to_string(index=False))
     print(f"\nThe picture: {picture.resolve()}")

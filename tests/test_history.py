@@ -1,0 +1,282 @@
+"""What the tools say of a repository: whether it is fresh, its trends and summaries, and what a fork's CI does."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from stages.errors import StageError
+from tests.conftest import ROOT, dvc, git
+from tools import fresh, summary, trends
+
+PIPELINE = """
+stages:
+  judge:
+    cmd: cp params.yaml reports/metrics.json
+    params: [report]
+    metrics:
+      - reports/metrics.json:
+          cache: false
+"""
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
+
+
+def commit(folder: Path, *paths: str) -> None:
+    """Commit these paths, or all there is."""
+    git(folder, "add", "--all", *paths)
+    git(folder, "commit", "-q", "-m", "a subject")
+
+
+def metrics(folder: Path, **values: object) -> None:
+    """Write a metrics file."""
+    (folder / "reports").mkdir(exist_ok=True)
+    (folder / "reports/metrics.json").write_text(json.dumps(values))
+
+
+def tool(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool as a user does, in a folder."""
+    command = [sys.executable, "-m", f"tools.{name}", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of one stage that has run, and all of it committed. To be copied."""
+    folder = tmp_path_factory.mktemp("made") / "project"
+    (folder / "reports").mkdir(parents=True)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "params.yaml").write_text("report: {title: 1}\n")
+    (folder / "reports/timings.json").write_text("{}")
+    git(folder, "init", "-q", "-b", "main")
+    dvc(folder, "init")
+    dvc(folder, "repro")
+    commit(folder)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project, to be spoilt; the test is in it."""
+    folder = Path(shutil.copytree(made, tmp_path / "project"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_what_is_committed_as_it_ran_is_fresh(project: Path) -> None:
+    (project / "reports/timings.json").write_text('{"of": "another run"}')
+    done = tool("fresh", project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("fresh: ")
+
+
+def test_results_of_a_run_that_are_not_committed_are_not_fresh(project: Path) -> None:
+    (project / "params.yaml").write_text("report: {title: 2}\n")
+    dvc(project, "repro")
+    commit(project, "params.yaml")
+    assert fresh.complaints() == ["not committed: dvc.lock", "not committed: reports/metrics.json of the stage judge"]
+    commit(project, "dvc.lock")
+    git(project, "add", "reports")
+    done = tool("fresh", project)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "not committed: reports/metrics.json of the stage judge\n"
+        "error: a clone would lack this; commit dvc.lock and reports/ with the change that they come of\n"
+    )
+    commit(project)
+    assert fresh.complaints() == []
+
+
+def test_params_that_were_not_run_are_stale(project: Path) -> None:
+    (project / "params.yaml").write_text("report: {title: 2}\n")
+    assert fresh.complaints() == ["stale: Running stage 'judge':"]
+
+
+def test_a_lock_and_a_result_that_git_has_not_are_named(project: Path) -> None:
+    git(project, "rm", "-q", "--cached", "dvc.lock", "reports/metrics.json")
+    (project / ".gitignore").write_text("reports/\n")
+    assert fresh.complaints() == [
+        "stale: dvc.lock is not in Git",
+        "stale: reports/metrics.json of the stage judge is not in Git",
+    ]
+    (project / "dvc.lock").unlink()
+    assert fresh.complaints() == ["stale: dvc.lock is missing"]
+
+
+def test_without_git_freshness_cannot_be_told(project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    done = tool("fresh", project)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: git rev-parse: .*not a git repository.*; run this in a clone.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "dvc.lock"])
+def test_a_conflict_left_in_a_file_is_named_with_its_place(project: Path, name: str) -> None:
+    lines = (project / name).read_text().splitlines()
+    lines[2:2] = ["<<<<<<< HEAD", "=======", ">>>>>>> theirs"]
+    (project / name).write_text("\n".join(lines))
+    done = tool("fresh", project)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"error: {name}: no YAML near line [345]; is a conflict .*\n", done.stderr)
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "missing"), ("", "expected an object"), ("\xff", "no YAML")])
+def test_a_pipeline_that_is_none_is_named(project: Path, text: str | None, said: str) -> None:
+    (project / "dvc.yaml").unlink()
+    if text is not None:
+        (project / "dvc.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(StageError, match=rf"^dvc\.yaml: {said}"):
+        fresh.complaints()
+
+
+def test_trends_of_a_project_in_a_folder_of_the_repository(tmp_path: Path) -> None:
+    project = tmp_path / "projects/faces"
+    project.mkdir(parents=True)
+    git(tmp_path, "init", "-q")
+    for fid in (3.0, 2.0):
+        metrics(project, fid=fid)
+        commit(tmp_path)
+    assert trends.history(project)["fid"].tolist() == [3.0, 2.0]
+
+
+def test_trends_of_signed_commits_for_who_has_git_show_signatures(project: Path, tmp_path: Path) -> None:
+    signer = tmp_path / "signer"
+    signer.write_text("#!/bin/sh\necho '[GNUPG:] SIG_CREATED ' >&2\necho '-----BEGIN PGP SIGNATURE-----'\n")
+    signer.chmod(0o755)
+    git(project, "config", "gpg.program", str(signer))
+    git(project, "config", "log.showSignature", "true")
+    metrics(project, fid=3.0)
+    git(project, "commit", "-q", "-a", "-S", "-m", "signed")
+    assert "SIG_CREATED" in git(project, "log", "--format=%s"), "it is a case in point"
+    assert trends.history(project)["subject"].tolist() == ["signed"]
+
+
+def test_a_history_of_empty_metrics_has_no_picture(project: Path) -> None:
+    for text in ("{}", "{ }"):
+        (project / "reports/metrics.json").write_text(text)
+        commit(project)
+    done = tool("trends", project)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r".*damaged there; left out\nerror: reports/metrics\.json: no revision has any of fid, .*\n", done.stderr
+    )
+    assert not (project / "reports/trends.svg").exists()
+
+
+def test_trends_leave_nothing_but_the_picture_and_the_table(project: Path, tmp_path: Path) -> None:
+    metrics(project, fid=3.0)
+    commit(project)
+    away, used = tmp_path / "away", tmp_path / "used"
+    (used / ".state/train").mkdir(parents=True)
+    for folder, expected in ((away, ["x.csv", "x.svg"]), (used, [".state", "x.csv", "x.svg"])):
+        done = tool("trends", project, "--out", str(folder / "x.svg"))
+        assert done.returncode == 0, done.stderr
+        assert sorted(path.name for path in folder.iterdir()) == expected
+    assert [path.name for path in (used / ".state").iterdir()] == ["train"], "another's work stays"
+    assert pd.read_csv(away / "x.csv")["fid"].tolist() == [3.0]
+
+
+def test_a_summary_without_a_single_commit_has_what_is_here(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    dvc(tmp_path, "init")
+    done = tool("summary", tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: reports/metrics\.json: missing; .*\n", done.stderr)
+    metrics(tmp_path, fid=3.0)
+    done = tool("summary", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "No comparison: origin/main: no such revision (Empty git repo); is anything committed yet?" in done.stdout
+    assert "| fid | 3.0 |" in done.stdout
+
+
+def test_a_summary_of_names_that_would_steer_a_terminal(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics(project, **{"fid\x1b[2J\n": 3.0, "note": "\x9b"})
+    text = summary.summary("nonesuch")
+    assert '| "fid&#92;u001b&#91;2J&#92;n" | 3.0 |' in text
+    assert '| note | "&#92;u009b" |' in text
+
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """tools/ci where `make` and the summary end as a test wants: `script(fresh=3, GITHUB_STEP_SUMMARY="page")`."""
+    for name, text in {
+        "bin/make": 'echo "make $1"\nexit "$(eval echo "\\${END_$1:-0}")"\n',
+        ".venv/bin/python": 'echo "# of $3"\nexit "${END_summary:-0}"\n',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/ci", tmp_path / "tools")
+
+    def run(*arguments: str, page: str = "", **ends: int) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": page}
+        environment |= {f"END_{name}": str(code) for name, code in ends.items()}
+        command = [str(tmp_path / "tools/ci"), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ({}, 0),
+        ({"fresh": 3, "test": 4, "summary": 5}, 3),
+        ({"test": 4, "summary": 5}, 4),
+        ({"summary": 5}, 5),
+    ],
+)
+def test_a_forks_ci_does_all_and_ends_as_the_first_failure(
+    script: Script, tmp_path: Path, ends: dict[str, int], code: int
+) -> None:
+    done = script("v1", **ends)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.split("\n") == ["make setup", "make fresh", "make test", ""]
+    assert (tmp_path / "summary.md").read_text() == "# of v1\n"
+
+
+def test_a_forks_ci_begins_its_page_anew_and_adds_to_githubs(script: Script, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# of another step\n")
+    for base in ("v1", "v2"):
+        script(base)
+        script(base, page=str(page))
+    assert (tmp_path / "summary.md").read_text() == "# of v2\n"
+    assert page.read_text() == "# of another step\n# of v1\n# of v2\n"
+    assert script(setup=2).returncode == 2
+    assert (tmp_path / "summary.md").read_text() == "", "nothing old is left where the setup fails"
+
+
+def test_the_workflow_puts_no_name_of_a_branch_into_a_shells_line() -> None:
+    steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+    assert not [step["run"] for step in steps if "${{" in step.get("run", "")]
+    (check,) = (step for step in steps if step.get("run", "").startswith("tools/ci"))
+    assert check["run"] == 'tools/ci "$BASE"'
+    assert "format('origin/{0}', github.base_ref)" in check["env"]["BASE"]
+    assert "github.event.before" in check["env"]["BASE"]
+
+
+def test_the_workflow_is_for_any_name_of_the_default_branch() -> None:
+    assert WORKFLOW[True] == {"push": None, "pull_request": None}, "YAML takes its key `on` for a truth"
+    for job in WORKFLOW["jobs"].values():
+        assert "format('refs/heads/{0}', github.event.repository.default_branch)" in job["if"]
+    assert not re.search(r"\b(main|master)\b", str(WORKFLOW))
+
+
+def test_a_first_push_has_a_summary_without_a_base(project: Path) -> None:
+    metrics(project, fid=3.0)
+    text = summary.summary("0" * 40)
+    assert f"No comparison: {'0' * 40}: no such revision" in text
+    assert "| fid | 3.0 |" in text
