@@ -1,11 +1,17 @@
 """The doctor's findings, the trends over a history, the summary for continuous integration."""
 
+import base64
+import http.server
 import json
 import os
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +103,68 @@ def test_too_little_space_is_wrong(project: Path, monkeypatch: pytest.MonkeyPatc
     assert "dvc cache dir" in found.remedy
 
 
+def on_two_disks(
+    project: Path, monkeypatch: pytest.MonkeyPatch, here: float, beside: float, link: str = "copy"
+) -> list[doctor.Finding]:
+    """What is found of space with DVC's cache on a disk of its own, and this much free on either."""
+    cache = project.parent / "larger"
+    (project / ".dvc/config.local").write_text(f"[cache]\ndir = {cache}\ntype = {link}\n")
+    disks = {project: doctor._Disk(1, int(here)), cache: doctor._Disk(2, int(beside))}
+    monkeypatch.setattr(doctor, "_disk", disks.__getitem__)
+    return [finding for finding in doctor.space(project) if finding.said.startswith("disk")]
+
+
+def test_a_cache_on_another_disk_helps_as_the_remedy_says(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_disk", lambda _: doctor._Disk(1, 1_500_000_000))
+    alone = next(doctor.space(project))
+    assert (alone.state, "dvc cache dir --local" in alone.remedy) == ("wrong", True)
+    both = on_two_disks(project, monkeypatch, 1.5e9, 1.5e9)
+    assert [finding.state for finding in both] == ["ok", "ok"]
+    assert f"disk of DVC's cache, {project.parent / 'larger'}: the same; 1.3 GB still to come" in both[1].said
+
+
+@pytest.mark.parametrize(
+    ("here", "beside", "states", "remedy"),
+    [
+        (1.2e9, 2e9, ["wrong", "ok"], "dvc config --local cache.type symlink"),
+        (2e9, 1.2e9, ["ok", "wrong"], "make room there"),
+    ],
+)
+def test_each_of_two_disks_is_held_to_its_own_need(
+    project: Path, monkeypatch: pytest.MonkeyPatch, here: float, beside: float, states: list[str], remedy: str
+) -> None:
+    found = on_two_disks(project, monkeypatch, here, beside)
+    assert [finding.state for finding in found] == states
+    assert any(remedy in finding.remedy for finding in found)
+
+
+def test_an_empty_cache_on_another_disk_needs_what_is_here_already(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "data/prepared").mkdir(parents=True)
+    with (project / "data/prepared/train.tfrecord").open("wb") as file:
+        file.truncate(310_000_000)
+    here, beside = on_two_disks(project, monkeypatch, 2e9, 2e9)
+    assert "1.0 GB still to come" in here.said
+    assert "1.3 GB still to come" in beside.said
+
+
+def test_links_into_another_disk_need_room_for_one_stage_at_a_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = project.parent / "larger/files/md5"
+    cache.mkdir(parents=True)
+    assert on_two_disks(project, monkeypatch, 1.3e9, 2e9)[0].state == "wrong", "as copies"
+    assert on_two_disks(project, monkeypatch, 1.3e9, 2e9, "symlink")[0].state == "ok"
+    with (cache / "object").open("wb") as file:
+        file.truncate(310_000_000)
+    (project / "data/prepared").mkdir(parents=True)
+    (project / "data/prepared/train.tfrecord").symlink_to(cache / "object")
+    here, beside = on_two_disks(project, monkeypatch, 2e9, 2e9, "symlink")
+    assert "1.0 GB still to come" in here.said
+    assert "1.0 GB still to come" in beside.said
+
+
 def test_copies_out_of_the_cache_are_noted_where_links_would_work(project: Path) -> None:
     *_, links = doctor.space(project)
     if links.said == "links: DVC takes files from its cache by reflink":
@@ -117,6 +185,22 @@ def test_a_damaged_object_of_the_cache_is_named_read_only_as_it_is(project: Path
     assert found.state == "wrong"
     assert str(kept) in found.said
     assert f"rm -f {kept} && dvc pull" in found.remedy
+
+
+def test_remedies_can_be_typed_whatever_the_folder_is_called(made: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(made, tmp_path / "$(touch x) & it's a project"))
+    (kept,) = (path for path in (project / ".dvc/cache/files/md5").rglob("*") if path.is_file())
+    kept.chmod(0o644)
+    kept.write_bytes(b"a moddl")
+    assert shlex.split(only(doctor.cache, project).remedy)[:4] == ["rm", "-f", str(kept), "&&"]
+    lock = project / ".dvc/tmp/rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("{")
+    assert shlex.split(only(doctor.locks, project).remedy) == ["rm", str(lock)]
+    folder = project / ".state/train/0123456789abcdef"
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
+    assert shlex.split(only(doctor.unfinished, project).remedy) == ["rm", "-r", str(folder)]
 
 
 def test_dvcs_locks_at_work_killed_and_torn(project: Path) -> None:
@@ -160,6 +244,108 @@ def test_remotes_that_answer_and_one_that_does_not(project: Path) -> None:
     assert "docs/sharing.md" in dead[0].remedy
 
 
+ADA = "Basic " + base64.b64encode(b"ada:pa55word").decode()
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Answers with the status that the path begins with; to Ada, and to who has her key, with 200."""
+
+    def do_GET(self) -> None:
+        """The status."""
+        known = self.headers["Authorization"] == ADA or self.headers["X-Key"] == "pa55word"
+        self.send_response(200 if known else int(self.path.split("/")[1]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Where a server answers, without the scheme."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def remote_at(project: Path, url: str, **settings: str) -> doctor.Finding:
+    """What is found of a remote there."""
+    options = {"url": url, "verify": "true", **settings}
+    lines = ["[core]", "remote = shared", "['remote \"shared\"']", *(f"{name} = {options[name]}" for name in options)]
+    (project / ".dvc/config").write_text("\n".join(lines))
+    return only(doctor.remotes, project)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "remedy"),
+    [
+        (200, "ok", ""),
+        (404, "note", "dvc status --cloud -r shared"),
+        (401, "wrong", "dvc remote modify --local shared auth basic"),
+        (403, "wrong", "dvc remote modify --local shared auth basic"),
+        (410, "wrong", "look at the server or its address"),
+        (503, "wrong", "look at the server or its address"),
+    ],
+)
+def test_a_server_is_held_to_the_status_that_it_answers(
+    project: Path, address: str, status: int, state: str, remedy: str
+) -> None:
+    found = remote_at(project, f"http://{address}/{status}/dcgan")
+    assert found.state == state
+    assert found.remedy.startswith(remedy)
+    assert status == 200 or re.search(rf": answers.*\b{status}\b", found.said)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"auth": "basic", "user": "ada", "password": "pa55word"},
+        {"auth": "custom", "custom_auth_header": "X-Key", "password": "pa55word"},
+    ],
+    ids=["basic", "custom"],
+)
+def test_a_server_is_asked_with_the_remotes_credentials(project: Path, address: str, settings: dict[str, str]) -> None:
+    assert remote_at(project, f"http://{address}/401", **settings).state == "ok"
+    assert remote_at(project, f"http://{address}/401", **{**settings, "password": "other"}).state == "wrong"
+
+
+def test_nobody_is_asked_for_a_password(project: Path, address: str) -> None:
+    settings = {"auth": "basic", "user": "ada", "ask_password": "true"}
+    found = remote_at(project, f"http://{address}/401", **settings)
+    assert (found.state, "not asked" in found.said) == ("note", True)
+
+
+def test_a_password_in_an_address_is_used_and_not_shown(
+    project: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = remote_at(project, f"http://ada:pa55word@{address}/401")
+    assert found == doctor.Finding("ok", f"remote shared (the default), http://***@{address}/401: answers")
+    for url in ("http://ada:pa55word@127.0.0.1:9/x", "http://ada:a/pa55word@host/x"):
+        found = remote_at(project, url)
+        assert found.state == "wrong"
+        assert "pa55word" not in str(found)
+    (project / ".dvc/config").write_text("url http://ada:pa55word@host\n")
+    monkeypatch.setattr(doctor, "CHECKS", [doctor.remotes])
+    (found,) = doctor.examine(project)
+    assert "url http://***@host" in found.said
+
+
+def test_a_remote_that_never_answers_does_not_keep_the_process(project: Path) -> None:
+    code = "from tools import doctor; doctor._REMOTE_SECONDS = 1; doctor.CHECKS = (doctor.remotes,); doctor.main()"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name in ("one", "two"):
+            dvc(project, "remote", "add", name, f"http://127.0.0.1:{silent.getsockname()[1]}/{name}")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", code]
+        result = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=50
+        )
+    assert result.stdout.count("no answer within 1 s") == 2
+    assert (result.returncode, result.stderr) == (1, "")
+
+
 @pytest.mark.slow
 def test_tensorflow_says_what_it_calculates_on(project: Path) -> None:
     assert next(doctor.accelerator(project)).state == "ok"
@@ -170,6 +356,39 @@ def test_a_check_that_fails_is_a_finding(project: Path, capsys: pytest.CaptureFi
     found = [finding for finding in doctor.examine(project) if finding.said.startswith("space:")]
     assert [finding.state for finding in found] == ["wrong"]
     assert "dataset.sorce: unknown key" in found[0].said
+
+
+def test_the_other_checks_go_on_after_one_that_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", [check for check in doctor.CHECKS if check is not doctor.accelerator])
+
+    def wrong() -> dict[str, str]:
+        found = [finding.said.split(": ", 1) for finding in doctor.examine(project) if finding.state == "wrong"]
+        return dict(found)
+
+    assert wrong() == {}
+    lock = (project / "requirements.lock").read_text()
+    (project / "requirements.lock").write_text(lock + "<<<<<<< numpy==2\n")
+    assert list(wrong()) == ["packages"]
+    assert "InvalidRequirement" in wrong()["packages"]
+    (project / "requirements.lock").write_text(lock)
+    config = (project / ".dvc/config").read_text()
+    (project / ".dvc/config").write_text("[core\n")
+    assert list(wrong()) == ["space", "cache", "remotes"]
+    assert "Invalid line ('[core')" in wrong()["cache"]
+    (project / ".dvc/config").write_text(config)
+    shutil.rmtree(project / ".git")
+    assert list(wrong()) == ["space", "cache", "remotes"]
+    assert "is not a git repository" in wrong()["cache"]
+
+
+def test_cores_are_counted_where_a_process_cannot_be_held_to_some(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    answer = subprocess.CompletedProcess([], 0, "2.21.0\nA card\n", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    assert only(doctor.accelerator, project).said.startswith("TensorFlow 2.21.0 sees A card, and 12 processor cores (")
 
 
 def committed(project: Path, subject: str, metrics: object) -> None:

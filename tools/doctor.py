@@ -11,9 +11,12 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -22,8 +25,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-import requests
 from dvc.repo import Repo
+from fsspec.asyn import sync
 from packaging.specifiers import SpecifierSet
 
 from stages import artifacts, manifest, params
@@ -88,9 +91,10 @@ def packages(project: Path) -> Iterator[Finding]:
 
 
 def _size(place: Path) -> int:
+    """The bytes of a file or of a folder's files, of links what they lead to."""
     if place.is_file():
         return place.stat().st_size
-    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
 
 
 def _raw(project: Path, dataset: download.Settings) -> tuple[int | None, int | None]:
@@ -121,33 +125,61 @@ def _links(repo: Any) -> tuple[str, list[str]]:
     return next((kind for kind in cache.cache_types if kind in (*able, "copy")), "copy"), able
 
 
+@dataclass(frozen=True)
+class _Disk:
+    """What a folder is on, or will be once it is made."""
+
+    device: int
+    free: int
+
+
+def _disk(folder: Path) -> _Disk:
+    """The disk of a folder, which need not be there yet."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return _Disk(there.stat().st_dev, shutil.disk_usage(there).free)
+
+
+def _room(told: str, still: float, disk: _Disk, remedy: str) -> Finding:
+    """Whether a disk has room for what is still to come."""
+    told += f"; {still / _GB:.1f} GB still to come, {disk.free / _GB:.1f} GB are free"
+    return Finding("wrong", told, remedy) if still > disk.free else Finding("ok", told)
+
+
+def _rooms(project: Path, store: Path, link: str, sizes: tuple[int, float], told: str) -> Iterator[Finding]:
+    """Whether raw and prepared data (`sizes`) and models have room: on one disk with DVC's cache, or on two."""
+    data, there = sum(sizes), sum(_size(project / name) for name in ("data/raw", "data/prepared"))
+    here, beside = _disk(project), _disk(store)
+    elsewhere = "let the cache live elsewhere: dvc cache dir --local /larger/disk"
+    if here.device == beside.device:
+        copies = 2 if link in ("", "copy") else 1
+        told += f", {'twice with' if copies == 2 else 'shared with'} DVC's cache, models 1 GB"
+        still = max(0.0, copies * (data - there) + _MODELS_BYTES)
+        yield _room(told, still, here, f"make room, or {elsewhere}")
+        return
+    passing, remedy = data - there, "make room, or let DVC link: dvc config --local cache.type symlink"
+    if link == "symlink":  # a file is here until its stage has ended, and then in the cache
+        passing, remedy = min(max(sizes), passing), "make room"
+    yield _room(f"{told}, models 1 GB", max(0.0, passing + _MODELS_BYTES), here, remedy)
+    still = max(0.0, data - min(there, _size(store)) + _MODELS_BYTES)
+    yield _room(f"disk of DVC's cache, {store}: the same", still, beside, f"make room there, or {elsewhere}")
+
+
 def space(project: Path) -> Iterator[Finding]:
-    """The disk against what params.yaml needs, and how files are linked."""
+    """The disks against what params.yaml needs, and how files are linked."""
     dataset = params.load(project / "params.yaml", "dataset", download.Settings)
     settings = params.load(project / "params.yaml", "prepare", prepare.Settings)
-    link, able = _links(Repo(str(project)))
-    copies = 2 if link in ("", "copy") else 1
+    repo = Repo(str(project))
+    link, able = _links(repo)
     images, raw = _raw(project, dataset)
-    free = shutil.disk_usage(project).free
-    have = f"{free / _GB:.1f} GB are free"
     if images is None:
+        have = f"{_disk(project).free / _GB:.1f} GB are free"
         yield Finding("note", f"disk: {have}; how much is needed is known once data/prepared has been made")
     else:
         each = settings.size**2 * settings.channels * (4 if settings.dtype == "float32" else 1) + _RECORD_OVERHEAD
         prepared = images * each
-        there = sum(_size(project / name) for name in ("data/raw", "data/prepared"))
-        needed = copies * ((raw or 0) + prepared) + _MODELS_BYTES
-        still = max(0.0, needed - copies * there)
-        parts = f"{images:,} images at {settings.size}×{settings.size}×{settings.channels} {settings.dtype}"
-        sizes = f"prepared {prepared / _GB:.1f} GB, as downloaded {f'{raw / _GB:.1f} GB' if raw else 'not known'}"
-        told = f"disk: {parts}: {sizes}, {'twice with' if copies == 2 else 'shared with'} DVC's cache, models 1 GB"
-        told += f"; {still / _GB:.1f} GB still to come, {have}"
-        if still > free:
-            yield Finding(
-                "wrong", told, "make room, or let the cache live elsewhere: dvc cache dir --local /larger/disk"
-            )
-        else:
-            yield Finding("ok", told)
+        told = f"disk: {images:,} images at {settings.size}×{settings.size}×{settings.channels} {settings.dtype}"
+        told += f": prepared {prepared / _GB:.1f} GB, as downloaded {f'{raw / _GB:.1f} GB' if raw else 'not known'}"
+        yield from _rooms(project, Path(repo.cache.local_cache_dir), link, (raw or 0, prepared), told)
     if link == "copy" and able:
         yield Finding(
             "note",
@@ -182,7 +214,7 @@ def cache(project: Path) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             f"cache: {path} is damaged: it is not what its name says, and neither is the file that came from it",
-            f"rm -f {path} && dvc pull   (or dvc repro, which makes it anew)",
+            f"rm -f {shlex.quote(str(path))} && dvc pull   (or dvc repro, which makes it anew)",
         )
     if not bad:
         yield Finding("ok", f"cache: {len(objects):,} objects, each as its name says")
@@ -197,7 +229,7 @@ def locks(project: Path) -> Iterator[Finding]:
         for infos in [*content.get("write", {}).values(), *content.get("read", {}).values()]:
             held += infos if isinstance(infos, list) else [infos]
     except (ValueError, AttributeError):
-        yield Finding("wrong", f"locks: {path} is torn, and DVC will refuse to run", f"rm {path}")
+        yield Finding("wrong", f"locks: {path} is torn, and DVC will refuse to run", f"rm {shlex.quote(str(path))}")
         return
     alive = {f"{info['cmd']} (process {info['pid']})" for info in held if psutil.pid_exists(int(info["pid"]))}
     if alive:
@@ -227,11 +259,22 @@ def unfinished(project: Path) -> Iterator[Finding]:
         if pid.isdigit() and psutil.pid_exists(int(pid)):
             yield Finding("note", f"{what}: process {pid} is at work")
         elif days * 86400 > artifacts._ABANDONED_AFTER:
-            yield Finding("note", f"{what}: abandoned for {days:.0f} days", f"rm -r {folder}")
+            yield Finding("note", f"{what}: abandoned for {days:.0f} days", f"rm -r {shlex.quote(str(folder))}")
         else:
             yield Finding("note", f"{what}: waits for the same params, data and code of {stage}", "dvc repro goes on")
     if not found:
         yield Finding("ok", "unfinished: nothing")
+
+
+def _masked(text: str) -> str:
+    """A text without the names and passwords of the addresses in it, in addresses that are torn, too."""
+    return re.sub(r"://(?:[^/@\s]*:(?!\d+/)\S*|[^/]*)@", "://***@", text)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line that can be shown."""
+    kind = "" if isinstance(error, StageError | OSError) and str(error) else f"{type(error).__name__}: "
+    return _masked(" ".join(f"{kind}{error}".split()))
 
 
 def remotes(project: Path) -> Iterator[Finding]:
@@ -241,38 +284,63 @@ def remotes(project: Path) -> Iterator[Finding]:
     default = repo.config["core"].get("remote")
     if not names:
         yield Finding("note", "remotes: none", "dvc remote add -d shared s3://bucket/folder   (docs/sharing.md)")
-    pool = concurrent.futures.ThreadPoolExecutor(max(1, len(names)))
-    asked = {name: pool.submit(_answers, repo, name) for name in names}
+    asked = {name: _asked(repo, name) for name in names}
+    concurrent.futures.wait(asked.values(), _REMOTE_SECONDS)
     for name, answer in asked.items():
-        which = f"remote {name}{' (the default)' if name == default else ''}, {repo.config['remote'][name]['url']}"
+        url = _masked(repo.config["remote"][name]["url"])
+        which = f"remote {name}{' (the default)' if name == default else ''}, {url}"
         try:
-            there = answer.result(timeout=_REMOTE_SECONDS)
+            found = answer.result(timeout=0)
         except Exception as error:  # each kind of remote has errors of its own
-            why = f"no answer within {_REMOTE_SECONDS:.0f} s" if isinstance(error, TimeoutError) else error
-            again = f"dvc remote modify {name} ...   (docs/sharing.md: addresses and credentials)"
-            yield Finding("wrong", f"{which}: {' '.join(str(why).split())}", again)
-            continue
-        trusting = not repo.config["remote"][name].get("verify")
-        if not there:
-            yield Finding("note", f"{which}: empty so far", "dvc push")
-        elif trusting:
-            yield Finding(
-                "note",
-                f"{which}: answers; what it gives is taken without a look",
-                f"dvc remote modify {name} verify true",
-            )
-        else:
-            yield Finding("ok", f"{which}: answers")
-    pool.shutdown(wait=False, cancel_futures=True)
+            why = f"no answer within {_REMOTE_SECONDS:.0f} s" if isinstance(error, TimeoutError) else _reason(error)
+            again = f"dvc remote modify {shlex.quote(name)} ...   (docs/sharing.md: addresses and credentials)"
+            found = Finding("wrong", why, again)
+        yield Finding(found.state, f"{which}: {found.said}", found.remedy)
 
 
-def _answers(repo: Any, name: str) -> bool:
-    """Whether a remote has anything. Raises what the remote's library raises where it does not answer."""
+def _asked(repo: Any, name: str) -> concurrent.futures.Future[Finding]:
+    """What will be found of a remote. One that never answers does not keep the process from ending."""
+    answer: concurrent.futures.Future[Finding] = concurrent.futures.Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(_answer(repo, name))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer
+
+
+def _answer(repo: Any, name: str) -> Finding:
+    """What a remote answers. Raises what the remote's library raises where it does not."""
+    config, quoted = repo.config["remote"][name], shlex.quote(name)
+    look = f"dvc status --cloud -r {quoted}"
+    if config.get("ask_password") and config.get("password") is None:
+        return Finding("note", "not asked, since DVC would ask you for a password", look)
     remote = repo.cloud.get_remote(name)
     if remote.fs.protocol in ("http", "https"):  # it has no folders, and DVC's library takes silence for an empty one
-        requests.get(repo.config["remote"][name]["url"], stream=True, timeout=_REMOTE_SECONDS).close()
-        return True
-    return bool(remote.fs.exists(remote.odb.path) or remote.fs.exists(remote.path))
+        status = sync(remote.fs.fs.loop, _status, remote.fs.fs, remote.path)
+        if status == 404:  # as from a server that lists no folders
+            return Finding("note", "answers, but lists nothing (404)", f"{look}   (which objects are there)")
+        if status in (401, 403):
+            allow = f"dvc remote modify --local {quoted} auth basic, and user, and password   (docs/sharing.md)"
+            return Finding("wrong", f"answers {status}: these credentials may not read it", allow)
+        if status >= 400:
+            return Finding("wrong", f"answers {status}", f"look at the server or its address, then {look}")
+    elif not (remote.fs.exists(remote.odb.path) or remote.fs.exists(remote.path)):
+        return Finding("note", "empty so far", "dvc push")
+    if not config.get("verify"):
+        trusting = "answers; what it gives is taken without a look"
+        return Finding("note", trusting, f"dvc remote modify {quoted} verify true")
+    return Finding("ok", "answers")
+
+
+async def _status(fs: Any, url: str) -> int:
+    """The status that a server answers with to what DVC itself would send, credentials and all."""
+    session = await fs.set_session()
+    async with session.get(fs.encode_url(url), **fs.kwargs) as response:
+        return int(response.status)
 
 
 _ACCELERATOR = """
@@ -295,7 +363,8 @@ def accelerator(project: Path) -> Iterator[Finding]:
     version, *cards = result.stdout.split("\n")[:-1]
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
-    processor = f"{len(os.sched_getaffinity(0))} processor cores ({', '.join(units) or 'no AVX2'})"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processor = f"{cores} processor cores ({', '.join(units) or 'no AVX2'})"
     if cards:
         yield Finding("ok", f"TensorFlow {version} sees {', '.join(cards)}, and {processor}")
     elif Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
@@ -323,8 +392,8 @@ def examine(project: Path) -> Iterator[Finding]:
     for check in CHECKS:
         try:
             yield from check(project)
-        except (StageError, OSError) as error:
-            yield Finding("wrong", f"{check.__name__}: {error}")
+        except Exception as error:  # DVC, Git and the packages' metadata have errors of their own
+            yield Finding("wrong", f"{check.__name__}: {_reason(error)}")
 
 
 def main() -> None:
