@@ -48,7 +48,7 @@ class Settings:
     """Over all devices together."""
     discriminator_steps: Annotated[Int, Field(ge=1)] = 1
     """How often D learns, each time from a new batch, before G does."""
-    generator_learning_rate: Annotated[Float, Field(gt=0)] = 5e-4
+    generator_learning_rate: Annotated[Float, Field(gt=0)] = 1e-3
     """Of Adam. The paper has 2e-4; studies/recipe.yaml measures what this one is worth."""
     discriminator_learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
     learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.0
