@@ -99,7 +99,7 @@ def test_the_average_follows_the_generator_running_statistics_too() -> None:
 
 
 def test_the_rate_falls_to_zero_over_its_last_part() -> None:
-    trainer = Trainer(dataclasses.replace(SETTINGS, learning_rate_decay=0.5), 16, 1)
+    trainer = Trainer(dataclasses.replace(SETTINGS, learning_rate_decay=0.5, generator_learning_rate=2e-4), 16, 1)
     schedule = trainer._optimizers["generator"]._learning_rate
     assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([2e-4, 2e-4, 0.0])
     assert float(schedule(8)) == pytest.approx(0.4 * 2e-4)
