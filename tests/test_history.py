@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -29,16 +30,22 @@ stages:
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
 
 
-def commit(folder: Path, *paths: str) -> None:
+def commit(folder: Path, *paths: str, subject: str = "a subject") -> None:
     """Commit these paths, or all there is."""
     git(folder, "add", "--all", *paths)
-    git(folder, "commit", "-q", "-m", "a subject")
+    git(folder, "commit", "-q", "-m", subject)
 
 
 def metrics(folder: Path, **values: object) -> None:
     """Write a metrics file."""
     (folder / "reports").mkdir(exist_ok=True)
     (folder / "reports/metrics.json").write_text(json.dumps(values))
+
+
+def measured(folder: Path, subject: str, **values: object) -> None:
+    """A commit with these metrics."""
+    metrics(folder, **values)
+    commit(folder, subject=subject)
 
 
 def tool(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -137,19 +144,94 @@ def test_a_pipeline_that_is_none_is_named(project: Path, text: str | None, said:
         fresh.complaints()
 
 
+@pytest.fixture
+def history(project: Path) -> Path:
+    """Five revisions with metrics, one of them damaged and one of another protocol, and a tag."""
+    measured(project, "first", fid=40.0, kid=1.5, protocol={"samples": 100})
+    measured(project, "second\twith a tab", fid=30.0, kid=1.25, protocol={"samples": 100})
+    git(project, "tag", "v1")
+    (project / "reports/metrics.json").write_text('{"fid": ')
+    commit(project, subject="torn")
+    measured(project, "other", fid=3.0, protocol={"samples": 5})
+    git(project, "commit", "-q", "--allow-empty", "-m", "no metrics in this one")
+    return project
+
+
+def test_the_history_has_a_row_for_each_revision_with_metrics(history: Path) -> None:
+    table = trends.history(history)
+    assert table["subject"].tolist() == ["first", "second\twith a tab", "other"]
+    assert table["fid"].tolist() == [40.0, 30.0, 3.0]
+    assert table["protocol"].tolist() == [0, 0, 1]
+    assert table["revision"][1] == "v1"
+    metrics(history, fid=2.0, protocol={"samples": 5})
+    assert trends.history(history)["revision"].tolist()[-1] == "workspace"
+    assert len(trends.history(history, "v1")) == 3, "the history to the tag, and the working tree"
+
+
+def test_lines_join_what_one_protocol_measured(history: Path) -> None:
+    fid, kid = trends.draw(trends.history(history)).axes
+    assert [np.asarray(line.get_ydata()).tolist() for line in fid.lines] == [[40.0, 30.0], [3.0]]
+    assert kid.get_title(loc="left") == "kid (lower is better)"
+
+
+def test_trends_on_the_command_line(history: Path, tmp_path: Path) -> None:
+    result = tool("trends", history, "--out", str(tmp_path / "x.svg"))
+    assert result.returncode == 0, result.stderr
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+    assert pd.read_csv(tmp_path / "x.csv")["fid"].tolist() == [40.0, 30.0, 3.0]
+    for wrong, said in ((["nonesuch"], "bad revision"), (["--out", "x.txt"], "ends in .svg, .png or .pdf")):
+        result = tool("trends", history, *wrong)
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: ")
+        assert said in result.stderr
+
+
+def test_a_history_without_metrics_says_so(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "nothing")
+    with pytest.raises(StageError, match=r"no commit there has reports/metrics\.json"):
+        trends.history(tmp_path)
+
+
+def test_the_summary_subtracts_what_can_be_subtracted(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(history)
+    measured(history, "a <b>bold</b> one", fid=2.5, protocol={"samples": 5})
+    (history / "reports/samples").mkdir()
+    (history / "reports/samples/grid.png").write_bytes(b"")
+    text = summary.summary("HEAD~2")
+    assert "| fid | 3.0 | 2.5 | -0.5 |" in text
+    assert "![grid.png](reports/samples/grid.png)" in text
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/dcgan")
+    monkeypatch.setenv("GITHUB_SHA", "0123abc")
+    assert "(https://github.com/ada/dcgan/raw/0123abc/reports/samples/grid.png)" in summary.summary("HEAD~2")
+    assert "<b>" not in summary.summary("HEAD")
+
+
+def test_the_summary_of_unlike_protocols_and_of_no_base(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(history)
+    unlike = summary.summary("v1")
+    assert "unlike protocols, so nothing is subtracted" in unlike
+    assert "| fid | 30.0 | 3.0 |" in unlike
+    alone = summary.summary("0000000")
+    assert "No comparison: 0000000: no such revision" in alone
+    assert "| fid | 3.0 |" in alone
+
+
 def test_trends_of_a_project_in_a_folder_of_the_repository(tmp_path: Path) -> None:
     project = tmp_path / "projects/faces"
     project.mkdir(parents=True)
     git(tmp_path, "init", "-q")
     for fid in (3.0, 2.0):
-        metrics(project, fid=fid)
-        commit(tmp_path)
+        measured(project, "a subject", fid=fid)
     assert trends.history(project)["fid"].tolist() == [3.0, 2.0]
 
 
 def test_trends_of_signed_commits_for_who_has_git_show_signatures(project: Path, tmp_path: Path) -> None:
     signer = tmp_path / "signer"
-    signer.write_text("#!/bin/sh\necho '[GNUPG:] SIG_CREATED ' >&2\necho '-----BEGIN PGP SIGNATURE-----'\n")
+    signer.write_text(
+        "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\necho '-----BEGIN PGP SIGNATURE-----'\n"
+    )
     signer.chmod(0o755)
     git(project, "config", "gpg.program", str(signer))
     git(project, "config", "log.showSignature", "true")
@@ -172,8 +254,7 @@ def test_a_history_of_empty_metrics_has_no_picture(project: Path) -> None:
 
 
 def test_trends_leave_nothing_but_the_picture_and_the_table(project: Path, tmp_path: Path) -> None:
-    metrics(project, fid=3.0)
-    commit(project)
+    measured(project, "a subject", fid=3.0)
     away, used = tmp_path / "away", tmp_path / "used"
     (used / ".state/train").mkdir(parents=True)
     for folder, expected in ((away, ["x.csv", "x.svg"]), (used, [".state", "x.csv", "x.svg"])):
@@ -257,6 +338,12 @@ def test_a_forks_ci_begins_its_page_anew_and_adds_to_githubs(script: Script, tmp
     assert page.read_text() == "# of another step\n# of v1\n# of v2\n"
     assert script(setup=2).returncode == 2
     assert (tmp_path / "summary.md").read_text() == "", "nothing old is left where the setup fails"
+
+
+def test_the_workflow_is_the_script() -> None:
+    steps = WORKFLOW["jobs"]["check"]["steps"]
+    assert any(step.get("run", "").startswith("tools/ci") for step in steps)
+    assert os.access(ROOT / "tools/ci", os.X_OK)
 
 
 def test_the_workflow_puts_no_name_of_a_branch_into_a_shells_line() -> None:

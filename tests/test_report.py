@@ -155,7 +155,6 @@ def test_a_collapsed_run_says_so_first(tiny_copy: Project) -> None:
     diverged = {**flag, "kind": "non_finite", "message": "the loss is not finite"}
     changed(tiny_copy, "models/model.json", flags=[flag, diverged])
     assert "this is usual and mostly passes" not in made(tiny_copy)[0]
-    changed(tiny_copy, "models/model.json", flags=[flag])
     assert "generator_collapsed after 320 images" in in_words(page[page.index("Failures") :])
     assert "- Flagged in the training, after 320 images: one picture for every z." in card
 

@@ -1,4 +1,4 @@
-"""The doctor's findings, the trends over a history, the summary for continuous integration."""
+"""The doctor's findings, and the table of the dependencies' licences."""
 
 import base64
 import http.server
@@ -14,14 +14,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
-from stages.errors import StageError
 from tests.conftest import ROOT, dvc, git
-from tools import audit, doctor, summary, trends
+from tools import audit, doctor
 
 
 @pytest.fixture(scope="module")
@@ -389,98 +386,6 @@ def test_cores_are_counted_where_a_process_cannot_be_held_to_some(
     answer = subprocess.CompletedProcess([], 0, "2.21.0\nA card\n", "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     assert only(doctor.accelerator, project).said.startswith("TensorFlow 2.21.0 sees A card, and 12 processor cores (")
-
-
-def committed(project: Path, subject: str, metrics: object) -> None:
-    """A commit with these metrics."""
-    (project / "reports").mkdir(exist_ok=True)
-    (project / "reports/metrics.json").write_text(json.dumps(metrics) if not isinstance(metrics, str) else metrics)
-    git(project, "add", "-A")
-    git(project, "commit", "-q", "-m", subject)
-
-
-@pytest.fixture
-def history(project: Path) -> Path:
-    """Five revisions with metrics, one of them damaged and one of another protocol, and a tag."""
-    committed(project, "first", {"fid": 40.0, "kid": 1.5, "protocol": {"samples": 100}})
-    committed(project, "second\twith a tab", {"fid": 30.0, "kid": 1.25, "protocol": {"samples": 100}})
-    git(project, "tag", "v1")
-    committed(project, "torn", '{"fid": ')
-    committed(project, "other", {"fid": 3.0, "protocol": {"samples": 5}})
-    git(project, "commit", "-q", "--allow-empty", "-m", "no metrics in this one")
-    return project
-
-
-def test_the_history_has_a_row_for_each_revision_with_metrics(history: Path) -> None:
-    table = trends.history(history)
-    assert table["subject"].tolist() == ["first", "second\twith a tab", "other"]
-    assert table["fid"].tolist() == [40.0, 30.0, 3.0]
-    assert table["protocol"].tolist() == [0, 0, 1]
-    assert table["revision"][1] == "v1"
-    (history / "reports/metrics.json").write_text(json.dumps({"fid": 2.0, "protocol": {"samples": 5}}))
-    assert trends.history(history)["revision"].tolist()[-1] == "workspace"
-    assert len(trends.history(history, "v1")) == 3, "the history to the tag, and the working tree"
-
-
-def test_lines_join_what_one_protocol_measured(history: Path) -> None:
-    fid, kid = trends.draw(trends.history(history)).axes
-    assert [np.asarray(line.get_ydata()).tolist() for line in fid.lines] == [[40.0, 30.0], [3.0]]
-    assert kid.get_title(loc="left") == "kid (lower is better)"
-
-
-def test_trends_on_the_command_line(history: Path, tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tools.trends", *arguments]
-        return subprocess.run(command, cwd=history, env=environment, capture_output=True, text=True, check=False)
-
-    result = run("--out", str(tmp_path / "x.svg"))
-    assert result.returncode == 0, result.stderr
-    assert "<svg" in (tmp_path / "x.svg").read_text()
-    assert pd.read_csv(tmp_path / "x.csv")["fid"].tolist() == [40.0, 30.0, 3.0]
-    for wrong, said in ((["nonesuch"], "bad revision"), (["--out", "x.txt"], "ends in .svg, .png or .pdf")):
-        result = run(*wrong)
-        assert result.returncode == 1
-        assert result.stderr.startswith("error: ")
-        assert said in result.stderr
-
-
-def test_a_history_without_metrics_says_so(project: Path) -> None:
-    git(project, "commit", "-q", "--allow-empty", "-m", "nothing")
-    with pytest.raises(StageError, match=r"no commit there has reports/metrics\.json"):
-        trends.history(project)
-
-
-def test_the_summary_subtracts_what_can_be_subtracted(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(history)
-    committed(history, "a <b>bold</b> one", {"fid": 2.5, "protocol": {"samples": 5}})
-    (history / "reports/samples").mkdir()
-    (history / "reports/samples/grid.png").write_bytes(b"")
-    text = summary.summary("HEAD~2")
-    assert "| fid | 3.0 | 2.5 | -0.5 |" in text
-    assert "![grid.png](reports/samples/grid.png)" in text
-    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
-    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/dcgan")
-    monkeypatch.setenv("GITHUB_SHA", "0123abc")
-    assert "(https://github.com/ada/dcgan/raw/0123abc/reports/samples/grid.png)" in summary.summary("HEAD~2")
-    assert "<b>" not in summary.summary("HEAD")
-
-
-def test_the_summary_of_unlike_protocols_and_of_no_base(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(history)
-    unlike = summary.summary("v1")
-    assert "unlike protocols, so nothing is subtracted" in unlike
-    assert "| fid | 30.0 | 3.0 |" in unlike
-    alone = summary.summary("0000000")
-    assert "No comparison: 0000000: no such revision" in alone
-    assert "| fid | 3.0 |" in alone
-
-
-def test_the_workflow_is_the_script() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
-    steps = workflow["jobs"]["check"]["steps"]
-    assert any(step.get("run", "").startswith("tools/ci") for step in steps)
-    assert os.access(ROOT / "tools/ci", os.X_OK)
 
 
 def test_the_table_of_licences_has_every_locked_package_and_a_licence_for_what_is_installed() -> None:

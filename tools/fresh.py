@@ -14,31 +14,21 @@ from typing import Any
 import yaml
 
 from stages.errors import StageError
-from tools import run
+from tools import git, run
 
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
-
-
-def _git(*arguments: str) -> str:
-    """What a command of Git's prints. Raises StageError where it fails, or where there is no Git."""
-    try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise StageError("git is not installed, and only it knows what is committed") from None
-    if result.returncode:
-        raise StageError(f"git {arguments[0]}: {result.stderr.strip()}; run this in a clone of the project")
-    return result.stdout
+HERE = Path()
 
 
 def _in_git(path: str) -> bool:
     """Whether Git has the file, or all of the folder."""
-    return bool(_git("ls-files", "--", path)) and not _git("ls-files", "--others", "--", path)
+    return bool(git(HERE, "ls-files", "--", path)) and not git(HERE, "ls-files", "--others", "--", path)
 
 
 def _differs(path: str) -> bool:
     """Whether the file, or anything in the folder, is not as the last commit has it."""
-    return bool(_git("status", "--porcelain", "--", path))
+    return bool(git(HERE, "status", "--porcelain", "--", path))
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -71,7 +61,10 @@ def complaints() -> list[str]:
 
     Raises StageError where it cannot be told: no repository of Git's, or a file that is no YAML.
     """
-    _git("rev-parse", "--git-dir")
+    try:
+        git(HERE, "rev-parse", "--git-dir")
+    except StageError as error:
+        raise StageError(f"{error}; run this in a clone of the project") from None
     pipeline = _read(PIPELINE)
     if not Path(LOCK).is_file():
         return [f"stale: {LOCK} is missing"]

@@ -9,7 +9,6 @@ protocols say nothing of each other.
 import argparse
 import contextlib
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from stages import shell
 from stages.artifacts import Workspace
 from stages.errors import StageError
-from tools import run
+from tools import git, run
 
 METRICS = "reports/metrics.json"
 PICTURE = "reports/trends.svg"
@@ -42,28 +41,21 @@ _COLUMNS = 2
 _LABELLED = 40  # revisions whose names find room below an axis
 
 
-def _git(project: Path, *arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise StageError(f"git {arguments[0]}: {result.stderr.strip()}")
-    return result.stdout
-
-
 def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, str]]:
     """(name, date, subject, content of the metrics file), the oldest first."""
     # --no-show-signature: the user's log.showSignature would put lines between. --end-of-options: a revision that
     # begins with a dash is one all the same. ./: without, a path after a colon begins at the repository's root.
     form = "--format=%h%x09%cs%x09%D%x09%s"
     log = ("log", "--no-show-signature", "--first-parent", "--reverse", form, "--end-of-options", revision)
-    for line in _git(project, *log, "--", METRICS).splitlines():
+    for line in git(project, *log, "--", METRICS).splitlines():
         commit, date, refs, subject = line.split("\t", 3)
         tags = [ref.removeprefix("tag: ") for ref in refs.split(", ") if ref.startswith("tag: ")]
         try:
-            yield tags[0] if tags else commit, date, subject, _git(project, "show", f"{commit}:./{METRICS}")
+            yield tags[0] if tags else commit, date, subject, git(project, "show", f"{commit}:./{METRICS}")
         except StageError:
             continue  # the commit that removed it
     now = project / METRICS
-    if now.exists() and _git(project, "status", "--porcelain", "--", METRICS).strip():
+    if now.exists() and git(project, "status", "--porcelain", "--", METRICS).strip():
         yield _WORKSPACE, "", "not committed", now.read_text(encoding="utf-8")
 
 
