@@ -88,6 +88,7 @@ def test_what_is_committed_as_it_ran_is_fresh(project: Path) -> None:
 def test_results_of_a_run_that_are_not_committed_are_not_fresh(project: Path) -> None:
     (project / "params.yaml").write_text("report: {title: 2}\n")
     dvc(project, "repro")
+    assert "not committed: params.yaml" in fresh.complaints()
     commit(project, "params.yaml")
     assert fresh.complaints() == ["not committed: dvc.lock", "not committed: reports/metrics.json of the stage judge"]
     commit(project, "dvc.lock")
@@ -104,7 +105,20 @@ def test_results_of_a_run_that_are_not_committed_are_not_fresh(project: Path) ->
 
 def test_params_that_were_not_run_are_stale(project: Path) -> None:
     (project / "params.yaml").write_text("report: {title: 2}\n")
-    assert fresh.complaints() == ["stale: Running stage 'judge':"]
+    assert fresh.complaints() == ["stale: Running stage 'judge':", "not committed: params.yaml"]
+
+
+def test_code_that_ran_and_is_not_committed_is_named(project: Path) -> None:
+    (project / "code").mkdir()
+    (project / "code/first.py").touch()
+    (project / "dvc.yaml").write_text(PIPELINE.replace("    params:", "    deps: [code]\n    params:"))
+    dvc(project, "repro")
+    commit(project)
+    assert fresh.complaints() == []
+    (project / "code/second.py").touch()
+    dvc(project, "repro")
+    commit(project, "dvc.lock")
+    assert fresh.complaints() == ["not committed: code"]
 
 
 def test_a_lock_and_a_result_that_git_has_not_are_named(project: Path) -> None:

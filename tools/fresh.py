@@ -56,6 +56,15 @@ def _small_outputs(pipeline: dict[str, Any]) -> Iterator[tuple[str, str]]:
                     yield path, name
 
 
+def _inputs(pipeline: dict[str, Any]) -> Iterator[str]:
+    """What of the repository the pipeline reads: itself, its params, its code. Data that Git has not is not there."""
+    yield PIPELINE
+    yield "params.yaml"
+    for stage in (pipeline.get("stages") or {}).values():
+        yield from (name for params in stage.get("params", []) if isinstance(params, dict) for name in params)
+        yield from (dep for dep in stage.get("deps", []) if git(HERE, "ls-files", "--", dep))
+
+
 def complaints() -> list[str]:
     """What is stale in the project of the current folder, or not committed; empty where all is fresh.
 
@@ -74,6 +83,7 @@ def complaints() -> list[str]:
     found = [f"stale: {line}" for line in dry.stdout.splitlines() if line.startswith("Running stage")]
     if dry.returncode:
         found.append(f"stale: dvc repro --dry exits with {dry.returncode}: {dry.stderr.strip()}")
+    found += [f"not committed: {path}" for path in dict.fromkeys(_inputs(pipeline)) if _differs(path)]
     if not _in_git(LOCK):
         found.append(f"stale: {LOCK} is not in Git")
     elif _differs(LOCK):
