@@ -10,6 +10,7 @@ What is compared, for the same network and batch:
 
 - loop: stages.train.loop with everything on: TFRecords, average, log, guards, checkpoints;
 - bare: the same step on a batch that is always there;
+- simultaneous: bare, with `train.updates: simultaneous`, which is how the tutorial's step has it;
 - tutorial: two tapes and a compiled step for each batch, of plain Keras layers, as TensorFlow's DCGAN tutorial has it,
   on a batch that is always there; once as TensorFlow sets itself up, once in the environment that our stages choose;
 - torch: the recipe of PyTorch's DCGAN example, on a batch that is always there; only where torch is installed. Its
@@ -81,9 +82,12 @@ class Passes:
 
 
 # Of stages.train.trainer: D sees real, fake, and after its update fake again; the last goes on to G but not to D's
-# weights.
+# weights. With simultaneous updates it is the second that goes back twice: to D's weights, and on to G.
 GENERATOR_PASSES = Passes(forward=1, weights=1, inputs=1, to_the_image=0)
-DISCRIMINATOR_PASSES = Passes(forward=3, weights=2, inputs=3, to_the_image=1)
+DISCRIMINATOR_PASSES = {
+    "alternating": Passes(forward=3, weights=2, inputs=3, to_the_image=1),
+    "simultaneous": Passes(forward=2, weights=2, inputs=3, to_the_image=1),
+}
 
 
 def multiply_adds(layers: Sequence[Any], passes: Passes) -> int:
@@ -129,7 +133,7 @@ def _obey(step: Callable[[int], object]) -> None:
         _report(steps=int(line), seconds=time.perf_counter() - started, peak_rss=_memory("VmHWM"))
 
 
-def _settings(network: Network, precision: str) -> Any:
+def _settings(network: Network, precision: str, updates: str = "alternating") -> Any:
     from stages.train.settings import Settings
 
     return Settings(
@@ -139,6 +143,7 @@ def _settings(network: Network, precision: str) -> Any:
         images=network.steps * network.batch,
         score_every=network.steps * network.batch,
         precision=precision,  # type: ignore[arg-type]
+        updates=updates,  # type: ignore[arg-type]
     )
 
 
@@ -202,15 +207,15 @@ def loop_child(network: Network, precision: str, project: Path) -> None:
         )
 
 
-def bare_child(network: Network, precision: str) -> None:
+def bare_child(network: Network, precision: str, updates: str) -> None:
     """Our step alone. The first report is of the multiply-adds of an image in one step."""
     import tensorflow as tf
 
     from stages.train.trainer import Trainer
 
-    trainer = Trainer(_settings(network, precision), network.size, network.channels)
+    trainer = Trainer(_settings(network, precision, updates), network.size, network.channels)
     counted = multiply_adds(trainer.generator.layers, GENERATOR_PASSES)
-    counted += multiply_adds(trainer.discriminator.layers, DISCRIMINATOR_PASSES)
+    counted += multiply_adds(trainer.discriminator.layers, DISCRIMINATOR_PASSES[updates])
     _report(multiply_adds=counted)
     one = (_one_batch(network), tf.zeros(network.batch, tf.int64))
     batches, done = iter(tf.data.Dataset.from_tensors(one).cache().repeat()), 0
@@ -337,14 +342,14 @@ def peak_child(precision: str) -> None:
 
 def child(role: str, network: Network, precision: str, project: Path) -> None:
     """Be one of the contestants."""
-    if role in ("loop", "bare", "peak", "tutorial_in_our_environment"):
+    if role in ("loop", "bare", "simultaneous", "peak", "tutorial_in_our_environment"):
         from stages import shell
 
         shell.load_tensorflow("bench")  # as every stage does: it sets the environment
     if role == "loop":
         loop_child(network, precision, project)
-    elif role == "bare":
-        bare_child(network, precision)
+    elif role in ("bare", "simultaneous"):
+        bare_child(network, precision, "alternating" if role == "bare" else role)
     elif role in ("torch", "torch_passive"):
         torch_child(network)
     elif role == "peak":
@@ -424,13 +429,13 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 def compare(network: Network, precision: str, project: Path, rounds: int, seconds: float) -> dict[str, float | None]:
     """All contestants in turn: images per second of each, their ratios, the share of the machine's peak."""
     plain = precision == "float32"
-    roles = ["loop", "bare", "peak", *(["tutorial", "tutorial_in_our_environment"] if plain else [])]
+    roles = ["loop", "bare", "simultaneous", "peak", *(["tutorial", "tutorial_in_our_environment"] if plain else [])]
     if plain and util.find_spec("torch"):
         roles += ["torch"] if network is PAPER else ["torch", "torch_passive"]
     peak_memory: dict[str, float] = {}
     with ExitStack() as stack:
         contestants = [stack.enter_context(Contestant(role, network, precision, project)) for role in roles]
-        counted = contestants[1].hear()["multiply_adds"]
+        counted, _ = (contestant.hear()["multiply_adds"] for contestant in contestants[1:3])
         for contestant in contestants:
             contestant.warm_up(seconds)
         for turn in range(rounds):
@@ -447,11 +452,12 @@ def compare(network: Network, precision: str, project: Path, rounds: int, second
     def ratio(a: str, b: str) -> float | None:
         return round(rate[a] / rate[b], 3) if b in rate else None
 
-    others = [role for role in images if role not in ("loop", "bare")]
+    others = [role for role in images if role not in ("loop", "bare", "simultaneous")]
     return {
         **{f"{role}_images_per_second": value and round(value, 1) for role, value in images.items()},
         "loop_over_bare": ratio("loop", "bare"),
         **{f"loop_over_{role}": ratio("loop", role) for role in others},
+        **{f"simultaneous_over_{role}": ratio("simultaneous", role) for role in ("bare", *others)},
         "multiply_adds_per_image": counted,
         "bare_gigaflops": round(2e-9 * counted * rate["bare"] * network.batch, 1),
         "matrix_product_peak_gigaflops": round(peak * 1e-9, 1),

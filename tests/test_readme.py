@@ -53,7 +53,8 @@ def test_the_committed_run_reaches_the_quality_that_is_promised() -> None:
     [
         ("default", r"the default is at a Fréchet distance of ([\d.]+) ± ([\d.]+), the plain"),
         ("plain", r"recipe of the paper at ([\d.]+) ± ([\d.]+)"),
-        ("default_bfloat16", r"in `mixed_bfloat16` at ([\d.]+) ± ([\d.]+)\."),
+        ("default_bfloat16", r"in `mixed_bfloat16` at ([\d.]+) ± ([\d.]+),"),
+        ("default_simultaneous", r"with `updates: simultaneous`, .{,40} at ([\d.]+) ± ([\d.]+)\."),
     ],
 )
 def test_the_studys_figures_are_the_committed_ones(variant: str, pattern: str) -> None:

@@ -25,23 +25,41 @@ def weights(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
+@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
 @pytest.mark.parametrize("loss", ["non_saturating", "minimax", "least_squares", "hinge"])
-def test_d_steps_first_and_g_answers_the_new_d(loss: str) -> None:
+def test_g_learns_from_d_as_it_was_before_its_step_or_is_after_it(loss: str, updates: str) -> None:
     objective, smoothing = OBJECTIVES[loss], 0.0 if loss == "hinge" else 0.1
-    settings = dataclasses.replace(SETTINGS, loss=loss, label_smoothing=smoothing, discriminator_learning_rate=1e-3)  # type: ignore[arg-type]
+    settings = dataclasses.replace(
+        SETTINGS,
+        loss=loss,  # type: ignore[arg-type]
+        updates=updates,  # type: ignore[arg-type]
+        label_smoothing=smoothing,
+        discriminator_learning_rate=1e-3,
+    )
     trainer, expected = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
     g, d = expected.generator, expected.discriminator
     z = tf.random.stateless_normal((8, 100), [settings.seed, 0])
     real, _ = next(iter(pictures()))
-    with tf.GradientTape() as tape:
-        outputs = d(real, training=True), d(g(z, training=True), training=True)
-        value = objective.discriminator(*outputs, smoothing)
-    adam = keras.optimizers.Adam(settings.discriminator_learning_rate, settings.beta_1, settings.beta_2)
-    adam.apply_gradients(zip(tape.gradient(value, d.trainable_variables), d.trainable_variables, strict=True))
-    with tf.GradientTape() as tape:
-        value = objective.generator(d(g(z, training=True), training=True))
-    adam = keras.optimizers.Adam(settings.generator_learning_rate, settings.beta_1, settings.beta_2)
-    adam.apply_gradients(zip(tape.gradient(value, g.trainable_variables), g.trainable_variables, strict=True))
+
+    def step_of_d() -> None:
+        with tf.GradientTape() as tape:
+            outputs = d(real, training=True), d(g(z, training=True), training=True)
+            value = objective.discriminator(*outputs, smoothing)
+        adam = keras.optimizers.Adam(settings.discriminator_learning_rate, settings.beta_1, settings.beta_2)
+        adam.apply_gradients(zip(tape.gradient(value, d.trainable_variables), d.trainable_variables, strict=True))
+
+    def step_of_g(before_d: bool) -> None:
+        with tf.GradientTape() as tape:
+            value = objective.generator(d(g(z, training=True), training=True))
+        gradients = tape.gradient(value, g.trainable_variables)
+        if before_d:
+            step_of_d()
+        adam = keras.optimizers.Adam(settings.generator_learning_rate, settings.beta_1, settings.beta_2)
+        adam.apply_gradients(zip(gradients, g.trainable_variables, strict=True))
+
+    if updates == "alternating":
+        step_of_d()
+    step_of_g(before_d=updates == "simultaneous")
 
     trainer.run(iter(pictures()), 0, 1)
     for ours, theirs in ((trainer.generator, g), (trainer.discriminator, d)):
@@ -105,8 +123,9 @@ def test_the_rate_falls_to_zero_over_its_last_part() -> None:
     assert float(schedule(8)) == pytest.approx(0.4 * 2e-4)
 
 
-def test_d_learns_from_a_new_batch_as_often_as_it_is_told_and_g_once() -> None:
-    settings = dataclasses.replace(SETTINGS, discriminator_steps=3)
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_d_learns_from_a_new_batch_as_often_as_it_is_told_and_g_once(updates: str) -> None:
+    settings = dataclasses.replace(SETTINGS, discriminator_steps=3, updates=updates)  # type: ignore[arg-type]
     trainer, seen = Trainer(settings, 16, 1), []
     assert trainer.steps == 80 // 24
 

@@ -73,12 +73,14 @@ def test_two_workers_train_what_one_process_does(tiny_copy: Project) -> None:
 
 
 MIRRORED = """
-import numpy as np, tensorflow as tf
+import sys, numpy as np, tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
-settings = Settings(generator_channels=4, discriminator_channels=4, batch_size=8, images=160)
+settings = Settings(
+    generator_channels=4, discriminator_channels=4, batch_size=8, images=320, discriminator_steps=2, updates=sys.argv[1]
+)
 images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
 states = []
@@ -90,8 +92,9 @@ print(max(float(np.abs(states[0][name] - states[1][name]).max()) for name in sta
 """
 
 
-def test_two_devices_of_one_machine_train_what_one_does(tiny: Project) -> None:
-    command = [sys.executable, "-c", MIRRORED]
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_two_devices_of_one_machine_train_what_one_does(tiny: Project, updates: str) -> None:
+    command = [sys.executable, "-c", MIRRORED, updates]
     done = subprocess.run(command, env=tiny.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < TOLERANCE

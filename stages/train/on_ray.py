@@ -3,7 +3,7 @@
     RAY_ADDRESS=head:6379 python -m stages.train.on_ray 4 --gpus 1
 
 Every node must see the current folder under the same path. Without RAY_ADDRESS Ray starts on this machine. Afterwards
-`dvc commit train` takes what they made as the stage's result.
+`dvc commit --force train` takes what they made as the stage's result.
 """
 
 import argparse

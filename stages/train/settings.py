@@ -48,6 +48,9 @@ class Settings:
     """Over all devices together."""
     discriminator_steps: Annotated[Int, Field(ge=1)] = 1
     """How often D learns, each time from a new batch, before G does."""
+    updates: Literal["alternating", "simultaneous"] = "alternating"
+    """Whether G learns from D as it is after its update, or from what D said before it, which spares a pass through D:
+    a tenth of the time, and worth less per image (studies/recipe.yaml)."""
     generator_learning_rate: Annotated[Float, Field(gt=0)] = 1e-3
     """Of Adam. The paper has 2e-4; studies/recipe.yaml measures what this one is worth."""
     discriminator_learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
