@@ -53,7 +53,8 @@ def test_the_committed_run_reaches_the_quality_that_is_promised() -> None:
     [
         ("default", r"the default is at a Fréchet distance of ([\d.]+) ± ([\d.]+), the plain"),
         ("plain", r"recipe of the paper at ([\d.]+) ± ([\d.]+)"),
-        ("default_bfloat16", r"in `mixed_bfloat16` at ([\d.]+) ± ([\d.]+),"),
+        ("plain_rate", r"with the default's rate for G alone at ([\d.]+) ± ([\d.]+)\."),
+        ("default_bfloat16", r"in `mixed_bfloat16` is at ([\d.]+) ± ([\d.]+),"),
         ("default_simultaneous", r"with `updates: simultaneous`, .{,40} at ([\d.]+) ± ([\d.]+)\."),
     ],
 )
