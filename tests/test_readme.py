@@ -102,6 +102,8 @@ def test_the_trainings_figures_are_the_committed_ones(network: str, rate: str, p
     assert float(found.replace(",", "")) == pytest.approx(bare, rel=0.02)
     assert float(tutorial[place]) == pytest.approx(bare / plain["tutorial_images_per_second"], abs=0.06)
     assert float(torch[place]) == pytest.approx(bare / plain["torch_images_per_second"], abs=0.06)
+    (together,) = re.findall(r"the step is at ([\d.]+), ([\d.]+) and ([\d.]+) times the tutorial's", text)
+    assert float(together[place]) == pytest.approx(plain["simultaneous_over_tutorial"], abs=0.006)
     rate_halved = measured["mixed_bfloat16"]["bare_images_per_second"]
     assert float(halved[place].replace(",", "")) == pytest.approx(rate_halved, rel=0.02)
 
