@@ -45,7 +45,6 @@ ROOT = Path(__file__).parents[1]
 PICTURES, TINY_PICTURES = 1_000, 360
 PEAK_SIZE = 2048
 TINY_EPOCHS = 200
-CHECKPOINT_EVERY = 60  # seconds, as stages.train.loop has it
 INSTALL_TORCH = ".venv/bin/pip install torch==2.13.0"
 
 
@@ -85,12 +84,9 @@ class Passes:
 
 
 # Of stages.train.trainer: D sees real, fake, and after its update fake again; the last goes on to G but not to D's
-# weights. With simultaneous updates it is the second that goes back twice: to D's weights, and on to G.
+# weights.
 GENERATOR_PASSES = Passes(forward=1, weights=1, inputs=1, to_the_image=0)
-DISCRIMINATOR_PASSES = {
-    "alternating": Passes(forward=3, weights=2, inputs=3, to_the_image=1),
-    "simultaneous": Passes(forward=2, weights=2, inputs=3, to_the_image=1),
-}
+DISCRIMINATOR_PASSES = Passes(forward=3, weights=2, inputs=3, to_the_image=1)
 
 
 def multiply_adds(layers: Sequence[Any], passes: Passes) -> int:
@@ -161,8 +157,8 @@ def _one_batch(network: Network) -> Any:
 def loop_child(network: Network, precision: str, project: Path) -> None:
     """Our loop with everything on. It is stopped between two calls of the step, and the clock with it.
 
-    The first report is of the seconds that a checkpoint takes. For TINY, which is there for its memory, a report is
-    made at every call.
+    The first report is of the seconds that a checkpoint takes, and of those between two. For TINY, which is there for
+    its memory, a report is made at every call.
     """
     from stages import manifest, records
     from stages.train import loop
@@ -197,7 +193,8 @@ def loop_child(network: Network, precision: str, project: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
         Checkpoints(Path(scratch)).save(0, trainer.state())
-        _report(checkpoint_seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+    _report(checkpoint_seconds=seconds, between_checkpoints=loop._seconds_between_checkpoints())
     loop.time = SimpleNamespace(monotonic=lambda: time.monotonic() - trainer.waited)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as scratch:
         journal = Journal(
@@ -220,15 +217,16 @@ def loop_child(network: Network, precision: str, project: Path) -> None:
 
 
 def bare_child(network: Network, precision: str, updates: str) -> None:
-    """Our step alone. The first report is of the multiply-adds of an image in one step."""
+    """Our step alone. With alternating updates the first report is of the multiply-adds of an image in one step."""
     import tensorflow as tf
 
     from stages.train.trainer import Trainer
 
     trainer = Trainer(_settings(network, precision, updates), network.size, network.channels)
-    counted = multiply_adds(trainer.generator.layers, GENERATOR_PASSES)
-    counted += multiply_adds(trainer.discriminator.layers, DISCRIMINATOR_PASSES[updates])
-    _report(multiply_adds=counted)
+    if updates == "alternating":
+        counted = multiply_adds(trainer.generator.layers, GENERATOR_PASSES)
+        counted += multiply_adds(trainer.discriminator.layers, DISCRIMINATOR_PASSES)
+        _report(multiply_adds=counted)
     one = (_one_batch(network), tf.zeros(network.batch, tf.int64))
     batches, done = iter(tf.data.Dataset.from_tensors(one).cache().repeat()), 0
 
@@ -447,15 +445,16 @@ def compare(network: Network, precision: str, project: Path, rounds: int, second
     peak_memory: dict[str, float] = {}
     with ExitStack() as stack:
         contestants = [stack.enter_context(Contestant(role, network, precision, project)) for role in roles]
-        checkpoint = contestants[0].hear()["checkpoint_seconds"]
-        counted, _ = (contestant.hear()["multiply_adds"] for contestant in contestants[1:3])
+        told = contestants[0].hear()
+        checkpoint, between = told["checkpoint_seconds"], told["between_checkpoints"]
+        counted = contestants[1].hear()["multiply_adds"]
         for contestant in contestants:
             contestant.warm_up(seconds)
         for turn in range(rounds):
             for contestant in contestants if turn % 2 == 0 else reversed(contestants):
                 peak_memory[contestant.role] = contestant.round()["peak_rss"]
         rate = {contestant.role: statistics.median(contestant.rates) for contestant in contestants}
-    rate["loop"] *= CHECKPOINT_EVERY / (CHECKPOINT_EVERY + checkpoint)
+    rate["loop"] *= between / (between + checkpoint)
     peak = rate.pop("peak") * 2 * PEAK_SIZE**3
     if "torch_passive" in rate:
         rate["torch"] = max(rate["torch"], rate.pop("torch_passive"))

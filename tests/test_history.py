@@ -108,6 +108,15 @@ def test_params_that_were_not_run_are_stale(project: Path) -> None:
     assert fresh.complaints() == ["stale: Running stage 'judge':", "not committed: params.yaml"]
 
 
+def test_a_result_that_another_stage_reads_is_named_once(project: Path) -> None:
+    reader = "  reader:\n    cmd: echo\n    deps: [reports/metrics.json]\n"
+    (project / "dvc.yaml").write_text(PIPELINE + reader)
+    (project / "params.yaml").write_text("report: {title: 2}\n")
+    dvc(project, "repro")
+    commit(project, "params.yaml", "dvc.yaml", "dvc.lock")
+    assert fresh.complaints() == ["not committed: reports/metrics.json of the stage judge"]
+
+
 def test_code_that_ran_and_is_not_committed_is_named(project: Path) -> None:
     (project / "code").mkdir()
     (project / "code/first.py").touch()

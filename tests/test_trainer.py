@@ -41,12 +41,15 @@ def test_g_learns_from_d_as_it_was_before_its_step_or_is_after_it(loss: str, upd
     z = tf.random.stateless_normal((8, 100), [settings.seed, 0])
     real, _ = next(iter(pictures()))
 
+    def descend(network: keras.Model, rate: float, gradients: list[tf.Tensor]) -> None:
+        adam = keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2)
+        adam.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+
     def step_of_d() -> None:
         with tf.GradientTape() as tape:
             outputs = d(real, training=True), d(g(z, training=True), training=True)
             value = objective.discriminator(*outputs, smoothing)
-        adam = keras.optimizers.Adam(settings.discriminator_learning_rate, settings.beta_1, settings.beta_2)
-        adam.apply_gradients(zip(tape.gradient(value, d.trainable_variables), d.trainable_variables, strict=True))
+        descend(d, settings.discriminator_learning_rate, tape.gradient(value, d.trainable_variables))
 
     def step_of_g(before_d: bool) -> None:
         with tf.GradientTape() as tape:
@@ -54,8 +57,7 @@ def test_g_learns_from_d_as_it_was_before_its_step_or_is_after_it(loss: str, upd
         gradients = tape.gradient(value, g.trainable_variables)
         if before_d:
             step_of_d()
-        adam = keras.optimizers.Adam(settings.generator_learning_rate, settings.beta_1, settings.beta_2)
-        adam.apply_gradients(zip(gradients, g.trainable_variables, strict=True))
+        descend(g, settings.generator_learning_rate, gradients)
 
     if updates == "alternating":
         step_of_d()

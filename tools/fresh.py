@@ -57,12 +57,12 @@ def _small_outputs(pipeline: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _inputs(pipeline: dict[str, Any]) -> Iterator[str]:
-    """What of the repository the pipeline reads: itself, its params, its code. Data that Git has not is not there."""
+    """What the pipeline reads: itself, its params, what its stages depend on."""
     yield PIPELINE
     yield "params.yaml"
     for stage in (pipeline.get("stages") or {}).values():
         yield from (name for params in stage.get("params", []) if isinstance(params, dict) for name in params)
-        yield from (dep for dep in stage.get("deps", []) if git(HERE, "ls-files", "--", dep))
+        yield from stage.get("deps", [])
 
 
 def complaints() -> list[str]:
@@ -83,12 +83,15 @@ def complaints() -> list[str]:
     found = [f"stale: {line}" for line in dry.stdout.splitlines() if line.startswith("Running stage")]
     if dry.returncode:
         found.append(f"stale: dvc repro --dry exits with {dry.returncode}: {dry.stderr.strip()}")
-    found += [f"not committed: {path}" for path in dict.fromkeys(_inputs(pipeline)) if _differs(path)]
+    small = dict(_small_outputs(pipeline))
+    # Git ignores the large outputs; the small ones that a later stage reads are named below, with their stage.
+    read = dict.fromkeys(path for path in _inputs(pipeline) if path not in small)
+    found += [f"not committed: {path}" for path in read if _differs(path)]
     if not _in_git(LOCK):
         found.append(f"stale: {LOCK} is not in Git")
     elif _differs(LOCK):
         found.append(f"not committed: {LOCK}")
-    for path, stage in _small_outputs(pipeline):
+    for path, stage in small.items():
         if not _in_git(path):
             found.append(f"stale: {path} of the stage {stage} is not in Git")
         elif _differs(path):
