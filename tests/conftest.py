@@ -210,11 +210,11 @@ class Clone:
         return result.stdout + result.stderr
 
     def environment(self) -> dict[str, str]:
-        """A user's environment: bytecode is written, the clone's tools are on the path, nothing of this run's."""
+        """A user's environment: a home beside the clone, bytecode is written, the clone's tools are on the path."""
         ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         path = os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")
-        return {**kept, "PATH": f"{self.folder}/.venv/bin:{path}"}
+        return {**kept, "HOME": str(self.folder.parent), "PATH": f"{self.folder}/.venv/bin:{path}"}
 
     def git(self, *arguments: str) -> str:
         """Run git; what it printed."""

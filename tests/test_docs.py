@@ -112,14 +112,13 @@ class Place:
 
 @pytest.fixture
 def place(quick_run: Clone, tmp_path: Path) -> Iterator[Place]:
-    """A clone, a home with pictures, and servers for the addresses that the pages name."""
-    home = tmp_path / "home"
+    """A clone in a home with pictures, and a server for the addresses that the pages name."""
     for name in ("cats", "dogs"):
-        (home / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(150):
-            (home / "pictures" / name / f"{i}.jpg").write_bytes(photo(i + 1000 * (name == "cats")))
-    (home / "pictures/notes.txt").write_text("no picture")
-    (home / "pictures/dogs/half.jpg").write_bytes(photo(7)[:3000])
+            (tmp_path / "pictures" / name / f"{i}.jpg").write_bytes(photo(i + 1000 * (name == "cats")))
+    (tmp_path / "pictures/notes.txt").write_text("no picture")
+    (tmp_path / "pictures/dogs/half.jpg").write_bytes(photo(7)[:3000])
     clone = quick_run.copied(tmp_path / "dcgan")
     # In a clone that a page makes, the environment of the tests stands for what `make setup` would put there.
     hooks = tmp_path / "template/hooks"
@@ -128,17 +127,18 @@ def place(quick_run: Clone, tmp_path: Path) -> Iterator[Place]:
     (hooks / "post-checkout").write_text(f"#!/bin/sh\n{linked}")
     (hooks / "post-checkout").chmod(0o755)
     (tmp_path / "web").mkdir()
-    subprocess.run(["tar", "-czf", tmp_path / "web/faces.tar.gz", "-C", home / "pictures", "cats", "dogs"], check=True)
+    subprocess.run(
+        ["tar", "-czf", tmp_path / "web/faces.tar.gz", "-C", tmp_path / "pictures", "cats", "dogs"], check=True
+    )
     environment = clone.environment() | {
-        "HOME": str(home),
         "GIT_TEMPLATE_DIR": str(tmp_path / "template"),
-        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+        "GIT_CONFIG_GLOBAL": str(tmp_path / ".gitconfig"),
         "MAKEFLAGS": "--no-print-directory",
         "COLUMNS": "200",
         "PAGER": "cat",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    (home / ".gitconfig").write_text(
+    (tmp_path / ".gitconfig").write_text(
         "[user]\n\tname = Ada\n\temail = ada@localhost\n[advice]\n\tdetachedHead = false\n"
     )
     with servers.http(tmp_path / "web", tmp_path / "web.log") as address:

@@ -29,7 +29,7 @@ class Remote:
 
 
 @contextlib.contextmanager
-def beside(folder: Path) -> Iterator[Remote | None]:
+def at_home(folder: Path) -> Iterator[Remote | None]:
     """The remote that the project comes with."""
     yield None
 
@@ -83,7 +83,7 @@ def typed(clone: Clone, remote: Remote | None, *command: str) -> str:
     return clone.typed(*command, **(remote.environment if remote else {}))
 
 
-@pytest.mark.parametrize("kind", [beside, on_s3, over_ssh, over_webdav, over_http])
+@pytest.mark.parametrize("kind", [at_home, on_s3, over_ssh, over_webdav, over_http])
 def test_what_is_pushed_a_fresh_clone_pulls_and_runs_no_stage(quick_run: Clone, tmp_path: Path, kind: Kind) -> None:
     clone = quick_run.copied(tmp_path / "project")
     with kind(tmp_path) as remote:
@@ -109,6 +109,20 @@ def test_what_is_pushed_a_fresh_clone_pulls_and_runs_no_stage(quick_run: Clone, 
             typed(clone, remote, "dvc", "push", *run_cache)
             typed(other, remote, "dvc", "pull", *run_cache)
             assert "Running stage" not in typed(other, remote, "dvc", "repro", "download")
+
+
+def test_a_pushed_experiment_is_taken_over_by_another_clone(quick_run: Clone, tmp_path: Path) -> None:
+    clone, server = quick_run.copied(tmp_path / "project"), str(tmp_path / "server.git")
+    other = clone.cloned(tmp_path / "other")
+    clone.git("init", "-q", "--bare", server)
+    clone.typed("dvc", "exp", "run", "--name", "for-you", "-S", "report.title=Ours")
+    clone.typed("dvc", "exp", "push", server, "for-you")
+    shared = [path for path in (tmp_path / "dcgan-remote").rglob("*") if path.is_file()]
+    assert shared, "DVC reads the remote's address in the experiment's revision, where a relative one is one below /"
+    other.typed("dvc", "exp", "pull", server, "for-you")
+    other.typed("dvc", "exp", "apply", "for-you")
+    assert contents(other.folder) == contents(clone.folder)
+    assert "Ours" in (other.folder / "reports/model_card.md").read_text()
 
 
 @dataclass(frozen=True)
