@@ -207,6 +207,37 @@ def test_a_training_that_diverges_ends_with_a_flag_and_finite_results(tmp_path: 
     assert len(journal.pictures) >= 1
 
 
+@pytest.mark.parametrize("guard", ["stop", "continue", "rollback"])
+@pytest.mark.parametrize("steps", [1, 60])
+def test_a_training_that_diverges_at_its_last_step_ends_as_one_that_did_before(
+    tmp_path: Path, guard: str, steps: int
+) -> None:
+    settings = dataclasses.replace(SETTINGS, images=8 * steps, score_every=8 * steps, guard=guard)  # type: ignore[arg-type]
+    trainer = Trainer(settings, 16, 1)
+    original = trainer.run
+
+    def diverging(batches: Iterator, first: int, count: int) -> dict[str, float]:
+        means = original(batches, first, count)
+        return dict.fromkeys(means, math.nan) if first + count == steps else means
+
+    trainer.run = diverging  # type: ignore[method-assign]
+    journal = run(tmp_path, settings, Measure(HEALTHY), trainer)
+    assert [flag.kind for flag in journal.flags] == ["non_finite"]
+    assert f"ended after {8 * steps} images" in journal.stopped
+    assert journal.best.average
+    assert journal.rows[-1].images == 8 * steps
+    again = run(tmp_path, settings, Measure(HEALTHY))
+    assert again.best.average, "and so it does where it ended, but was not published"
+
+
+def test_what_is_wrong_at_the_end_is_a_flag_and_stops_nothing(tmp_path: Path) -> None:
+    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    for guard in ("stop", "rollback"):
+        settings = dataclasses.replace(SETTINGS, guard=guard)  # type: ignore[arg-type]
+        journal = run(tmp_path / guard, settings, Measure(HEALTHY, HEALTHY, bad))
+        assert (len(journal.flags), journal.rollbacks, journal.stopped) == (1, 0, "")
+
+
 def test_a_saturated_discriminator_is_seen_in_every_loss_that_can_be() -> None:
     for name, objective in OBJECTIVES.items():
         bounds = objective.bounds(0.0)

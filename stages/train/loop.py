@@ -95,14 +95,15 @@ def _decide(
     seen = stop.step * settings.images_per_step
     wrong = journal.record(stop.step, seen, row, sampler if stop.score else None)
     fatal = bool(wrong) and wrong[-1].kind == "non_finite"
+    ends = stop.step == trainer.steps
     if not fatal:
         if stop.score:
             journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
         if journal.stopped:
             return _STOP
-        if not wrong or settings.guard == "continue":
+        if not wrong or settings.guard == "continue" or ends:
             return _GO_ON
-    if settings.guard == "rollback" and journal.rollbacks < _MOST_ROLLBACKS and (journal.last_good or fatal):
+    if settings.guard == "rollback" and not ends and journal.rollbacks < _MOST_ROLLBACKS and (journal.last_good or fatal):
         journal.rolled_back()
         return _ROLL_BACK
     if fatal or settings.guard == "stop" or journal.last_good:
