@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -99,50 +99,84 @@ def key_of(*what: object) -> str:
     To be called once all that decides the result is imported.
     """
     digest = hashlib.sha256(repr(what).encode())
-    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0]}
-    for name in sorted(modules):
-        if file := getattr(modules[name], "__file__", None):
-            digest.update(name.encode() + b"\0" + Path(file).read_bytes())
+    package = __name__.split(".")[0]
+    # By the name of its spec, which is that of the file: what `python -m` runs is called __main__ otherwise.
+    files = {
+        spec.name: spec.origin
+        for module in list(sys.modules.values())
+        if (spec := getattr(module, "__spec__", None)) and spec.name.split(".")[0] == package and spec.origin
+    }
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + Path(files[name]).read_bytes())
     return digest.hexdigest()[:16]
 
 
 _ABANDONED_AFTER = 30 * 24 * 3600.0  # seconds
 
 
-def _prune(folder: Path) -> None:
-    """Remove unfinished work that nothing has touched for thirty days and that nobody holds."""
-    for left in folder.iterdir():
-        if left.is_dir() and time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
-            shutil.rmtree(left, ignore_errors=True)
-            left.with_suffix(".lock").unlink(missing_ok=True)
+def _lock(path: Path) -> IO[str] | None:
+    """The file at `path`, made where it is not there, and locked until it is closed; None where another has it locked.
+
+    A lock of the file system, and no note of a process: whoever is killed has let go of it, on whatever machine.
+    """
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # whoever had it has removed it since it was opened
+
+
+def _prune() -> None:
+    """Remove unfinished work of every stage that nothing has touched for thirty days and that nobody holds."""
+    for path in state_folder().glob("*/*.lock"):
+        folder = path.with_suffix("")
+        with contextlib.suppress(FileNotFoundError):  # another does the same
+            touched = (folder if folder.exists() else path).stat().st_mtime
+            if time.time() - touched > _ABANDONED_AFTER and (lock := _lock(path)):
+                with lock:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    path.unlink()
 
 
 @contextlib.contextmanager
-def unfinished(stage: str, key: str) -> Iterator[Path]:
+def unfinished(stage: str, key: str, wait: Callable[[str], None] | None = None) -> Iterator[Path]:
     """A folder where a stage's unfinished work waits for the next run: `.state/<stage>/<key>`.
 
     `key` stands for all that decides the result, so that a changed one never picks up what an old one left. The folder
-    goes when the block ends well, and stays after an error, an interrupt or a kill. Raises StageError where another
-    process holds it.
+    goes when the block ends well, and stays after an error, an interrupt or a kill. Where another process holds it:
+    raises StageError, or tells it by `wait` and waits.
     """
     folder = state_folder() / stage / key
-    folder.mkdir(parents=True, exist_ok=True)
-    _prune(folder.parent)
-    with folder.with_suffix(".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise StageError(
-                f"{folder}: the same work is being done by process {lock.read().strip() or '?'}; wait for it, or end it"
-            ) from None
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_suffix(".lock")
+    told = False
+    while (lock := _lock(path)) is None:
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            message = (
+                f"{folder}: the same work is being done by process {path.read_text(encoding='utf-8').strip() or '?'}"
+            )
+            if wait is None:
+                raise StageError(f"{message}; wait for it, or end it")
+            if not told:
+                wait(f"{message}; waiting for it")
+            told = True
+        time.sleep(0.2)
+    with lock:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
+        _prune()
+        folder.mkdir(exist_ok=True)
         os.utime(folder)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
-        folder.with_suffix(".lock").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -165,22 +199,44 @@ def signals_held() -> Iterator[None]:
             signal.raise_signal(late)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+_staged: dict[Path, IO[str]] = {}
+"""The folders in which this process has outputs that are not in place yet, each with its lock."""
+
+
+def _stage(staging: Path) -> Path:
+    """A folder for outputs that are being written, locked for as long as this process lives."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # one that clears up was quicker
+            staging.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{os.getpid()}-"))
+            if lock := _lock(folder / "lock"):
+                _staged[folder] = lock
+                return folder
+
+
+def _unstage(folder: Path) -> None:
+    """Remove a folder of this process's with what is in it, and those around it where nothing else is in them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock := _staged.pop(folder, None):
+        lock.close()
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
+
+
+def clear_staged() -> None:
+    """Remove what this process has staged. For its end: an interrupt can hit where no cleaning up is under way."""
+    for folder in list(_staged):
+        _unstage(folder)
 
 
 def _clear_abandoned(staging: Path) -> None:
-    """Remove what killed runs left: folders named after a process that is no more (or after this one, a namesake)."""
-    for left in staging.iterdir():
-        pid = left.name.split("-")[0]
-        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove what killed runs left: folders that nobody has locked."""
+    for left in staging.glob("*"):
+        with contextlib.suppress(OSError):  # no folder, another user's, or just removed
+            if lock := _lock(left / "lock"):
+                with lock:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def _move_all(moves: list[tuple[Path, Path, Path]]) -> None:
@@ -250,10 +306,9 @@ class Workspace:
 
         try:
             for staging in {self._staging(relative) for relative in relatives}:
-                staging.mkdir(parents=True, exist_ok=True)
                 _clear_abandoned(staging)
                 with signals_held():
-                    work[staging] = Path(tempfile.mkdtemp(dir=staging, prefix=f"{os.getpid()}-"))
+                    work[staging] = _stage(staging)
             yield new
             for relative in relatives:
                 if not new(relative).exists():
@@ -266,13 +321,7 @@ class Workspace:
         finally:
             with signals_held():
                 for folder in work.values():
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def clear(self) -> None:
-        """Remove what this process has staged. For its end: an interrupt can hit where no cleaning up is under way."""
-        for staging in [self.out / ".state/staging", *self.out.glob("*/.state/staging")]:
-            if staging.is_dir():
-                _clear_abandoned(staging)
+                    _unstage(folder)
 
     def record_timing(self, stage: str, figures: Mapping[str, float]) -> None:
         """Note how long a stage took in `reports/timings.json`, the one file that differs from run to run."""

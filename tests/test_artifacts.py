@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 
 def leftovers(folder: Path) -> list[Path]:
-    return list((folder / ".state" / "staging").iterdir())
+    return list(folder.glob(".state"))
 
 
 def test_outputs_appear_together_and_replace_what_was_there(tmp_path: Path) -> None:
@@ -92,16 +92,41 @@ def test_a_path_that_was_not_announced_is_refused(tmp_path: Path) -> None:
         new("b.txt")
 
 
+WRITING = """
+import pathlib, sys
+from stages.artifacts import Workspace
+with Workspace(pathlib.Path(sys.argv[1])).outputs("b.txt") as new:
+    new("b.txt").write_text("b")
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_what_a_killed_run_left_is_cleared_and_a_living_ones_kept(tmp_path: Path) -> None:
     staging = tmp_path / ".state" / "staging"
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    (staging / f"{dead.pid}-x" / "new").mkdir(parents=True)
-    (staging / f"{os.getppid()}-y").mkdir()
+    (staging / f"{os.getppid()}-x" / "new").mkdir(parents=True)  # a living process's number, and none of its folders
     (staging / ".DS_Store").touch()
+    killed, living = (
+        subprocess.Popen(
+            [sys.executable, "-c", WRITING, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    )
+    for process in (killed, living):
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+    killed.kill()
+    killed.wait()
+    folder = next(staging.glob(f"{living.pid}-*"))
+    # As another machine or container sees it, where no process has that number.
+    elsewhere = folder.rename(staging / "999999999-y")
     with Workspace(tmp_path).outputs("a.txt") as new:
         new("a.txt").write_text("a")
-    assert sorted(p.name for p in staging.iterdir()) == [".DS_Store", f"{os.getppid()}-y"]
+    assert sorted(p.name for p in staging.iterdir()) == [".DS_Store", "999999999-y"]
+    elsewhere.rename(folder)
+    living.communicate()
+    assert living.returncode == 0
+    assert (tmp_path / "b.txt").read_text() == "b"
 
 
 def test_a_signal_during_the_move_waits_for_its_end(tmp_path: Path) -> None:
@@ -171,3 +196,85 @@ def test_timings_of_stages_gather_in_one_file(tmp_path: Path) -> None:
 def test_state_lives_at_dvc_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert artifacts.state_folder() == tmp_path / ".state"
+
+
+HOLDING = """
+import sys
+from stages.artifacts import unfinished
+with unfinished("download", sys.argv[1]) as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def holding(folder: Path, key: str) -> subprocess.Popen[str]:
+    """Another process at some work below this folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, key],
+        env={**os.environ, "DVC_ROOT": str(folder), "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == str(folder.resolve() / ".state/download" / key)
+    return process
+
+
+def test_the_same_work_is_done_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    other = holding(tmp_path, "a")
+    with pytest.raises(StageError, match=f"download/a: the same work is being done by process {other.pid}; wait"):
+        artifacts.unfinished("download", "a").__enter__()
+    told: list[str] = []
+
+    def wait(message: str) -> None:
+        assert other.poll() is None, "told before the other has ended"
+        told.append(message)
+        assert other.stdin is not None
+        other.stdin.close()
+
+    with artifacts.unfinished("download", "a", wait) as folder:
+        assert other.wait() == 0, "the other has had its end"
+        assert folder.is_dir(), "which did not take this one's folder"
+    (message,) = told
+    assert message.endswith(f"the same work is being done by process {other.pid}; waiting for it")
+    assert not list((tmp_path / ".state/download").iterdir())
+
+
+def test_what_nobody_took_up_for_thirty_days_goes_but_not_what_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for stage, key in (("download", "left"), ("train", "left"), ("train", "own")):
+        with pytest.raises(RuntimeError), artifacts.unfinished(stage, key) as folder:
+            (folder / "part").write_text("half")
+            raise RuntimeError
+    other = holding(tmp_path, "held")
+    state = tmp_path / ".state"
+    (state / "studies/mine").mkdir(parents=True)
+    for path in state.glob("*/*"):
+        os.utime(path, (0, 0))
+    with artifacts.unfinished("train", "own") as folder:
+        assert (folder / "part").read_text() == "half", "what is taken up is not old"
+        left = sorted(str(path.relative_to(state)) for path in state.glob("*/*"))
+        assert left == ["download/held", "download/held.lock", "studies/mine", "train/own", "train/own.lock"]
+    other.communicate()
+    assert other.returncode == 0
+
+
+def test_a_key_stands_for_the_code_that_runs_too(tmp_path: Path) -> None:
+    package = tmp_path / "stages"
+    package.mkdir()
+    for name in ("__init__.py", "artifacts.py", "errors.py"):
+        shutil.copy(ROOT / "stages" / name, package / name)
+    (package / "work.py").write_text("from stages import artifacts\nprint(artifacts.key_of(1))\n")
+
+    def key(*command: str) -> str:
+        result = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return result.stdout
+
+    before = key("-m", "stages.work")
+    assert key("-c", "import stages.work") == before, "whichever way it is run"
+    (package / "work.py").write_text("from stages import artifacts\nprint(artifacts.key_of(1))  # otherwise\n")
+    assert key("-m", "stages.work") != before

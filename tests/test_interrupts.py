@@ -56,7 +56,7 @@ def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(with_pictures:
         hits += code == interrupted
         assert contents(with_pictures.folder) == before
         if number != signal.SIGKILL:  # after that the next run clears its traces
-            assert not list((with_pictures.folder / ".state/staging").iterdir())
+            assert not list(with_pictures.folder.glob(".state/staging/*"))
         if hits == 6:
             break
     assert hits >= 3
@@ -94,7 +94,7 @@ def test_a_killed_stage_leaves_no_output_and_the_next_run_clears_its_traces(tiny
     assert contents(tiny_copy.folder) == before
     assert tiny_copy.run("train").returncode == 0
     assert contents(tiny_copy.folder) == before
-    assert not list((tiny_copy.folder / ".state/staging").iterdir())
+    assert not list(tiny_copy.folder.glob(".state/staging/*"))
 
 
 @pytest.mark.timeout(1800)
