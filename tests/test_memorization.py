@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from stages import neighbours
-from stages.metrics.memorization import FEWEST, NEIGHBOURS, THRESHOLD, memorization
+from stages.metrics.memorization import FEWEST, NEIGHBOURS, memorization, threshold
 
 
 def pictures(seed: int, count: int, channels: int = 1) -> np.ndarray:
@@ -58,18 +58,22 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return training, distances(pictures(2, 1000), training)
 
 
+def copied(found: dict[str, float]) -> bool:
+    return found["memorization"] > threshold(found["memorization_real"])
+
+
 def test_fresh_pictures_of_the_same_kind_are_no_copies(data: tuple[np.ndarray, np.ndarray]) -> None:
     training, held_out = data
     found = memorization(distances(pictures(3, 1000), training), held_out)
     assert found["memorization"] == pytest.approx(0.01, abs=0.01)
+    assert found["memorization_real"] == 0.01
     assert found["nearest_distance"] == pytest.approx(1, abs=0.05)
 
 
 def test_smoother_pictures_are_no_copies_though_they_lie_nearer(data: tuple[np.ndarray, np.ndarray]) -> None:
     training, held_out = data
     smooth = ndimage.gaussian_filter(pictures(3, 1000), (0, 1, 1, 0))
-    found = memorization(distances(smooth, training), held_out)
-    assert found["memorization"] < THRESHOLD
+    assert not copied(memorization(distances(smooth, training), held_out))
 
 
 @pytest.mark.parametrize("share", [0.1, 1.0])
@@ -80,7 +84,7 @@ def test_noisy_copies_are_found_be_they_few_or_all(data: tuple[np.ndarray, np.nd
     samples[:copies] = training[:copies] + 0.1 * np.random.default_rng(4).normal(size=(copies, 32, 32, 1))
     found = memorization(distances(samples, training), held_out)
     assert found["memorization"] == pytest.approx(share, abs=0.03)
-    assert found["memorization"] > THRESHOLD
+    assert copied(found)
 
 
 def test_exact_copies_and_data_of_one_picture_have_finite_figures() -> None:
@@ -102,15 +106,34 @@ def test_duplicates_across_the_splits_do_not_hide_copies(data: tuple[np.ndarray,
     assert memorization(distances(pictures(3, 1000), training), distances(test, training))["memorization"] < 0.01
 
 
-@pytest.mark.parametrize(("held_out", "most"), [(FEWEST, 0.03), (20, 1)])
+def test_where_the_data_repeats_itself_an_honest_generator_is_not_accused(data: tuple[np.ndarray, np.ndarray]) -> None:
+    training, _ = data
+
+    def new(seed: int) -> np.ndarray:
+        """What the data gives besides: one in ten is an old picture, nearly."""
+        images = pictures(seed, 1000)
+        images[:100] = training[seed * 100 : seed * 100 + 100] + 0.01 * np.random.default_rng(seed).normal(
+            size=(100, 32, 32, 1)
+        )
+        return images
+
+    test = distances(new(5), training)
+    honest = memorization(distances(new(6), training), test)
+    assert honest["memorization"] == pytest.approx(0.1, abs=0.03)
+    assert honest["memorization_real"] == pytest.approx(0.1, abs=0.03)
+    assert not copied(honest)
+    assert copied(memorization(distances(training[500:1500], training), test))
+
+
+@pytest.mark.parametrize(("held_out", "most"), [(FEWEST, 0.03), (50, 1)])
 def test_with_the_fewest_held_out_images_few_honest_generators_are_accused(held_out: int, most: float) -> None:
     generator = np.random.default_rng(0)
     ratios = [generator.beta(8, 3, (count, 1)) for _ in range(300) for count in (held_out, held_out)]
     spread = [np.concatenate([ratio, np.ones((len(ratio), 2))], axis=1) for ratio in ratios]
-    answers = [memorization(*pair)["memorization"] > THRESHOLD for pair in zip(spread[::2], spread[1::2], strict=True)]
+    answers = [copied(memorization(*pair)) for pair in zip(spread[::2], spread[1::2], strict=True)]
     assert np.mean(answers) <= most
     if held_out < FEWEST:
-        assert np.mean(answers) > 0.2, "which is why there is no answer with so few"
+        assert np.mean(answers) > 0.1, "which is why there is no answer with so few"
 
 
 def test_a_single_neighbour_says_nothing() -> None:

@@ -27,7 +27,8 @@ from stages.networks import saving
 from stages.networks.judge import load as load_judge
 from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project
 
-WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "nearest_distance"}
+WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real"}
+WITHOUT_NETWORK |= {"memorization", "memorization_real", "nearest_distance"}
 WITHOUT_NETWORK |= {"checkerboard", "checkerboard_real"}
 
 
@@ -117,6 +118,8 @@ def test_the_metrics_are_those_of_the_samples_and_of_the_data(tiny: Project) -> 
     assert metrics["ms_ssim_real"] == pytest.approx(ms_ssim(test[:40], test[40:]).mean(), rel=1e-4)
     nearest = [np.sort(cdist(some.reshape(80, -1), train.reshape(320, -1)))[:, :51] for some in (samples[:80], test)]
     assert metrics["memorization"] == pytest.approx(memorization(*nearest)["memorization"])
+    assert metrics["memorization_real"] == pytest.approx(memorization(*nearest)["memorization_real"])
+    assert metrics["protocol"]["memorization_threshold"] == max(0.05, 2 * metrics["memorization_real"])
     assert metrics["nearest_distance"] == pytest.approx(memorization(*nearest)["nearest_distance"], rel=1e-4)
 
 

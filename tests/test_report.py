@@ -85,14 +85,31 @@ def test_the_order_is_the_verdict_samples_training_score_reach_copies_failures_d
 def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
     protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
     protocol["memorization_needs"] = 80
-    changed(tiny_copy, "reports/metrics.json", memorization=0.3, protocol=protocol)
+    protocol["memorization_threshold"] = 0.06
+    changed(tiny_copy, "reports/metrics.json", memorization=0.3, memorization_real=0.03, protocol=protocol)
     page, card = made(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
-    assert "no more than 1 % of held-out real images: 30.0 % of 80 samples do." in in_words(page)
+    said = "or is ten times nearer than they are: 30.0 % of 80 samples do, and 3.0 % of held-out images. Above 6 %"
+    assert said in in_words(page)
+    assert "(of held-out images: 3.0 %)" in in_words(page)
     assert "; training images are copied;" in page
     assert "- Training images are copied: 30.0 %" in card
-    changed(tiny_copy, "reports/metrics.json", memorization=0.05)
+    assert "(held-out real images: 3.0 %)" in " ".join(card.split())
+    changed(tiny_copy, "reports/metrics.json", memorization=0.06)
     assert '<p class="answer ok">No sign of it.</p>' in made(tiny_copy)[0], "the threshold itself is allowed"
+
+
+def test_a_training_that_diverged_before_its_first_row_has_a_report(tiny_copy: Project) -> None:
+    curves = tiny_copy.folder / "reports/train/plots/metrics"
+    for name in ("loss", "output"):
+        shutil.rmtree(curves / name)
+    result = tiny_copy.run("report")
+    assert result.returncode == 1
+    assert "loss/discriminator.tsv: missing" in result.stderr, "of a training that went well"
+    flag = {"images": 64, "kind": "non_finite", "message": "a sample is not finite: the training has diverged"}
+    changed(tiny_copy, "models/model.json", flags=[flag])
+    page, _ = made(tiny_copy)
+    assert "the training has diverged" in page[: page.index("<h2>")]
 
 
 def test_too_few_held_out_images_give_no_answer(tiny: Project) -> None:

@@ -47,7 +47,6 @@ def _protocol(
         "without_network_samples": count,
         "swd_seed": measuring.SEED,
         "memorization_samples": min(count, measuring.THUMBNAILS),
-        "memorization_threshold": memorization.THRESHOLD,
         "memorization_needs": memorization.FEWEST,
         "mode_threshold": settings.mode_threshold,
         "data": data.source["title"],
@@ -119,6 +118,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     from stages import manifest
     from stages.evaluate import measuring, values
     from stages.latent import Sampler
+    from stages.metrics import memorization
     from stages.metrics.modes import class_histogram, modes
     from stages.networks import saving
 
@@ -140,6 +140,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     train, nearest = measuring.look_at_train(folder, data, count, (samples.look.thumbnails, test.thumbnails))
     found = values.of_pictures(samples.look, test, train, nearest)
     protocol = _protocol(settings, folder, data, samples.count, count)
+    protocol["memorization_threshold"] = artifacts.rounded(memorization.threshold(found["memorization_real"]))
     shares = pd.DataFrame({"class": [], "generated": [], "real": []})
     points = pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
     if samples.classes is not None:

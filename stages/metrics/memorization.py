@@ -11,29 +11,39 @@ import numpy as np
 
 NEIGHBOURS = 50
 QUANTILE = 0.01
-THRESHOLD = 0.05
-"""Above this share of copies the answer is that training images are copied; held-out real images have 0.01."""
 FEWEST = 200
-"""With fewer images held out there is no answer: of 100, one in fourteen honest generators would be accused."""
+"""With fewer images held out there is no answer: of 100, one in fifteen honest generators would be accused."""
 _SURELY = 0.1
+_SHARE, _TIMES = 0.05, 2
 _ROUNDING = 1e-3  # smaller distances are none
 
 
 def memorization(samples: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """Ascending distances to the nearest training images, (N, k) and (M, k), k of 2 or more => two figures.
+    """Ascending distances to the nearest training images, (N, k) and (M, k), k of 2 or more => three figures.
 
     `memorization`: the share of samples that are closer to one training image, relative to the next ones, than all but
-    1 % of held-out images are, or ten times closer than to the next ones; `nearest_distance`: the samples' median
+    1 % of held-out images are, or ten times closer than to the next ones; `memorization_real`: the share of held-out
+    images that are so, 1 % where the splits have no duplicates in common; `nearest_distance`: the samples' median
     distance to the nearest training image, over the held-out images' median. Raises ValueError for k below 2.
     """
     if min(samples.shape[1], held_out.shape[1]) < 2:
         raise ValueError(f"expected two neighbours or more, got {samples.shape[1]} and {held_out.shape[1]}")
-    limit = max(np.quantile(_ratios(held_out), QUANTILE), _SURELY)
+    real = _ratios(held_out)
+    limit = max(np.quantile(real, QUANTILE), _SURELY)
     medians = [max(float(np.median(distances[:, 0])), _ROUNDING) for distances in (samples, held_out)]
     return {
         "memorization": float((_ratios(samples) < limit).mean()),
+        "memorization_real": float((real < limit).mean()),
         "nearest_distance": medians[0] / medians[1],
     }
+
+
+def threshold(real: float) -> float:
+    """The share of samples above which training images are held to be copied, where `real` of the held-out ones are.
+
+    5 %, or twice the held-out images' share where that is more: samples as good as new data have as many.
+    """
+    return max(_SHARE, _TIMES * real)
 
 
 def _ratios(distances: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ _MODEL = (
     *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "stopped", "flags"),
     *("params", "environment"),
 )
-_METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "nearest_distance", "protocol")
+_METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "memorization_real", "nearest_distance")
 _MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
 _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
 _COPIES = {
@@ -150,9 +150,12 @@ def _flags(path: Path, told: object) -> tuple[Flag, ...]:
         raise artifacts.damaged(path, f"flags: {error.errors()[0]['msg']}") from error
 
 
-def _curve(workspace: Workspace, name: str) -> pd.DataFrame:
-    table = _table(workspace.input(f"reports/train/plots/metrics/{name}.tsv"), "step", name.split("/")[-1])
-    return table.set_axis(["step", "value"], axis="columns").astype(float)
+def _curve(folder: Path, name: str, diverged: bool) -> pd.DataFrame:
+    """A curve of a training; one that diverged at once has none but its score's, so that they are without points."""
+    path = folder / f"{name}.tsv"
+    if diverged and not path.exists():
+        return pd.DataFrame({"step": [], "value": []})
+    return _table(path, "step", name.split("/")[-1]).set_axis(["step", "value"], axis="columns").astype(float)
 
 
 def _presets(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -165,7 +168,7 @@ def _presets(workspace: Workspace) -> dict[str, dict[str, Any]]:
 
 
 def _metrics(path: Path, judged: bool) -> dict[str, Any]:
-    metrics = artifacts.read_json(path, *_METRICS, *(_MODES if judged else ()))
+    metrics = artifacts.read_json(path, *_METRICS, *(_MODES if judged else ()), "protocol")
     if not isinstance(metrics["protocol"], dict) or "feature_network" not in metrics["protocol"]:
         raise artifacts.damaged(path, "it does not say under which protocol its numbers hold")
     if metrics["protocol"]["feature_network"] != "none":
@@ -188,6 +191,9 @@ def gather(workspace: Workspace) -> Content:
         workspace.input("reports/evaluate"),
         workspace.input("reports/data"),
     )
+    flags = _flags(model_file, model["flags"])
+    curves = workspace.input("reports/train/plots/metrics")
+    diverged = any(flag.kind == "non_finite" for flag in flags)
     paths = [samples / f"{name}.png" for name in _PICTURES]
     optional = [samples / "arithmetic.png", evaluated / "lowest.png"]
     return Content(
@@ -197,12 +203,12 @@ def gather(workspace: Workspace) -> Content:
         judge=judge,
         accuracy=accuracy,
         model=model,
-        flags=_flags(model_file, model["flags"]),
+        flags=flags,
         metrics=_metrics(workspace.input("reports/metrics.json"), accuracy is not None),
         modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
         points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
         presets=_presets(workspace),
-        curves={name: _curve(workspace, name) for name in _CURVES},
+        curves={name: _curve(curves, name, diverged) for name in _CURVES},
         pictures={
             path.stem: _picture(path)
             for path in [*paths, data / "contact_sheet.png", *(path for path in optional if path.exists())]
