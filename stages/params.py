@@ -45,11 +45,22 @@ Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), BeforeValidator(_yaml_number), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
+Seed = Annotated[Int, Field(ge=0, le=2**31 - 1)]  # weights are drawn from up to 2,000 times as much, in 64 bits
 FORBID_UNKNOWN = ConfigDict(extra="forbid")
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML allows a key twice and keeps the last one; a params file with two values for a knob is a mistake."""
+    """YAML allows a key twice and keeps the last one; a params file with two values for a knob is a mistake.
+
+    And what PyYAML takes for a date or a number, and fails to read as one (2024-02-30), is an error with a place.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, KeyError, ValueError) as error:
+            what = f"no {node.tag.rpartition(':')[2]}: {error}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stages import params
 from stages.errors import ParamsError
 from stages.prepare.settings import Settings as Prepare
 from stages.sample.settings import Settings as Sample
 from stages.train.settings import Settings as Train
-from tests.conftest import ROOT
+from tests.conftest import ROOT, STAGES, Project
 
 WHOLE = "\n".join(f"{section}: {{}}" for section in params.SECTIONS)
 
@@ -101,6 +102,9 @@ def test_a_whole_number_will_do_where_a_real_one_is_due(tmp_path: Path) -> None:
         ("train: {seed: 1, seed: 2}", ["the key 'seed' stands there twice"]),
         ("train: {", ["not valid YAML"]),
         ("train: {seed: {{ seed }}}", ["not valid YAML", "a key must be a plain word"]),
+        ("report: {}\ntrain: {title: 2024-02-30}", ["not valid YAML: no timestamp: day is out of range", "line 2"]),
+        ("train: {seed: 0x_}", ["not valid YAML: no int", "line 1, column 15"]),
+        ("train: {seed: !!timestamp x}", ["not valid YAML: no timestamp", "line 1"]),
         ("train: {images: 63}", ["train.images: expected at least a step (64), got 63"]),
     ],
 )
@@ -138,6 +142,36 @@ def test_prepare_checks_its_geometry(tmp_path: Path, text: str, part: str) -> No
     with pytest.raises(ParamsError, match=r"params\.yaml") as caught:
         load(tmp_path, text, "prepare", Prepare)
     assert part in str(caught.value)
+
+
+SEEDS = [
+    *(("prepare", "seed"), ("features", "seed"), ("train", "seed")),
+    *(("sample", "first_seed"), ("evaluate", "first_seed")),
+]
+
+
+@pytest.mark.parametrize(("section", "key"), SEEDS)
+def test_a_seed_is_at_most_what_all_libraries_take(tmp_path: Path, section: str, key: str) -> None:
+    assert load(tmp_path, f"{section}: {{{key}: 2147483647}}", section, settings_of(section))
+    for seed in (2**31, 2**63):
+        with pytest.raises(
+            ParamsError, match=rf"{section}\.{key}: expected less than or equal to 2147483647, got {seed}"
+        ):
+            load(tmp_path, f"{section}: {{{key}: {seed}}}", section, settings_of(section))
+
+
+@pytest.mark.slow
+def test_the_largest_seeds_go_through_all_stages(tiny_copy: Project) -> None:
+    file = tiny_copy.folder / "params.yaml"
+    content = yaml.safe_load(file.read_text())
+    for section, key in SEEDS:
+        content[section][key] = 2**31 - 1
+    content["sample"]["interpolate"] = [0, 2**31 - 1]
+    content["train"] |= {"loss": "wasserstein_gp", "horizontal_flip": True}
+    file.write_text(yaml.safe_dump(content))
+    for stage in STAGES:
+        result = tiny_copy.run(stage)
+        assert result.returncode == 0, result.stderr
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

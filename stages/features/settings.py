@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from stages.params import FORBID_UNKNOWN, Float, Int, Text
+from stages.params import FORBID_UNKNOWN, Float, Int, Seed, Text
 
 
 def _address(value: str) -> str:
@@ -30,7 +30,7 @@ class Settings:
     batch_size: Annotated[Int, Field(ge=2)] = 128
     learning_rate: Annotated[Float, Field(gt=0)] = 3e-3
     """Of Adam at the start; it falls to zero along a cosine."""
-    seed: Annotated[Int, Field(ge=0)] = 0
+    seed: Seed = 0
     inception_url: Annotated[Text, AfterValidator(_address)] = (
         "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from stages.params import FORBID_UNKNOWN, Float, Int, Text
+from stages.params import FORBID_UNKNOWN, Float, Int, Seed, Text
 
 # (left, top, right, bottom) within CelebA's aligned 178×218 images. Scores are not comparable across them: hence names.
 CELEBA_CROPS = {
@@ -87,5 +87,5 @@ class Settings:
     """How pixels are stored: normalised values, or bytes (a quarter of the size) normalised when they are read."""
     records_per_shard: Annotated[Int, Field(ge=1)] = 2048
     """About so many records in a shard; they are spread evenly."""
-    seed: Annotated[Int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Decides the order of the records."""

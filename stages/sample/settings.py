@@ -5,9 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.params import FORBID_UNKNOWN, Int, Text
-
-Seed = Annotated[Int, Field(ge=0)]
+from stages.params import FORBID_UNKNOWN, Int, Seed, Text
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.params import FORBID_UNKNOWN, Bool, Float, Int
+from stages.params import FORBID_UNKNOWN, Bool, Float, Int, Seed
 
 Activation = Literal["relu", "leaky_relu", "elu", "maxout", "tanh"]
 
@@ -73,7 +73,7 @@ class Settings:
     guard: Literal["continue", "stop", "rollback"] = "continue"
     """What a saturated D, a collapsed G or a loss that is not finite leads to, besides a flag; rollback: back to the
     last good score with half the rates, three times, then stop. A loss that is not finite cannot go on."""
-    seed: Annotated[Int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @property
     def images_per_step(self) -> int:
