@@ -326,6 +326,20 @@ def test_the_command_writes_a_page_that_git_does_not_see(past: History) -> None:
     assert ignored.returncode == 0, "it is not for Git in this project, either"
 
 
+@pytest.mark.parametrize(
+    "terminal", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=["Latin-1", "ASCII"]
+)
+def test_a_terminal_without_a_minus_sign_shows_a_question_mark(
+    past: History, monkeypatch: pytest.MonkeyPatch, terminal: dict[str, str]
+) -> None:
+    for name, value in terminal.items():
+        monkeypatch.setenv(name, value)
+    done = past.command("one", "two")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^metric +A +B +B \? A\nswd +12.5 +12.5 +0\n", done.stdout, re.M)
+    assert "B − A" in (past.folder / "reports/comparison.html").read_text()
+
+
 def test_the_command_fails_after_the_page_where_protocols_differ(past: History) -> None:
     page = past.folder / "reports/comparison.html"
     page.unlink(missing_ok=True)

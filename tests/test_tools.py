@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from tests.conftest import ROOT, dvc, git
 from tools import audit, doctor
@@ -45,9 +46,9 @@ def project(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "project"))
 
 
-def only(check: doctor.Check, project: Path) -> doctor.Finding:
+def only(check: doctor.Check, folder: Path) -> doctor.Finding:
     """The one finding of a check."""
-    (finding,) = check(project)
+    (finding,) = check(doctor.Project(folder))
     return finding
 
 
@@ -88,13 +89,13 @@ def test_the_space_that_a_preset_needs_is_calculated(project: Path, changes: dic
     for section, values in changes.items():
         content[section] |= values
     (project / "params.yaml").write_text(yaml.safe_dump(content))
-    assert said in next(doctor.space(project)).said
+    assert said in next(doctor.space(doctor.Project(project))).said
 
 
 def test_too_little_space_is_wrong(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(project)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_500_000_000))
-    found = next(doctor.space(project))
+    found = next(doctor.space(doctor.Project(project)))
     assert found.state == "wrong"
     assert "1.5 GB are free" in found.said
     assert "dvc cache dir" in found.remedy
@@ -108,12 +109,12 @@ def on_two_disks(
     (project / ".dvc/config.local").write_text(f"[cache]\ndir = {cache}\ntype = {link}\n")
     disks = {project: doctor._Disk(1, int(here)), cache: doctor._Disk(2, int(beside))}
     monkeypatch.setattr(doctor, "_disk", disks.__getitem__)
-    return [finding for finding in doctor.space(project) if finding.said.startswith("disk")]
+    return [finding for finding in doctor.space(doctor.Project(project)) if finding.said.startswith("disk")]
 
 
 def test_a_cache_on_another_disk_helps_as_the_remedy_says(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_disk", lambda _: doctor._Disk(1, 1_500_000_000))
-    alone = next(doctor.space(project))
+    alone = next(doctor.space(doctor.Project(project)))
     assert (alone.state, "dvc cache dir --local" in alone.remedy) == ("wrong", True)
     both = on_two_disks(project, monkeypatch, 1.5e9, 1.5e9)
     assert [finding.state for finding in both] == ["ok", "ok"]
@@ -163,12 +164,12 @@ def test_links_into_another_disk_need_room_for_one_stage_at_a_time(
 
 
 def test_copies_out_of_the_cache_are_noted_where_links_would_work(project: Path) -> None:
-    *_, links = doctor.space(project)
+    *_, links = doctor.space(doctor.Project(project))
     if links.said == "links: DVC takes files from its cache by reflink":
         return
     assert "dvc config --local cache.type" in links.remedy
     dvc(project, "config", "cache.type", "hardlink")
-    *_, links = doctor.space(project)
+    *_, links = doctor.space(doctor.Project(project))
     assert links == doctor.Finding("ok", "links: DVC takes files from its cache by hardlink")
 
 
@@ -225,7 +226,7 @@ def test_unfinished_work_waits_or_is_abandoned(project: Path) -> None:
     assert only(doctor.unfinished, project).remedy == f"rm -r {folder}"
     (project / ".state/staging/1-x").mkdir(parents=True)
     folder.with_suffix(".lock").write_text(f"{os.getpid()}\n")
-    said = [finding.said for finding in doctor.unfinished(project)]
+    said = [finding.said for finding in doctor.unfinished(doctor.Project(project))]
     assert all("is at work" in line for line in said), "process 1 always is"
 
 
@@ -236,7 +237,7 @@ def test_remotes_that_answer_and_one_that_does_not(project: Path) -> None:
     dvc(project, "remote", "modify", "shared", "verify", "true")
     assert only(doctor.remotes, project).state == "ok"
     dvc(project, "remote", "add", "dead", "http://127.0.0.1:9/dcgan")
-    dead = [finding for finding in doctor.remotes(project) if "dead" in finding.said]
+    dead = [finding for finding in doctor.remotes(doctor.Project(project)) if "dead" in finding.said]
     assert [finding.state for finding in dead] == ["wrong"]
     assert "docs/sharing.md" in dead[0].remedy
 
@@ -345,7 +346,7 @@ def test_a_remote_that_never_answers_does_not_keep_the_process(project: Path) ->
 
 @pytest.mark.slow
 def test_tensorflow_says_what_it_calculates_on(project: Path) -> None:
-    assert next(doctor.accelerator(project)).state == "ok"
+    assert next(doctor.accelerator(doctor.Project(project))).state == "ok"
 
 
 def test_a_check_that_fails_is_a_finding(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,6 +379,34 @@ def test_the_other_checks_go_on_after_one_that_fails(project: Path, monkeypatch:
     assert "is not a git repository" in wrong()["cache"]
 
 
+def test_dvcs_view_of_the_project_is_opened_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    class Counted(Repo):
+        def __init__(self, folder: str) -> None:
+            opened.append(folder)
+            super().__init__(folder)
+
+    monkeypatch.setattr(doctor, "Repo", Counted)
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.space, doctor.cache, doctor.remotes))
+    assert all(finding.state != "wrong" for finding in doctor.examine(project))
+    assert opened == [str(project)]
+
+
+@pytest.mark.parametrize(
+    "terminal", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=["Latin-1", "ASCII"]
+)
+def test_a_terminal_without_arrows_shows_all_findings(project: Path, tmp_path: Path, terminal: dict[str, str]) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first/tensorflow.py").write_text("raise ImportError('it takes seconds')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'first'}:{ROOT}", **terminal}
+    command = [sys.executable, "-m", "tools.doctor"]
+    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, check=False)
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+    assert b"\n       ? rm -rf .venv && make setup\n" in result.stdout, "the last check's"
+
+
 def test_cores_are_counted_where_a_process_cannot_be_held_to_some(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,3 +423,10 @@ def test_the_table_of_licences_has_every_locked_package_and_a_licence_for_what_i
     assert [(name, f"=={version}") for name, version, _ in rows] == [(p.name, str(p.specifier)) for p in packages]
     needed = {package.name for package in packages if package.marker is None}
     assert [name for name, _, licence in rows if name in needed and licence == "–"] == ["namex"]
+
+
+def test_the_table_of_licences_is_utf_8_on_any_terminal() -> None:
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "tools.audit"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert result.stdout.decode() == audit.table(ROOT / "requirements.lock")

@@ -12,18 +12,25 @@ from stages.errors import StageError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Do `main` as the whole of a command: a mistake of the user's is one line, and exit status 1."""
+    """Do `main` as the whole of a command: a mistake of the user's is one line, and exit status 1 (2 in the params).
+
+    What a terminal's encoding has no letter for (−, →) is printed as a question mark.
+    """
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # DVC has it wrapped, which passes this on
     try:
         main()
     except (StageError, DvcException, OSError) as error:
         shell.say(f"error: {error}")
-        sys.exit(StageError.code)
+        sys.exit(error.code if isinstance(error, StageError) else StageError.code)
 
 
 def git(project: Path, *arguments: str) -> str:
     """What a command of Git's prints in a project. Raises StageError where it fails, or where there is no Git."""
     try:
-        result = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
+        # UTF-8, as Git has it, whatever the terminal's encoding.
+        result = subprocess.run(
+            ["git", *arguments], cwd=project, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         raise StageError("git is not installed, and only it knows what is committed") from None
     if result.returncode:

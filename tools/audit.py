@@ -5,6 +5,7 @@ From what each package says of itself, where it is installed. What is known agai
 """
 
 import importlib.metadata
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,4 +58,4 @@ def table(lock: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(table(Path("requirements.lock")), end="")
+    sys.stdout.buffer.write(table(Path("requirements.lock")).encode())  # a file's text: UTF-8 on any terminal

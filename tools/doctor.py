@@ -7,6 +7,7 @@ finding says what to do; the exit status is 1 where something is wrong, 0 where 
 
 import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -36,7 +37,7 @@ from stages.errors import StageError
 from stages.pictures import is_candidate
 from stages.prepare import settings as prepare
 from stages.progress import Progress
-from tools import audit
+from tools import audit, run
 
 _GB = 1e9
 # Beside its pixels a record has its key, its label and the frame of TensorFlow's format: 95 to 110 bytes by measure.
@@ -46,7 +47,16 @@ _MODELS_BYTES = 1.0e9
 _REMOTE_SECONDS = 20.0
 
 
-Check = Callable[[Path], Iterator["Finding"]]
+@dataclass(frozen=True)
+class Project:
+    """The project that is looked at."""
+
+    folder: Path
+
+    @functools.cached_property
+    def repo(self) -> Any:
+        """DVC's view of it, opened once. Raises what DVC raises, to each check that asks."""
+        return Repo(str(self.folder))
 
 
 @dataclass(frozen=True)
@@ -58,9 +68,14 @@ class Finding:
     remedy: str = ""
 
 
-def python(project: Path) -> Iterator[Finding]:
+Check = Callable[[Project], Iterator[Finding]]
+
+
+def python(project: Project) -> Iterator[Finding]:
     """The interpreter against pyproject.toml."""
-    wanted = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    wanted = tomllib.loads((project.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "requires-python"
+    ]
     here = ".".join(map(str, sys.version_info[:3]))
     if here in SpecifierSet(wanted):
         yield Finding("ok", f"Python {here}")
@@ -68,11 +83,11 @@ def python(project: Path) -> Iterator[Finding]:
         yield Finding("wrong", f"Python {here}, and {wanted} is needed", "rm -rf .venv && make PYTHON=python3.12 setup")
 
 
-def packages(project: Path) -> Iterator[Finding]:
+def packages(project: Project) -> Iterator[Finding]:
     """Every package of requirements.lock against what is installed."""
     wanted = [
         package
-        for package in audit.locked(project / "requirements.lock")
+        for package in audit.locked(project.folder / "requirements.lock")
         if package.marker is None or package.marker.evaluate()
     ]
     off = []
@@ -164,22 +179,21 @@ def _rooms(project: Path, store: Path, link: str, sizes: tuple[int, float], told
     yield _room(f"disk of DVC's cache, {store}: the same", still, beside, f"make room there, or {elsewhere}")
 
 
-def space(project: Path) -> Iterator[Finding]:
+def space(project: Project) -> Iterator[Finding]:
     """The disks against what params.yaml needs, and how files are linked."""
-    dataset = params.load(project / "params.yaml", "dataset", download.Settings)
-    settings = params.load(project / "params.yaml", "prepare", prepare.Settings)
-    repo = Repo(str(project))
-    link, able = _links(repo)
-    images, raw = _raw(project, dataset)
+    dataset = params.load(project.folder / "params.yaml", "dataset", download.Settings)
+    settings = params.load(project.folder / "params.yaml", "prepare", prepare.Settings)
+    link, able = _links(project.repo)
+    images, raw = _raw(project.folder, dataset)
     if images is None:
-        have = f"{_disk(project).free / _GB:.1f} GB are free"
+        have = f"{_disk(project.folder).free / _GB:.1f} GB are free"
         yield Finding("note", f"disk: {have}; how much is needed is known once data/prepared has been made")
     else:
         each = settings.size**2 * settings.channels * (4 if settings.dtype == "float32" else 1) + _RECORD_OVERHEAD
         prepared = images * each
         told = f"disk: {images:,} images at {settings.size}×{settings.size}×{settings.channels} {settings.dtype}"
         told += f": prepared {prepared / _GB:.1f} GB, as downloaded {f'{raw / _GB:.1f} GB' if raw else 'not known'}"
-        yield from _rooms(project, Path(repo.cache.local_cache_dir), link, (raw or 0, prepared), told)
+        yield from _rooms(project.folder, Path(project.repo.cache.local_cache_dir), link, (raw or 0, prepared), told)
     if link == "copy" and able:
         yield Finding(
             "note",
@@ -197,9 +211,9 @@ def _right(path: Path) -> bool:
     return found == path.parent.name + path.name.removesuffix(".dir")
 
 
-def cache(project: Path) -> Iterator[Finding]:
+def cache(project: Project) -> Iterator[Finding]:
     """Every object of DVC's cache against its name, which is its MD5. DVC itself trusts read-only ones."""
-    folder = Path(Repo(str(project)).cache.local.path)
+    folder = Path(project.repo.cache.local.path)
     objects = sorted(path for path in folder.glob("??/*") if path.is_file() and not path.name.endswith(".tmp"))
     bad = []
     with (
@@ -220,9 +234,9 @@ def cache(project: Path) -> Iterator[Finding]:
         yield Finding("ok", f"cache: {len(objects):,} objects, each as its name says")
 
 
-def locks(project: Path) -> Iterator[Finding]:
+def locks(project: Project) -> Iterator[Finding]:
     """DVC's own locks."""
-    path = project / ".dvc/tmp/rwlock"
+    path = project.folder / ".dvc/tmp/rwlock"
     held = []
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -240,9 +254,9 @@ def locks(project: Path) -> Iterator[Finding]:
         yield Finding("ok", "locks: none")
 
 
-def unfinished(project: Path) -> Iterator[Finding]:
+def unfinished(project: Project) -> Iterator[Finding]:
     """Work that waits in .state/ for the run that takes it up."""
-    state, found = project / ".state", False
+    state, found = project.folder / ".state", False
     for folder in sorted(path for path in state.glob("*/*") if path.is_dir()):
         found = True
         stage, days = folder.parent.name, (time.time() - folder.stat().st_mtime) / 86400
@@ -277,9 +291,9 @@ def _reason(error: Exception) -> str:
     return _masked(" ".join(f"{kind}{error}".split()))
 
 
-def remotes(project: Path) -> Iterator[Finding]:
+def remotes(project: Project) -> Iterator[Finding]:
     """Whether each remote answers."""
-    repo = Repo(str(project))
+    repo = project.repo
     names = list(repo.config["remote"])
     default = repo.config["core"].get("remote")
     if not names:
@@ -353,7 +367,7 @@ print(tf.__version__, *names, sep="\\n")
 """
 
 
-def accelerator(project: Path) -> Iterator[Finding]:
+def accelerator(project: Project) -> Iterator[Finding]:
     """What TensorFlow can calculate on."""
     result = subprocess.run([sys.executable, "-c", _ACCELERATOR], capture_output=True, text=True, check=False)
     if result.returncode:
@@ -375,7 +389,7 @@ def accelerator(project: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"TensorFlow {version} on {processor}; no graphics card")
-    precision = params.read_file(project / "params.yaml").get("train", {}).get("precision")
+    precision = params.read_file(project.folder / "params.yaml").get("train", {}).get("precision")
     if precision == "mixed_bfloat16" and not cards and not {"avx512_bf16", "amx_bf16"} & set(units):
         yield Finding(
             "wrong",
@@ -387,8 +401,9 @@ def accelerator(project: Path) -> Iterator[Finding]:
 CHECKS = (python, packages, space, cache, locks, unfinished, remotes, accelerator)
 
 
-def examine(project: Path) -> Iterator[Finding]:
-    """All findings. A check that fails is a finding itself."""
+def examine(folder: Path) -> Iterator[Finding]:
+    """All findings of the project in a folder. A check that fails is a finding itself."""
+    project = Project(folder)
     for check in CHECKS:
         try:
             yield from check(project)
@@ -408,4 +423,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
