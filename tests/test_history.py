@@ -158,7 +158,9 @@ def test_a_conflict_left_in_a_file_is_named_with_its_place(project: Path, name: 
     assert re.fullmatch(rf"error: {name}: no YAML near line [345]; is a conflict .*\n", done.stderr)
 
 
-@pytest.mark.parametrize(("text", "said"), [(None, "missing"), ("", "expected an object"), ("\xff", "no YAML")])
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "missing"), ("", "expected an object"), ("\xff", "no YAML"), ("2024-02-30", "no YAML")]
+)
 def test_a_pipeline_that_is_none_is_named(project: Path, text: str | None, said: str) -> None:
     (project / "dvc.yaml").unlink()
     if text is not None:
@@ -197,6 +199,14 @@ def test_lines_join_what_one_protocol_measured(history: Path) -> None:
     assert kid.get_title(loc="left") == "kid (lower is better)"
 
 
+def test_a_line_breaks_where_another_protocol_came_between_and_its_colour_comes_back() -> None:
+    table = pd.DataFrame({"revision": list("abcd"), "date": "2024-02-03", "protocol": [0, 1, 0, 0], "fid": 1.0})
+    (fid,) = trends.draw(table).axes
+    assert [np.asarray(line.get_xdata()).tolist() for line in fid.lines] == [[0], [1], [2, 3]]
+    first, between, again = (line.get_color() for line in fid.lines)
+    assert (first == again, first == between) == (True, False)
+
+
 def test_trends_on_the_command_line(history: Path, tmp_path: Path) -> None:
     result = tool("trends", history, "--out", str(tmp_path / "x.svg"))
     assert result.returncode == 0, result.stderr
@@ -207,6 +217,17 @@ def test_trends_on_the_command_line(history: Path, tmp_path: Path) -> None:
         assert result.returncode == 1
         assert result.stderr.startswith("error: ")
         assert said in result.stderr
+
+
+def test_a_subject_is_read_as_utf_8_on_any_terminal(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(project, "B − A", fid=40.0)
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    result = tool("trends", project, "--out", str(tmp_path / "x.svg"))
+    assert result.returncode == 0, result.stderr
+    assert pd.read_csv(tmp_path / "x.csv")["subject"].tolist() == ["B − A"]
 
 
 def test_a_history_without_metrics_says_so(tmp_path: Path) -> None:

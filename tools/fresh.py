@@ -37,7 +37,7 @@ def _read(path: str) -> dict[str, Any]:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StageError(f"{path}: missing; `git restore {path}` brings the committed one back") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         mark = getattr(error, "problem_mark", None)
         place = f" near line {mark.line + 1}" if mark else ""
         raise StageError(f"{path}: no YAML{place}; is a conflict of a merge left in it?") from None

@@ -89,9 +89,9 @@ def draw(table: pd.DataFrame) -> Figure:
     with style.context("default"):
         figure = Figure(figsize=(11, 1 + 2.3 * lines), layout="constrained")
         panels = figure.subplots(lines, _COLUMNS, sharex=True, squeeze=False).flat
-        for panel, name in zip(panels, names, strict=False):
-            for _, part in table.groupby("protocol"):
-                panel.plot(part.index, part[name], marker="o", markersize=4)
+        for name, panel in zip(names, panels, strict=False):
+            for _, part in table.groupby(table["protocol"].diff().ne(0).cumsum()):  # a protocol can come back
+                panel.plot(part.index, part[name], f"C{part['protocol'].iloc[0]}", marker="o", markersize=4)
             panel.set_title(f"{name} ({_DRAWN[name]})", fontsize=10, loc="left")
             panel.set_ylim(0, 1.1 * table[name].max() or 1)
             panel.spines[["top", "right"]].set_visible(False)
