@@ -3,12 +3,15 @@
     python -m studies.cell STUDY VARIANT SEED
 
 Reads params.yaml, the changes that studies/<STUDY>.yaml names for the variant, and what `dvc repro features` has left;
-the stages are those of the project, and their outputs go to .state/studies, from where an interrupted cell goes on.
+the stages are those of the project, and their outputs go to .state/studies, from where an interrupted cell goes on: a
+training from its last checkpoint, and one that was trained with the same params, data and code with its evaluation.
 Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics, and what the training came to.
 """
 
 import argparse
 import copy
+import hashlib
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -18,10 +21,12 @@ from typing import Any
 import yaml
 
 from stages import artifacts, params, shell
+from stages.artifacts import Workspace
 from stages.errors import StageError
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("studies/results")
+_SCORES = "reports/train/plots/metrics/score.tsv"
 
 
 def changed(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -32,19 +37,52 @@ def changed(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[st
     return whole
 
 
+def key_of(*what: object) -> str:
+    """A key for these values, the data, TensorFlow and the stages' code.
+
+    All of the code and not, as artifacts.key_of has it, what is loaded here: the stages are other processes.
+    """
+    inputs = (
+        *("data/prepared/manifest.json", "data/reference.npz"),
+        *("models/features/features.json", "models/inception/inception.json"),
+    )
+    data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
+    code = [artifacts.sha256(path) for path in sorted((ROOT / "stages").rglob("*.py"))]
+    decides = repr((what, data, importlib.metadata.version("tensorflow"), code))
+    return hashlib.sha256(decides.encode()).hexdigest()[:16]
+
+
+def _training(train: dict[str, Any], work: Path) -> str:
+    """A key for the training with these settings, and for what is read of it in `work` as far as it is there."""
+    left = [work / name for name in ("models/generator.keras", "models/model.json", _SCORES)]
+    return key_of(train, [artifacts.sha256(path) for path in left if path.is_file()])
+
+
+def _stage(name: str, work: Path) -> None:
+    """Run a stage on the cell's params. Raises StageError where it fails."""
+    command = [sys.executable, "-m", f"stages.{name}", "--params", str(work / "params.yaml"), "--out", str(work)]
+    if subprocess.run(command, check=False).returncode:
+        raise StageError(f"{work}: the stage {name} failed; run the same command again to go on")
+
+
 def run(base: dict[str, Any], changes: dict[str, dict[str, Any]], seed: int, work: Path) -> dict[str, Any]:
-    """Train and evaluate in the folder `work`; the result of the cell. Raises StageError where a stage fails."""
+    """Train and evaluate in the folder `work`; the result of the cell. Raises StageError where a stage fails.
+
+    A cell that was trained here and not evaluated is not trained again, if params, data and code are the same.
+    """
     values = changed(base, {**changes, "train": {**changes.get("train", {}), "seed": seed}})
     work.mkdir(parents=True, exist_ok=True)
     file = work / "params.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     params.check(file)
-    for stage in ("train", "evaluate"):
-        command = [sys.executable, "-m", f"stages.{stage}", "--params", str(file), "--out", str(work)]
-        if subprocess.run(command, check=False).returncode:
-            raise StageError(f"{work}: the stage {stage} failed; run the same command again to go on")
+    trained = work / "trained"
+    if not trained.is_file() or trained.read_text(encoding="utf-8") != _training(values["train"], work):
+        _stage("train", work)
+        trained.write_text(_training(values["train"], work), encoding="utf-8")
+    _stage("evaluate", work)
+    trained.unlink()
     model = artifacts.read_json(work / "models/model.json", "flags", "best_images_seen")
-    scores = (work / "reports/train/plots/metrics/score.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    scores = (work / _SCORES).read_text(encoding="utf-8").splitlines()[1:]
     return {
         "scores": [{"images": int(images), "score": float(score)} for images, score in map(str.split, scores)],
         "metrics": artifacts.read_json(work / "reports/metrics.json"),

@@ -180,7 +180,11 @@ def reached(scores: Sequence[Mapping[str, float]], threshold: float) -> float:
 
 
 def gather(results: Mapping[str, Sequence[Mapping[str, Any]]], threshold: float) -> dict[str, Variant]:
-    """The numbers of every variant's cells, by variant. `threshold` is the score that is to be reached."""
+    """The numbers of every variant's cells, by variant. `threshold` is the score that is to be reached.
+
+    A cell that ended early keeps its last score to the end, as its networks stay what they are: to leave it out would
+    flatter the mean of the others where it ended for being bad.
+    """
     found = {}
     for name, cells in results.items():
         values: dict[str, list[float]] = {
@@ -192,8 +196,12 @@ def gather(results: Mapping[str, Sequence[Mapping[str, Any]]], threshold: float)
         values["images_to_reach"] = [reached(one["scores"], threshold) for one in cells]
         for network in ("discriminator", "generator"):
             values[network] = [float(one["parameters"][network]) for one in cells]
-        scores = np.array([[score["score"] for score in one["scores"]] for one in cells])
-        found[name] = Variant(values, [score["images"] for score in cells[0]["scores"]], scores)
+        curves = [
+            ([score["images"] for score in one["scores"]], [score["score"] for score in one["scores"]]) for one in cells
+        ]
+        images = max((seen for seen, _ in curves), key=len)
+        scores = np.stack([np.interp(images, seen, curve) for seen, curve in curves])
+        found[name] = Variant(values, images, scores)
     return found
 
 

@@ -9,11 +9,9 @@ is the same in all of them, the judge too.
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from stages.artifacts import Workspace
 from stages.errors import StageError
 from stages.train.settings import Settings
 from studies import cell
+from tools import run
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
@@ -64,23 +63,18 @@ def run_seeds(count: int) -> list[dict[str, Any]]:
     """Train and evaluate params.yaml with the seeds from 0 on; what was done before is read back."""
     base = params.read_file(Path("params.yaml"))
     settings = dataclasses.asdict(params.load(Path("params.yaml"), "train", Settings))
-    inputs = (
-        *("data/prepared/manifest.json", "data/reference.npz"),
-        *("models/features/features.json", "models/inception/inception.json"),
-    )
-    data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
-    # All of the stages' code and not, as artifacts.key_of has it, what is loaded here: the cells are other processes.
-    code = [artifacts.sha256(path) for path in sorted((cell.ROOT / "stages").rglob("*.py"))]
-    decides = repr(({**settings, "seed": None}, base["evaluate"], data, code))
-    key = hashlib.sha256(decides.encode()).hexdigest()[:16]
+    key = cell.key_of({**settings, "seed": None}, base["evaluate"])
     results = []
     for seed in range(count):
         work = artifacts.state_folder() / "seeds" / key / str(seed)
-        done = work / "result.json"
-        if not done.is_file():
+        try:
+            result = artifacts.read_json(work / "result.json", "metrics", "flags")
+        except StageError:  # not there, or damaged: either way nobody else has it
             shell.say(f"seed {seed}, {seed + 1} of {count}:")
-            artifacts.write_json(done, cell.run(base, {}, seed, work))
-        results.append(artifacts.read_json(done, "metrics", "flags"))
+            result = cell.run(base, {}, seed, work)
+            with Workspace(work).outputs("result.json") as new:
+                artifacts.write_json(new("result.json"), result)
+        results.append(result)
     return results
 
 
@@ -102,8 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (StageError, OSError) as error:
-        shell.say(f"error: {error}")
-        sys.exit(error.code if isinstance(error, StageError) else 1)
+    run(main)

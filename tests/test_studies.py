@@ -1,6 +1,7 @@
 """Studies: cells that run the stages with other settings, and the table over seeds."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stages import params
+from stages import artifacts, params
 from stages.errors import StageError
 from studies import cell, claims, seeds
 from tests.conftest import ROOT, Project
@@ -87,6 +88,128 @@ def test_seeds_are_run_once_and_read_back(tiny_copy: Project, monkeypatch: pytes
     assert seeds.run_seeds(2) == first
 
 
+class Stages:
+    """Stages that leave what a cell reads of them, or fail, and keep count."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.failing = ""
+
+    def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess:
+        """Do a stage's command."""
+        name, work = command[2].removeprefix("stages."), Path(command[-1])
+        self.ran.append(name)
+        if name == self.failing:
+            return subprocess.CompletedProcess(command, 1)
+        if name == "train":
+            facts = {"images_seen": 9, "best_images_seen": 9, "stopped": "", "flags": [], "environment": {}}
+            networks = {network: {"parameters": 1} for network in ("generator", "discriminator")}
+            artifacts.write_json(work / "models/model.json", facts | networks)
+            (work / "models/generator.keras").write_text("a generator")
+            (work / "reports/train/plots/metrics").mkdir(parents=True, exist_ok=True)
+            (work / "reports/train/plots/metrics/score.tsv").write_text("step\tscore\n9\t1.5\n")
+        else:
+            artifacts.write_json(work / "reports/metrics.json", {"fid": 1.5, "protocol": {}})
+        return subprocess.CompletedProcess(command, 0)
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
+    """Such stages in place of the real ones, in a folder with params and what stands for the data."""
+    for name in ("data/prepared/manifest.json", "models/features/features.json", "models/inception/inception.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "data/reference.npz").write_text("")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    made = Stages()
+    monkeypatch.setattr(subprocess, "run", made)
+    return made
+
+
+def cell_in(work: Path, **train: object) -> dict[str, Any]:
+    """The result of a cell with these changes."""
+    return cell.run(params.read_file(Path("params.yaml")), {"train": train}, 0, work)
+
+
+@pytest.fixture
+def unevaluated(stages: Stages, tmp_path: Path) -> Path:
+    """The folder of a cell that was trained, and whose evaluation failed."""
+    stages.failing = "evaluate"
+    with pytest.raises(StageError, match="the stage evaluate failed; run the same command again to go on"):
+        cell_in(tmp_path / "work")
+    stages.ran, stages.failing = [], ""
+    return tmp_path / "work"
+
+
+def test_a_cell_whose_evaluation_failed_goes_on_there(stages: Stages, unevaluated: Path) -> None:
+    assert cell_in(unevaluated)["scores"] == [{"images": 9, "score": 1.5}]
+    assert stages.ran == ["evaluate"]
+    cell_in(unevaluated)
+    assert stages.ran == ["evaluate", "train", "evaluate"], "one that is done is made anew: DVC asks for it only then"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["params", "data/prepared/manifest.json", "work/models/generator.keras", "work/models/model.json", "work/trained"],
+)
+def test_a_cell_is_trained_again_where_the_training_is_of_something_else(
+    stages: Stages, unevaluated: Path, changed: str
+) -> None:
+    if changed != "params":
+        (unevaluated.parent / changed).write_text("something else")
+    cell_in(unevaluated, **{"batch_size": 32} if changed == "params" else {})
+    assert stages.ran == ["train", "evaluate"]
+
+
+def test_a_training_that_failed_goes_on_before_the_evaluation(stages: Stages, unevaluated: Path) -> None:
+    stages.failing = "train"
+    with pytest.raises(StageError, match="the stage train failed"):
+        cell_in(unevaluated, batch_size=32)
+    stages.ran, stages.failing = [], ""
+    cell_in(unevaluated, batch_size=32)
+    assert stages.ran == ["train", "evaluate"]
+
+
+def results_of_seeds() -> list[Path]:
+    return sorted(Path(".state/seeds").glob("*/*/result.json"))
+
+
+def test_a_torn_result_of_a_seed_is_made_again(stages: Stages) -> None:
+    first = seeds.run_seeds(2)
+    torn = results_of_seeds()[0]
+    content = torn.read_text()
+    torn.write_text(content[:50])
+    stages.ran = []
+    assert seeds.run_seeds(2) == first
+    assert stages.ran == ["train", "evaluate"]
+    assert torn.read_text() == content
+
+
+def test_a_result_of_a_seed_is_written_whole_or_not_at_all(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = artifacts.write_json
+
+    def interrupted(path: Path, value: Any) -> None:
+        write(path, value)
+        if path.name == "result.json":
+            path.write_text(path.read_text()[:50])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts, "write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        seeds.run_seeds(1)
+    assert results_of_seeds() == []
+
+
+def test_a_table_is_printed_on_any_terminal() -> None:
+    command = [sys.executable, "-m", "studies.seeds", "--study", "recipe"]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^fid +\d\S* \? \d", done.stdout, re.M)
+
+
 def cells_of(fid: float, spread: float = 0.5, score: float | None = None, **metrics: float) -> list[dict[str, Any]]:
     """Three seeds of a variant, with scores that fall to `score` (the FID, where it is not said)."""
     found = []
@@ -145,6 +268,19 @@ def test_what_is_never_reached_takes_more_images_than_what_is() -> None:
 def test_a_score_is_reached_between_two_scores_by_a_straight_line() -> None:
     scores = [{"images": 10, "score": 8.0}, {"images": 20, "score": 4.0}, {"images": 30, "score": 6.0}]
     assert [claims.reached(scores, threshold) for threshold in (9, 8, 6, 4, 3)] == [10, 10, 15, 20, float("inf")]
+
+
+def test_a_cell_that_ended_early_keeps_its_last_score(tmp_path: Path) -> None:
+    results = {name: cells_of(100) for name in claims.CLAIMS[0].variants}
+    first, other, _ = results[claims.BASE]
+    first["scores"] = first["scores"][:1]
+    other["scores"].append({"images": 2500, "score": 90.0})
+    variants = claims.gather(results, 110)
+    assert variants[claims.BASE].images == [1000, 2000, 2500]
+    assert variants[claims.BASE].scores.tolist() == [[199.0] * 3, [200.0, 100.0, 90.0], [201.0, 100.5, 100.5]]
+    assert variants[claims.BASE].values["images_to_reach"][0] == float("inf")
+    claims.draw(claims.CLAIMS[0], variants, tmp_path / "x.svg")
+    assert "not reached (2 of 3 did)" in claims.Metric("", ".1f").shown(variants[claims.BASE].values["images_to_reach"])
 
 
 def test_a_claims_verdict_is_that_of_its_comparisons() -> None:
