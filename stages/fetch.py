@@ -1,5 +1,6 @@
 """Files from addresses, whole: resumed where they broke off, tried again, and told from web pages saved as them."""
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ MANUAL_FOLDER = Path("data/manual")
 
 class SourceError(Exception):
     """This source did not give the file; the message says why. The next one is tried."""
+
+
+def shown(address: str) -> str:
+    """An address without the name and the password that it may have: for messages and results, which are passed on."""
+    return re.sub(r"^([^/?#]+://)[^/?#]*@", r"\1", address)  # of one that is none, too
 
 
 def is_page(path: Path) -> bool:
@@ -50,11 +56,16 @@ def fetch_address(url: str, part: Path, *, pinned: bool) -> None:
             )
             hopeless |= isinstance(error, ValueError)
             if status == 416 and part.exists():  # nothing after what we have: it is whole, or not this file's beginning
-                return
+                total = answer.headers.get("Content-Range", "").rpartition("/")[2] if answer is not None else ""
+                if total == str(part.stat().st_size) or (pinned and not total.isdigit()):
+                    return
+                part.unlink()
+                hopeless = False
+            told = _short(error).replace(url, shown(url))
             if hopeless or attempt == _ATTEMPTS - 1:
-                raise SourceError(f"{_short(error)} (tries: {attempt + 1})") from error
+                raise SourceError(f"{told} (tries: {attempt + 1})") from error
             pause = 2.0**attempt
-            shell.say(f"{url}: {_short(error)}; trying again in {pause:g} s")
+            shell.say(f"{shown(url)}: {told}; trying again in {pause:g} s")
             time.sleep(pause)
 
 
@@ -85,7 +96,7 @@ def _version(headers: Mapping[str, str]) -> str:
 
 
 def _transfer(url: str, part: Path) -> None:
-    """One try: the rest of `url` appended to `part`. Raises requests.RequestException, also for a short transfer."""
+    """One try: the rest of `url` appended to `part`. Raises requests.RequestException, also for one of other length."""
     have = part.stat().st_size if part.exists() else 0
     # identity: what is counted, resumed and hashed are the file's bytes, not a transport encoding of them
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -114,5 +125,7 @@ def _transfer(url: str, part: Path) -> None:
             for chunk in response.iter_content(CHUNK):
                 out.write(chunk)
                 progress.advance(len(chunk))
-        if total and part.stat().st_size < total:
-            raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes")
+        if total and (came := part.stat().st_size) != total:
+            if came > total:
+                part.unlink()  # nothing to go on from
+            raise requests.ConnectionError(f"{came} of {total} bytes")

@@ -93,7 +93,10 @@ class Server:
         if asked and self.behaviour != "no ranges":
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(body):
-                request.send_error(416)
+                request.send_response(416)
+                request.send_header("Content-Range", f"bytes */{len(body)}")
+                request.send_header("Content-Length", "0")
+                request.end_headers()
                 return
             request.send_response(206)
             request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")

@@ -233,7 +233,7 @@ def test_a_training_that_diverges_at_its_last_step_ends_as_one_that_did_before(
 def test_what_is_wrong_at_the_end_is_a_flag_and_stops_nothing(tmp_path: Path) -> None:
     bad = dataclasses.replace(HEALTHY, spread=0.01)
     for guard in ("stop", "rollback"):
-        settings = dataclasses.replace(SETTINGS, guard=guard)  # type: ignore[arg-type]
+        settings = dataclasses.replace(SETTINGS, guard=guard)
         journal = run(tmp_path / guard, settings, Measure(HEALTHY, HEALTHY, bad))
         assert (len(journal.flags), journal.rollbacks, journal.stopped) == (1, 0, "")
 

@@ -7,9 +7,11 @@ import io
 import json
 import os
 import socket
+import subprocess
 import sys
 import tarfile
 import threading
+import time
 import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator
@@ -324,10 +326,11 @@ def test_the_folder_itself_may_be_a_link(get: Get, tmp_path: Path) -> None:
     assert content_of(tmp_path / "out" / "pictures.zip") == PICTURES
 
 
-def test_the_home_folders_short_name_is_known(get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(write(tmp_path / "home", {"pets/1.png": b"one"})))
-    get(source="own", own="~/pets")
-    assert list(content_of(tmp_path / "out" / "pictures.zip")) == ["1.png"]
+def test_a_path_that_dvc_would_not_understand_is_refused(project: Project) -> None:
+    ask(project, source="own", own="~/pets")
+    result = project.run("download")
+    assert result.returncode == 2
+    assert "dataset.own: DVC, which watches it, does not know what ~ stands for: write it out" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -487,7 +490,7 @@ def test_an_archive_from_an_address_is_kept_as_it_is(project: Project, server: S
 def test_a_password_in_an_address_is_not_shown(project: Project, server: Server) -> None:
     server.body = archive_of(PICTURES, "zip")
     ask(project, source=server.address.replace("//", "//ada:s3cret@") + "/pets.zip")
-    for server.behaviour, status in (("good", 0), ("missing", 1)):
+    for server.behaviour, status in (("good", 0), ("missing", 1), ("busy once", 0)):
         result = project.run("download")
         assert result.returncode == status, result.stderr
         assert server.address.removeprefix("http://") in result.stderr
@@ -633,6 +636,54 @@ def test_an_archive_with_another_hash_than_the_stated_one_is_refused(project: Pr
     digest = hashlib.sha256(PACKED).hexdigest()
     line = one_line(project, f"dataset.sha256: expected {'0' * 64}, got ")
     assert line.endswith(f"got pets.tgz {digest}\n")
+
+
+def test_an_archive_that_came_is_not_fetched_again_when_it_was_the_stated_hash_that_was_wrong(
+    get: Get, server: Server, tmp_path: Path
+) -> None:
+    server.headers = {"ETag": '"one"'}
+    with pytest.raises(StageError, match=r"dataset\.sha256: expected 0+, got pets\.tgz"):
+        get(source=f"{server.address}/pets.tgz", sha256="0" * 64)
+    get(source=f"{server.address}/pets.tgz", sha256=hashlib.sha256(PACKED).hexdigest())
+    assert (tmp_path / "out" / "pets.tgz").read_bytes() == PACKED
+    assert server.requests == [None, f"bytes={len(PACKED)}-"], "of which nothing was left to send"
+
+
+def test_what_is_longer_than_the_servers_file_is_fetched_anew(get: Get, server: Server, tmp_path: Path) -> None:
+    server.headers = {"ETag": '"one"'}
+    assert broken_off(get, server)
+    (part,) = tmp_path.glob(".state/download/*/*.part")
+    part.write_bytes(PACKED + b"and more")
+    get(source=f"{server.address}/pets.tgz")
+    assert (tmp_path / "out" / "pets.tgz").read_bytes() == PACKED
+
+
+def test_two_downloads_of_one_address_at_a_time_give_the_archive_twice(project: Project, server: Server) -> None:
+    ask(project, source=f"{server.address}/pets.tgz")
+    server.behaviour, server.headers = "stalls", {"ETag": '"one"'}
+    runs = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            project.command("download"),
+            cwd=project.folder,
+            env=project.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        runs.append(process)
+        deadline = time.monotonic() + 30
+        while len(runs) == 1 and not server.requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert runs[1].stderr is not None
+    said = f"the same work is being done by process {runs[0].pid}; waiting for it"
+    assert said in runs[1].stderr.readline()
+    assert len(server.requests) == 1
+    server.behaviour = "good"
+    server.stalled.set()
+    for process in runs:
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 0, told
+    assert (project.folder / "data/raw/pets.tgz").read_bytes() == PACKED
 
 
 def test_a_name_and_a_password_stay_out_of_the_data_set(get: Get, server: Server) -> None:

@@ -17,6 +17,7 @@ from stages.download.settings import Settings
 def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Fetch the data set that the settings name into data/raw."""
     from stages.download import fetch, own
+    from stages.fetch import shown
 
     dataset = catalog.load().get(settings.source)
     with workspace.outputs("data/raw") as new:
@@ -24,7 +25,7 @@ def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         folder.mkdir()
         if dataset is None:
             facts = own.fetch_own(settings, folder)
-            origin = settings.own if settings.source == own.OWN else own.shown(settings.source)
+            origin = settings.own if settings.source == own.OWN else shown(settings.source)
         else:
             origin = fetch.fetch(settings.source, dataset, folder)
             # Not where it came from, which differs from machine to machine while the bytes do not.

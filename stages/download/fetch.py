@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from stages import shell
-from stages.artifacts import state_folder
+from stages.artifacts import state_folder, unfinished
 from stages.download.catalog import DataSet, DebianPackage, File
 from stages.errors import StageError
 from stages.fetch import CHUNK, MANUAL_FOLDER, SourceError, fetch_address, is_page
@@ -155,7 +155,6 @@ def _from_address(url: str, file: File, part: Path, target: Path) -> None:
 
 def _from_addresses(dataset: DataSet, address: str, folder: Path, parts: Path) -> None:
     """Every file from an address (or from addresses of their own), by way of `parts`. Raises SourceError naming it."""
-    parts.mkdir(parents=True, exist_ok=True)
     for file in dataset.files:
         part = parts / f"{file.served}.part"
         for i, url in enumerate(file.addresses or (f"{address}/{file.served}",)):
@@ -179,28 +178,27 @@ def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDE
     Tries what was placed by hand, then each address, then the Debian package. Raises StageError that lists what was
     tried and says how to place the files by hand.
     """
-    parts = state_folder() / "download" / name
-    sources: dict[str, Callable[[], None]] = {
-        str(manual / name): partial(_from_folder, dataset, manual / name, folder),
-        **{address: partial(_from_addresses, dataset, address, folder, parts) for address in dataset.addresses},
-    }
-    if all(file.addresses for file in dataset.files):
-        sources["the files' own addresses"] = partial(_from_addresses, dataset, "", folder, parts)
-    if dataset.debian is not None:
-        sources[f"Debian package {dataset.debian.package}"] = partial(_from_debian, dataset, dataset.debian, folder)
-    tried = ""
-    for source, get in sources.items():
-        try:
-            get()
-        except SourceError as error:
-            tried += f"  - {source}: {error}\n"
-        else:
-            shutil.rmtree(parts, ignore_errors=True)  # what this run or an earlier one had begun
-            return source
-    files = ", ".join(map(_either, dataset.files))
-    raise StageError(
-        f"{dataset.title} could not be had from anywhere. Tried:\n{tried}"
-        f"To place it by hand: get {files} (see {dataset.homepage}),\n"
-        f"put them into {manual / name}/ and run the same command again. They are checked by size and hash as far as "
-        f"these are known."
-    )
+    with unfinished("download", name, wait=shell.say) as parts:
+        sources: dict[str, Callable[[], None]] = {
+            str(manual / name): partial(_from_folder, dataset, manual / name, folder),
+            **{address: partial(_from_addresses, dataset, address, folder, parts) for address in dataset.addresses},
+        }
+        if all(file.addresses for file in dataset.files):
+            sources["the files' own addresses"] = partial(_from_addresses, dataset, "", folder, parts)
+        if dataset.debian is not None:
+            sources[f"Debian package {dataset.debian.package}"] = partial(_from_debian, dataset, dataset.debian, folder)
+        tried = ""
+        for source, get in sources.items():
+            try:
+                get()
+            except SourceError as error:
+                tried += f"  - {source}: {error}\n"
+            else:
+                return source
+        files = ", ".join(map(_either, dataset.files))
+        raise StageError(
+            f"{dataset.title} could not be had from anywhere. Tried:\n{tried}"
+            f"To place it by hand: get {files} (see {dataset.homepage}),\n"
+            f"put them into {manual / name}/ and run the same command again. They are checked by size and hash as far "
+            f"as these are known."
+        )

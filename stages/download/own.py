@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import fsspec
 
 from stages import artifacts, fetch, pictures, shell
-from stages.artifacts import state_folder
 from stages.download.settings import OWN, Settings
 from stages.errors import StageError
+from stages.fetch import shown
 from stages.progress import Progress
 
 _CHUNK = 1 << 20
@@ -222,10 +222,13 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
     return list(kept.values())
 
 
-def shown(source: str) -> str:
-    """A source without the name and the password that its address may have: for logs, which people pass on."""
-    address = urlsplit(source)
-    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if "@" in address.netloc else source
+def _hashes(settings: Settings, folder: Path, files: Sequence[str]) -> dict[str, str]:
+    """The SHA-256 of each file. Raises StageError where another is asked for."""
+    hashes = {name: artifacts.sha256(folder / name) for name in files}
+    if settings.sha256 and list(hashes.values()) != [settings.sha256]:
+        came = ", ".join(f"{name} {value}" for name, value in hashes.items())
+        raise StageError(f"dataset.sha256: expected {settings.sha256}, got {came}")
+    return hashes
 
 
 def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -235,32 +238,34 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
     """
     source = settings.source
     if source == OWN:
-        path = Path(settings.own).expanduser()
+        path = Path(settings.own)
         name, homepage = path.name or OWN, ""
         try:
             files = _from_disk(path, folder)
         except (fetch.SourceError, PermissionError) as error:
             raise StageError(f"dataset.own: {path}: {error}") from None
+        hashes = _hashes(settings, folder, files)
     else:
         address = urlsplit(source)
         name = Path(address.path).name or urlsplit(shown(source)).netloc
         homepage = shown(source) if address.scheme.startswith("http") else ""
-        parts = state_folder() / "download" / hashlib.sha256(source.encode()).hexdigest()[:16]
-        parts.mkdir(parents=True, exist_ok=True)
         get = _from_web if address.scheme in ("http", "https") else _from_store
-        try:
-            files = get(source, folder, parts)
-        except fetch.SourceError as error:
-            raise StageError(
-                f"{shown(source)}: {error}\n"
-                f"To bring the pictures in by hand: put the archive, or the pictures, into data/own (or name another "
-                f"place as dataset.own), set dataset.source: {OWN} and run the same command again."
-            ) from None
-        shutil.rmtree(parts, ignore_errors=True)
-    hashes = {name: artifacts.sha256(folder / name) for name in files}
-    if settings.sha256 and list(hashes.values()) != [settings.sha256]:
-        came = ", ".join(f"{name} {value}" for name, value in hashes.items())
-        raise StageError(f"dataset.sha256: expected {settings.sha256}, got {came}")
+        key = hashlib.sha256(source.encode()).hexdigest()[:16]
+        with artifacts.unfinished("download", key, wait=shell.say) as parts:
+            try:
+                files = get(source, folder, parts)
+            except fetch.SourceError as error:
+                raise StageError(
+                    f"{shown(source)}: {error}\n"
+                    f"To bring the pictures in by hand: put the archive, or the pictures, into data/own (or name "
+                    f"another place as dataset.own), set dataset.source: {OWN} and run the same command again."
+                ) from None
+            try:
+                hashes = _hashes(settings, folder, files)
+            except StageError:
+                for file in files:  # for the next run: it may be the params that are wrong
+                    shutil.move(folder / file, parts / f"{file}.part")
+                raise
     return {
         "name": name,
         "title": settings.title or ("own pictures" if name == OWN else name),

@@ -24,6 +24,13 @@ def _source(value: str) -> str:
     return value
 
 
+def _own(value: str) -> str:
+    """Let a path through that DVC, which watches it, takes as it stands."""
+    if value.startswith("~"):
+        raise ValueError(f"DVC, which watches it, does not know what ~ stands for: write it out, got {value!r}")
+    return value
+
+
 @dataclass(frozen=True)
 class Settings:
     """The `dataset` section: which pictures."""
@@ -32,7 +39,7 @@ class Settings:
 
     source: Annotated[Text, AfterValidator(_source)] = "fashion_mnist"
     """An entry of stages/download/catalog.yaml; own; or the address of an archive or a folder."""
-    own: Text = "data/own"
+    own: Annotated[Text, AfterValidator(_own)] = "data/own"
     """Your folder or archive of pictures, read where source is own. DVC watches it: a picture more, and it is rerun."""
     title: str = ""
     """What to call the data set, where it is not the catalog's; by default its folder's or file's name."""

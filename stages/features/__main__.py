@@ -104,6 +104,7 @@ def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Turn data/prepared into the judge and the reference, and into those of Inception where it is asked for."""
     from stages import manifest
     from stages.features import fetching
+    from stages.fetch import shown
     from stages.networks.inception import FACTS, FILE
 
     workspace.input("reports/validation.json")  # there only where the data is what its schema says
@@ -120,7 +121,7 @@ def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             raise StageError(f"{folder}: one training image has no covariance in Inception's features")
         network = fetching.fetch(settings, made / FILE)  # first: where it cannot be had, no judge is trained in vain
         figures = _write_judge(settings, folder, data, new)
-        _write_inception(network, settings.inception_url, folder, data, made)
+        _write_inception(network, shown(settings.inception_url), folder, data, made)
         return figures
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from stages import artifacts, shell
 from stages.errors import StageError
 from stages.features.settings import Settings
-from stages.fetch import MANUAL_FOLDER, SourceError, fetch_address, is_page
+from stages.fetch import MANUAL_FOLDER, SourceError, fetch_address, is_page, shown
 from stages.networks.inception import Inception
 
 MEMBER = "classify_image_graph_def.pb"
@@ -75,7 +75,7 @@ def _from_folder(place: Path, name: str, settings: Settings) -> tuple[bytes, Inc
 def _from_address(name: str, settings: Settings) -> tuple[bytes, Inception]:
     """The graph from its address; what has arrived of it waits in the state folder. Raises SourceError."""
     key = hashlib.sha256(settings.inception_url.encode()).hexdigest()[:16]
-    with artifacts.unfinished("features", key) as folder:
+    with artifacts.unfinished("features", key, wait=shell.say) as folder:
         part = folder / f"{name}.part"
         fetch_address(settings.inception_url, part, pinned=False)
         try:
@@ -95,7 +95,7 @@ def fetch(settings: Settings, target: Path) -> Inception:
     name = Path(urlsplit(url).path).name or "inception.tgz"
     sources: dict[str, Callable[[], tuple[bytes, Inception]]] = {
         str(place): partial(_from_folder, place, name, settings),
-        url: partial(_from_address, name, settings),
+        shown(url): partial(_from_address, name, settings),
     }
     tried = ""
     for source, get in sources.items():
