@@ -6,6 +6,7 @@ import multiprocessing
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections import Counter
@@ -351,6 +352,18 @@ def test_16_bit_gray_becomes_8_bit_by_rounding(format: str) -> None:
     assert np.array_equal(decode(file(Image.fromarray(wide), format), PLAIN)[..., 0], expected)
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_white_is_zero_is_turned_round(dtype: type[np.unsignedinteger], compression: str) -> None:
+    most = np.iinfo(dtype).max
+    values = np.linspace(0, most, 12).astype(dtype).reshape(3, 4)
+    data = file(Image.fromarray(values), "TIFF", compression=compression)
+    black_is_zero, white_is_zero = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (1, 0))
+    assert data.count(black_is_zero) == 1
+    inverse = file(Image.fromarray(most - values), "TIFF", compression=compression)
+    assert np.array_equal(decode(data.replace(black_is_zero, white_is_zero), PLAIN), decode(inverse, PLAIN))
+
+
 @pytest.mark.parametrize("colour", [2, 6], ids=["RGB", "RGBA"])
 def test_16_bit_colour_becomes_8_bit_by_its_upper_byte(colour: int) -> None:
     samples = (0x0001, 0x7FFF, 0xABCD, 0xFFFF)[: 3 if colour == 2 else 4]
@@ -474,6 +487,24 @@ def test_more_pixels_than_allowed_are_too_large(format: str) -> None:
 def test_a_gif_does_not_decide_how_many_pixels_the_next_file_may_have() -> None:
     decode(file(image(COLOUR), "GIF"), Settings(max_pixels=34 * 21))
     assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_another_thread_does_not_lift_the_limit_while_a_gif_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = threading.Thread(target=decode, args=(file(image(COLOUR), "PNG"), PLAIN))
+    open_it, limits = Image.open, []
+
+    def open_late(*given: Any, **options: Any) -> Image.Image:
+        if threading.current_thread() is not other:
+            other.start()
+            other.join(0.5)
+            limits.append(Image.MAX_IMAGE_PIXELS)
+        return open_it(*given, **options)
+
+    data = file(image(COLOUR), "GIF")
+    monkeypatch.setattr(Image, "open", open_late)
+    decode(data, Settings(max_pixels=34 * 21))
+    other.join()
+    assert limits == [34 * 21]
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], tuple[str, int, int]]] = {

@@ -10,6 +10,7 @@ rejected); all else by Pillow.
 
 import io
 import struct
+import threading
 from typing import Literal, get_args
 
 import numpy as np
@@ -26,9 +27,10 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked before anything is decoded, and not doubled on the quiet
+_IN_TURN = threading.Lock()  # for Pillow: that limit, which a GIF needs, is one for all threads
 # As JPEG and GIF have it. Pillow puts the pieces of a row together in a time that grows with its square.
 _LONGEST_SIDE = 65_535
-_EXIF_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+_EXIF_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 0x0102, 0x0106, 0
 _SEGMENT, _RST0, _EOI, _SOS = struct.Struct(">2BH"), 0xD0, 0xD9, 0xDA  # of a JPEG
 
 
@@ -90,7 +92,7 @@ def _jpeg_orientation(data: bytes) -> int:
     if data.find(b"Exif\x00\x00", 0, end) < 0 and data.find(b"tiff:Orientation", 0, end) < 0:
         return 1  # without Pillow, which takes as long as the decoding
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+        with _IN_TURN, Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             return _orientation(picture)
     except Exception:
         return 1
@@ -130,6 +132,8 @@ def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarr
         picture = picture.convert("RGBA")
     if mode.startswith("I;16") or mode == "I":
         wide = np.asarray(picture).astype(np.int64)[..., None]
+        if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # a TIFF; up to 8 bits Pillow minds it
+            wide = 65535 - wide
         narrow = ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
         if "transparency" not in picture.info:
             return narrow
@@ -190,4 +194,7 @@ def decode(data: bytes, settings: Settings) -> np.ndarray:
     if not data:
         raise RejectedError("empty")
     image = _jpeg(data, settings) if data.startswith(b"\xff\xd8\xff") else None
-    return _pillow(data, settings) if image is None else image
+    if image is not None:
+        return image
+    with _IN_TURN:
+        return _pillow(data, settings)
