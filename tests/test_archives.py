@@ -34,6 +34,7 @@ from tests.conftest import write_idx
 from tests.test_decode import mutated
 
 Files = dict[str, bytes]
+Entry = tuple[str | tarfile.TarInfo, bytes]
 
 
 def write_source(folder: Path, format: str, files: Files, classes: Sequence[str] = ()) -> None:
@@ -104,7 +105,7 @@ def make_zip(files: Iterable[tuple[str | zipfile.ZipInfo, bytes]], how: int = zi
     return out.getvalue()
 
 
-def make_tar(files: Iterable[tuple[str | tarfile.TarInfo, bytes]], format: int = tarfile.PAX_FORMAT) -> bytes:
+def make_tar(files: Iterable[Entry], format: int = tarfile.PAX_FORMAT) -> bytes:
     """A tar of these files, in this order."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=format) as archive:
@@ -264,6 +265,40 @@ SPECIAL = {
 def test_in_a_tar_only_regular_files_are_seen(tmp_path: Path, kind: str) -> None:
     data = make_tar([(special(SPECIAL[kind]), b""), ("plain.png", b"data")])
     assert contents(open_set(tmp_path, "archive", {"a.tar": data})) == {"plain.png": b"data"}
+
+
+def linked(name: str, target: str) -> Entry:
+    """A hard link in a tar."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.LNKTYPE, target
+    return info, b""
+
+
+def test_a_hard_link_in_a_tar_is_the_picture_that_it_links_to(tmp_path: Path) -> None:
+    files: list[Entry] = [
+        ("./a.png", b"one"),
+        linked("b.png", "a.png"),
+        linked("c.png", "./b.png"),
+        ("notes.txt", b"two"),
+    ]
+    files += [linked("d.png", "notes.txt"), ("a.png", b"three"), linked("e.png", "a.png")]
+    expected = {"a.png": b"one", "a.png#2": b"three", "b.png": b"one", "c.png": b"one", "d.png": b"two"}
+    source = open_set(tmp_path, "archive", {"a.tar": make_tar(files)})
+    assert contents(source) == {**expected, "e.png": b"three"}
+
+
+@pytest.mark.parametrize("target", ["odd.png", "later.png", "../plain.png", "/plain.png", "link.png", "", "folder"])
+def test_a_hard_link_in_a_tar_that_leads_to_no_earlier_file_is_passed_over(tmp_path: Path, target: str) -> None:
+    folder, symbolic = special(tarfile.DIRTYPE, "folder"), special(tarfile.SYMTYPE, "link.png")
+    files: list[Entry] = [
+        (folder, b""),
+        (symbolic, b""),
+        ("plain.png", b"1"),
+        linked("odd.png", target),
+        ("later.png", b"2"),
+    ]
+    expected = {"plain.png": b"1", "later.png": b"2"}
+    assert contents(open_set(tmp_path, "archive", {"a.tar": make_tar(files)})) == expected
 
 
 @pytest.mark.parametrize(("name", "mode"), [("odd.png", stat.S_IFLNK | 0o777), ("folder.png/", stat.S_IFDIR | 0o755)])

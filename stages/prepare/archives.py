@@ -10,6 +10,7 @@ import functools
 import gzip
 import lzma
 import os
+import posixpath
 import struct
 import tarfile
 import zipfile
@@ -188,7 +189,8 @@ def _zip_members(path: Path, origin: Path) -> Iterator[Member]:
         raise StageError(f"{origin}: {_TORN.format(error)}") from None
 
 
-def _tar_members(path: Path, origin: Path) -> Iterator[Member]:
+def _tar_entries(path: Path, origin: Path) -> Iterator[tuple[tarfile.TarInfo, Member | None]]:
+    """All that a tar lists, in stored order, with the member that it is where it is a regular file."""
     end = path.stat().st_size
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -196,16 +198,36 @@ def _tar_members(path: Path, origin: Path) -> Iterator[Member]:
                 archive.members = []  # type: ignore[attr-defined] # else it keeps a kilobyte for each
                 if archive.offset < info.offset_data:
                     raise tarfile.ReadError("a size below zero")  # it would go in circles
-                if info.isreg() and not info.issparse():
-                    if info.offset_data + info.size > end:
-                        raise tarfile.ReadError("unexpected end of data")
-                    yield Member(info.name, info.offset_data, info.size, info.size, PLAIN)
+                regular = info.isreg() and not info.issparse()
+                if regular and info.offset_data + info.size > end:
+                    raise tarfile.ReadError("unexpected end of data")
+                yield info, Member(info.name, info.offset_data, info.size, info.size, PLAIN) if regular else None
             # tarfile takes a header that it cannot read for the end.
             file.seek(archive.offset)
             if file.read(_TAR_BLOCK).strip(b"\0"):
                 raise tarfile.ReadError("a bad header")
     except (tarfile.TarError, *_NONSENSE) as error:
         raise StageError(f"{origin}: {_TORN.format(error)}") from None
+
+
+def _tar_members(path: Path, origin: Path) -> Iterator[Member]:
+    """The regular files, then the hard links, each as the last file before it of the name that it links to.
+
+    Links take a second pass: to keep the names of all files for their sake would take much memory.
+    """
+    targets = set()
+    for info, member in _tar_entries(path, origin):
+        if member:
+            yield member
+        elif info.islnk():
+            targets.add(posixpath.normpath(info.linkname))
+    found: dict[str, Member] = {}
+    for info, member in _tar_entries(path, origin) if targets else ():
+        if info.islnk() and (target := found.get(posixpath.normpath(info.linkname))):
+            member = target._replace(name=info.name)
+            yield member
+        if member and (name := posixpath.normpath(info.name)) in targets:
+            found[name] = member
 
 
 def _is_tar(head: bytes) -> bool:
@@ -222,8 +244,9 @@ def _is_tar(head: bytes) -> bool:
 def members(path: Path, origin: Path | None = None) -> Iterator[Member]:
     """Every regular file within a zip or an uncompressed tar, pictures and others, in stored order.
 
-    Folders, links and devices are passed over. Raises StageError where the archive is damaged or of neither kind; it
-    names `origin`, the file that `path` was unpacked from.
+    A hard link in a tar is the file that it links to, and comes after all that is stored. Folders, symbolic links and
+    devices are passed over. Raises StageError where the archive is damaged or of neither kind; it names `origin`, the
+    file that `path` was unpacked from.
     """
     origin = origin or path
     with path.open("rb") as file:
