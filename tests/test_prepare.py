@@ -21,6 +21,7 @@ from stages import artifacts, manifest, records, tfrecord
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.prepare import archives, shards, sources
+from stages.prepare.decode import decode
 from stages.prepare.settings import Settings
 from stages.prepare.store import Store
 from tests.conftest import CLASSES, Project, write_idx, write_raw
@@ -389,6 +390,20 @@ def test_two_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     assert first.wait() == 0
     assert second.returncode == 1
     assert f"the same work is being done by process {first.pid}" in second.stderr
+
+
+def test_where_all_of_the_first_shard_was_rejected_the_contact_sheet_is_of_the_next_one(tmp_path: Path) -> None:
+    order = shards.plan("", 40, 1, seed=0)
+    files = {f"{i:02d}.png": picture(i) for i in range(40)} | {f"{order[0].indices[0]:02d}.png": b"no picture"}
+    made = project(tmp_path, files, "size: 16, channels: 3, records_per_shard: 1, max_rejected: 0.1")
+    result = made.run("prepare")
+    assert result.returncode == 0, result.stderr
+    settings = Settings(size=16, channels=3)
+    with Image.open(tmp_path / "reports/data/contact_sheet.png") as sheet:
+        assert "The first 1 prepared pictures" in sheet.info["Description"]
+        shown = np.asarray(sheet.convert("RGB"))
+    expected = shards.prepare_image(decode(files[f"{order[1].indices[0]:02d}.png"], settings), settings)
+    assert np.array_equal(shown[::4, ::4], expected), "each pixel is four times as large"
 
 
 def test_a_result_of_a_shard_reads_back(tmp_path: Path) -> None:

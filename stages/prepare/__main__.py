@@ -9,10 +9,12 @@ every run, every machine and for any number of workers. After a kill it goes on 
 """
 
 import dataclasses
+import itertools
 import json
 import os
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stages import artifacts, shell
@@ -22,6 +24,8 @@ from stages.prepare.settings import Settings
 from stages.progress import Progress
 
 if TYPE_CHECKING:  # they import OpenCV, and --help need not wait for it
+    import numpy as np
+
     from stages.prepare.shards import ShardResult
     from stages.prepare.sources import Source
     from stages.prepare.store import Store
@@ -55,6 +59,20 @@ def prepare(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             publish(source, [done[number] for number in sorted(done)], settings, tools, store, workspace)
             store.clear()
     return {"images_per_second": len(source.index) / seconds}
+
+
+def _preview(source: "Source", results: "Sequence[ShardResult]", settings: Settings) -> "np.ndarray":
+    """The first pictures that were kept, uint8 (≤64, H, W, C), all of one shard."""
+    from stages.prepare import shards
+    from stages.prepare.store import Store
+
+    if kept := [result.preview for result in results if len(result.preview)]:
+        return kept[0]
+    # All of the first shard was rejected, and no other has a preview: the next is made once more, for its pictures.
+    number = next(number for number, result in enumerate(results) if result.shards)
+    part = next(itertools.islice(shards.parts(source, settings), number, None))
+    with tempfile.TemporaryDirectory() as folder:
+        return shards.build_shard(dataclasses.replace(part, preview=shards.PREVIEW), settings, Store(folder)).preview
 
 
 def publish(
@@ -110,7 +128,7 @@ def publish(
         tables.classes(results, list(splits), source.classes, settings).to_csv(report / "classes.csv", index=False)
         tables.rejected(rejected).to_csv(report / "rejected.csv", index=False)
         tables.sizes(results).to_csv(report / "sizes.csv", index=False)
-        preview = next(result.preview for result in results if len(result.preview))
+        preview = _preview(source, results, settings)
         images.save_png(
             images.grid(tfrecord.normalise(preview), 8),
             report / "contact_sheet.png",
