@@ -2,11 +2,12 @@
 
     python -m demo [--port 7860] [--host 127.0.0.1] [--no-browser]
 
-It is served to this machine alone, and needs no network. Ctrl-C ends it.
+It is served to this machine alone, by its own names alone, and needs no network. Ctrl-C ends it.
 """
 
 import argparse
 import contextlib
+import ipaddress
 import os
 import socket
 import tempfile
@@ -16,12 +17,15 @@ from pathlib import Path
 from stages import shell
 from stages.errors import StageError
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")  # as an address of a page has them
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     listening = _listen(arguments.host, arguments.port)
-    address = f"http://{arguments.host}:{listening.getsockname()[1]}"
+    ip, port = listening.getsockname()[:2]
+    host = _in_address(arguments.host)
+    address = f"http://{host}:{port}"
+    alone = ipaddress.ip_address(ip).is_loopback
     shell.load_tensorflow("demo")
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         # Gradio reads these when it is imported: where uploads go, and that nobody is told of us.
@@ -32,14 +36,19 @@ def _serve(arguments: argparse.Namespace) -> None:
             if error.name != "gradio":
                 raise
             raise StageError("the page needs the extra `demo`: `make demo`, or pip install -e '.[demo]'") from None
-        with server.application(Path()) as application:
+        with server.application(Path(), (*_LOOPBACK, host) if alone else server.ANY_HOST) as application:
             shell.say(f"The page: {address}  (Ctrl-C ends it)")
-            if arguments.host not in _LOOPBACK:
+            if not alone:
                 shell.say("Everybody who can reach this machine can open it.")
             if arguments.browser:
                 webbrowser.open(address)
             with contextlib.suppress(KeyboardInterrupt):  # the way to end it, and no error
                 server.run(application, listening)
+
+
+def _in_address(host: str) -> str:
+    """A host as the address of a page has it: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _listen(host: str, port: int) -> socket.socket:

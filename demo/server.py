@@ -4,19 +4,21 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import fastapi
 import gradio as gr
 import uvicorn
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
 from demo import page
 from demo.actions import LANGUAGES, MOST_BYTES
 from demo.models import GENERATOR, Models
 from stages import artifacts
 
+ANY_HOST = ("*",)
 _FORM = "multipart/form-data"  # what uploads come as
 _SYSTEM_FONTS = ["system-ui", "Segoe UI", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK SC", "sans-serif"]
 
@@ -33,8 +35,11 @@ def _paths(sent: Any) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def application(project: Path) -> Iterator[fastapi.FastAPI]:
-    """The page on a project's models. Raises StageError where there is none, in models/ or in any revision."""
+def application(project: Path, hosts: Sequence[str] = ANY_HOST) -> Iterator[fastapi.FastAPI]:
+    """The page on a project's models, which answers to these names as its host, and then to no other site's pages.
+
+    Raises StageError where there is no model, in models/ or in any revision.
+    """
     models = Models(project.resolve())
     try:
         offered = models.offered()
@@ -57,6 +62,18 @@ def application(project: Path) -> Iterator[fastapi.FastAPI]:
                     return fastapi.Response(status_code=403)
             answer: fastapi.Response = await call_next(request)
             return answer
+
+        @app.middleware("http")
+        async def own_pages_only(request: fastapi.Request, call_next: Any) -> fastapi.Response:
+            """Refuse what another site's page asks: a browser keeps the answer from it, but not the request from us."""
+            origin = request.headers.get("origin")
+            if hosts != ANY_HOST and origin and origin.partition("://")[2] != request.headers.get("host"):
+                return fastapi.Response(status_code=403)
+            answer: fastapi.Response = await call_next(request)
+            return answer
+
+        # A name can be made to mean 127.0.0.1 by whoever owns it, and to a browser its pages and ours are one site's.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
         @app.get("/")
         def chosen(request: fastapi.Request) -> fastapi.responses.RedirectResponse:
