@@ -23,13 +23,16 @@ class Revision:
 
 def _git(project: Path, *arguments: str, text: str = "") -> str:
     command = ["git", "-C", str(project), *arguments]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    given = text.encode("utf-8", "surrogateescape")  # a name may be of any bytes
+    done = subprocess.run(command, input=given, capture_output=True, check=True)  # noqa: S603
+    return done.stdout.decode("utf-8", "surrogateescape")
 
 
 def offered(project: Path) -> dict[str, Revision]:
     """Tags, branches and experiments whose commit has a dvc.lock, by name; none where there is no Git repository.
 
-    A branch of a tag's name is left out, as is an experiment of either's.
+    A branch of a tag's name is left out, as is an experiment of either's. Bytes of a name that are no UTF-8 are named
+    by their numbers, for a page can show no others.
     """
     try:
         listed = _git(project, "for-each-ref", "--format=%(refname)", "refs/tags", "refs/heads", "refs/exps")
@@ -41,7 +44,8 @@ def offered(project: Path) -> dict[str, Revision]:
     revisions: dict[str, Revision] = {}
     for (kind, name, _), commit, lock in zip(names, found[::2], found[1::2], strict=True):
         if commit.endswith(" commit") and lock.endswith(" blob"):
-            revisions.setdefault(name, Revision(name, kind, commit.split()[0]))
+            shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            revisions.setdefault(shown, Revision(shown, kind, commit.split()[0]))
     return revisions
 
 
