@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from demo import convolutions, drawing
-from demo.models import Model, Models
+from demo.models import MANIFEST, Model, Models
 from demo.state import Place, State, place_of
 from stages import images, tfrecord
 from stages.errors import StageError
@@ -254,7 +254,14 @@ class Actions:
         def shown(model: Model) -> str:
             height, _, channels = model.sampler.shape
             known = model.data.params if model.data else {"crop": "square", "size": height, "channels": channels}
-            settings = TypeAdapter(Prepare).validate_python(known)
+            try:
+                settings = TypeAdapter(Prepare).validate_python(known)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(["params", *map(str, first["loc"])])
+                raise StageError(
+                    f"{MANIFEST}: {where}: {first['msg']}; another version of the code prepared its data"
+                ) from None
             settings = dataclasses.replace(settings, max_pixels=min(settings.max_pixels, _MOST_PIXELS))
             try:
                 picture = tfrecord.normalise(prepare_image(decode(content, settings), settings))

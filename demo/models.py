@@ -232,8 +232,11 @@ class Models:
         if revision is None:
             return Model(WORKSPACE, self._project, self._project / DATA)
         folder = Path(self._fetched.name) / revision.commit
-        files = (GENERATOR, DISCRIMINATOR, FACTS, TIMELINE, METRICS, MANIFEST)
-        revisions.fetch(self._project, revision, files, (JUDGE,), folder)
-        if not (folder / GENERATOR).exists():
-            raise StageError(f"{revision.name} ({revision.commit[:7]}): it has no {GENERATOR}")
+        if not folder.exists():  # else it stays as it is: a model that is no longer held may still be read from
+            part = folder.with_suffix(".part")
+            files = (GENERATOR, DISCRIMINATOR, FACTS, TIMELINE, METRICS, MANIFEST)
+            revisions.fetch(self._project, revision, files, (JUDGE,), part)
+            if not (part / GENERATOR).exists():
+                raise StageError(f"{revision.name} ({revision.commit[:7]}): it has no {GENERATOR}")
+            part.rename(folder)
         return Model(revision.name, folder, self._project / DATA)

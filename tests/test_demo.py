@@ -3,10 +3,13 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -15,12 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from demo import __main__ as command
 from demo import convolutions, drawing, revisions
 from demo.actions import LANGUAGES, Actions, words
 from demo.models import Models
-from demo.revisions import WORKSPACE
+from demo.revisions import WORKSPACE, Revision
 from demo.state import DIRECTIONS, MOST_MOVE, MOST_SCALE, MOST_SEED, Place, State, place_at, place_of
-from stages import records
+from stages import artifacts, records
 from stages.errors import StageError
 from stages.images import to_bytes
 from stages.latent import latent, slerp
@@ -248,6 +252,22 @@ def bomb() -> bytes:
     return png(30_000, 30_000, 1, 0, bytes(30_000 * 3751))
 
 
+def test_data_that_another_version_prepared_with_other_settings_are_said_to_be(
+    tiny_copy: Project, tmp_path: Path
+) -> None:
+    data, facts = tiny_copy.folder / "data/prepared/manifest.json", tiny_copy.folder / "models/model.json"
+    told = json.loads(data.read_text())
+    data.write_text(json.dumps({**told, "params": {**told["params"], "sharpen": 3}}))
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "data_manifest_sha256": artifacts.sha256(data)}))
+    path = tmp_path / "x.png"
+    Image.new("L", (20, 20)).save(path)
+    models = Models(tiny_copy.folder)
+    html = Actions(models, words("en")).ask(HERE, path)
+    models.close()
+    assert "params.sharpen: " in html
+    assert "another version" in html
+
+
 def test_each_layer_is_shown_with_its_shape(actions: Actions) -> None:
     html = actions.inside(HERE)
     for shape in ("4 × 4 × 8", "8 × 8 × 4", "16 × 16 × 1", "4 × 4 × 8"):
@@ -275,6 +295,85 @@ def test_what_a_folder_lacks_is_said_where_it_is_needed(tiny: Project, tmp_path:
 def test_only_what_is_offered_is_opened(actions: Actions, name: str) -> None:
     with pytest.raises(StageError, match="is offered"):
         actions._models.get(name)
+
+
+def test_a_branch_whose_name_is_no_utf_8_is_offered_in_letters_that_can_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").touch()
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", "dvc.lock")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    subprocess.run([b"git", b"branch", b"caf\xe9"], cwd=tmp_path, check=True)
+    found = revisions.offered(tmp_path)
+    assert {name: revision.kind for name, revision in found.items()} == {"main": "branch", "caf\\xe9": "branch"}
+    assert found["caf\\xe9"].commit == found["main"].commit
+
+
+def test_what_was_copied_of_a_revision_is_whole_and_stays_as_it_is(
+    tiny: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = []
+
+    def fetch(project: Path, revision: Revision, files: object, folders: object, target: Path) -> None:
+        copied.append(target)
+        (target / "models").mkdir(parents=True, exist_ok=True)
+        (target / "models/generator.keras").write_bytes(b"torn")
+        if len(copied) == 1:
+            raise StageError("the network is gone")
+        shutil.copy(tiny.folder / "models/generator.keras", target / "models")
+
+    monkeypatch.setattr(revisions, "fetch", fetch)
+    monkeypatch.setattr(revisions, "offered", lambda project: {"v1": Revision("v1", "tag", "0123456")})
+    models = Models(tmp_path)
+    with pytest.raises(StageError, match="the network is gone"):
+        models.get("v1")
+    first = models.get("v1")
+    models._held.clear()  # as when four others were used since
+    assert models.get("v1") is not first
+    assert len(copied) == 2, "others may still read what is there"
+    models.close()
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("a.b", "a.b")])
+def test_the_address_that_is_shown_is_one_that_a_browser_takes(host: str, shown: str) -> None:
+    assert command._in_address(host) == shown
+
+
+OWN, FOREIGN = "127.0.0.1:7860", "evil.example:7860"
+
+
+@pytest.fixture(scope="module")
+def loopback(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Asks the page of the tiny project, as it is served to this machine alone."""
+    pytest.importorskip("gradio", reason="the extra .[demo] is not installed")
+    from fastapi.testclient import TestClient
+
+    from demo import server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        with server.application(tiny.folder, command._LOOPBACK) as application:
+            yield TestClient(application)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [(OWN, 200), ("localhost", 200), ("[::1]:7860", 200), (FOREIGN, 400), ("127.0.0.1.evil", 400)]
+)
+def test_a_page_served_to_this_machine_alone_answers_to_no_other_name(loopback: Any, host: str, status: int) -> None:
+    # Whoever owns a name can let it mean 127.0.0.1, and read what a page of that name is answered.
+    assert loopback.get("/en/config", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [(None, 200), (f"http://{OWN}", 200), (f"http://{FOREIGN}", 403), ("http://127.0.0.1:1", 403), ("null", 403)],
+)
+def test_pages_of_others_cannot_ask_for_anything_to_be_done(loopback: Any, origin: str | None, status: int) -> None:
+    config = loopback.get("/en/config", headers={"Host": OWN}).json()
+    load = next(event["id"] for event in config["dependencies"] if ["load"] in [t[1:] for t in event["targets"]])
+    headers = {"Host": OWN} | ({"Origin": origin} if origin else {})
+    query = {"data": [], "fn_index": load, "session_hash": "somebody"}
+    assert loopback.post("/en/gradio_api/run/predict", json=query, headers=headers).status_code == status
 
 
 @pytest.mark.slow
