@@ -1,5 +1,7 @@
 """Which devices train, and what TensorFlow's own errors are turned into."""
 
+import json
+
 import pytest
 import tensorflow as tf
 
@@ -52,6 +54,9 @@ def test_a_lost_worker_is_told_where_there_are_several() -> None:
         "[]",
         '{"cluster": {"worker": ["a:1", "b:1"]}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"index": 5}}',
+        '{"cluster": {"worker": "a:1"}, "task": {"index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
     ],
 )
 def test_a_tf_config_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -60,10 +65,33 @@ def test_a_tf_config_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatc
         devices.find()
 
 
+@pytest.mark.parametrize(
+    ("cluster", "task", "expected"),
+    [
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": 0}, (2, True)),
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": "0"}, (2, True)),
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": 1}, (2, False)),
+        ({"chief": ["c:1"], "worker": ["a:1"]}, {"type": "chief", "index": 0}, (2, True)),
+        ({"chief": ["c:1"], "worker": ["a:1"]}, {"type": "worker", "index": 0}, (2, False)),
+        ({"chief": ["c:1"], "worker": ["a:1", "b:1"]}, {"type": "worker", "index": 1}, (3, False)),
+    ],
+)
+def test_all_of_a_cluster_train_and_one_of_them_is_the_chief(
+    monkeypatch: pytest.MonkeyPatch, cluster: dict, task: dict, expected: tuple[int, bool]
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", object)
+    found = devices.find()
+    assert found.strategy is not None
+    assert (found.workers, found.chief) == expected
+
+
 def test_alone_without_any_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     found = devices.find()
     assert (found.strategy, found.chief, found.workers, found.replicas) == (None, True, 1, 1)
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}')
+    assert devices.find() == found
+    monkeypatch.setenv("TF_CONFIG", "{}")
     assert devices.find() == found

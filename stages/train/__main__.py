@@ -91,6 +91,8 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
     from stages.train import devices
 
     found = devices.find()  # before TensorFlow does anything else
+    import keras
+    import numpy as np
     import tensorflow as tf
 
     from stages import manifest, records, reference
@@ -113,7 +115,8 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
         workspace.input("data/reference.npz"),
         workspace.input("models/features/features.json"),
     )
-    key = artifacts.key_of(dataclasses.asdict(settings), [artifacts.sha256(path) for path in inputs], tf.__version__)
+    versions = tf.__version__, keras.__version__, np.__version__
+    key = artifacts.key_of(dataclasses.asdict(settings), [artifacts.sha256(path) for path in inputs], versions)
     try:
         trainer = Trainer(settings, data.shape[0], data.shape[2], found.strategy)
     except ValueError as error:

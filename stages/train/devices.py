@@ -31,16 +31,26 @@ class Devices:
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
 
-def _config() -> dict[str, object]:
-    text = os.environ.get("TF_CONFIG", "")
+def _config() -> tuple[int, bool]:
+    """How many workers TF_CONFIG names, the chief among them, and whether this is the chief. 0 where it names none.
+
+    The chief is the one of the job that is called so, where there is one, and else the first worker.
+    """
+    text = os.environ.get("TF_CONFIG", "") or "{}"
     try:
-        config = json.loads(text) if text else {}
-        workers = config.get("cluster", {}).get("worker", [])
-        if config and not (isinstance(workers, list) and 0 <= int(config["task"]["index"]) < max(1, len(workers))):
-            raise ValueError("task.index names no worker of the cluster")
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        if not cluster:
+            return 0, True
+        jobs = {name: cluster.get(name, []) for name in ("chief", "worker")}
+        if not all(isinstance(addresses, list) for addresses in jobs.values()):
+            raise ValueError("the addresses of a job are no list")
+        job, index = config["task"].get("type", "worker"), int(config["task"]["index"])
+        if job not in jobs or not 0 <= index < len(jobs[job]):
+            raise ValueError(f"task: the cluster has no {job} {index} that could train")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StageError(f"TF_CONFIG: expected TensorFlow's description of a cluster, got {text!r}: {error}") from None
-    return {"workers": workers, "index": config.get("task", {}).get("index", 0)}
+    return sum(map(len, jobs.values())), index == 0 and (job == "chief" or not jobs["chief"])
 
 
 def find() -> Devices:
@@ -48,11 +58,9 @@ def find() -> Devices:
 
     Raises StageError where TF_CONFIG makes no sense.
     """
-    config = _config()
-    workers = config["workers"]
-    if isinstance(workers, list) and len(workers) > 1:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        return Devices(strategy, config["index"] == 0, len(workers))
+    workers, chief = _config()
+    if workers > 1:
+        return Devices(tf.distribute.MultiWorkerMirroredStrategy(), chief, workers)
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
     if tasks > 1 and not workers:
         # Which GPUs a task sees is Slurm's to say (--gpus-per-task); the resolver's own division, which asks nvidia-smi

@@ -103,7 +103,12 @@ def _decide(
             return _STOP
         if not wrong or settings.guard == "continue" or ends:
             return _GO_ON
-    if settings.guard == "rollback" and not ends and journal.rollbacks < _MOST_ROLLBACKS and (journal.last_good or fatal):
+    if (
+        settings.guard == "rollback"
+        and not ends
+        and journal.rollbacks < _MOST_ROLLBACKS
+        and (journal.last_good or fatal)
+    ):
         journal.rolled_back()
         return _ROLL_BACK
     if fatal or settings.guard == "stop" or journal.last_good:
