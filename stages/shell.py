@@ -88,7 +88,7 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
     interrupts = _Interrupts()
     try:
         work()
-        _ignore_signals()  # nothing is left to interrupt; the interpreter's own end can take a while
+        _ignore_signals()  # nothing is left to interrupt
     except BaseException as error:
         _ignore_signals()
         if interrupts.came or isinstance(error, KeyboardInterrupt):
@@ -102,6 +102,16 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
             sys.exit(error.code if isinstance(error, StageError) else StageError.code)
         raise
     say(f"{name}: done in {time.monotonic() - started:.1f} s")
+    if not _among_workers():
+        # At once: TensorFlow's own end takes a second, in which Ctrl-C would not reach DVC, which waits for this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _among_workers() -> bool:
+    """Whether this is one of several workers (stages/train/devices.py), which take leave of each other."""
+    return bool(os.environ.get("TF_CONFIG")) or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def run_stage(

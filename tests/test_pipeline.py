@@ -5,6 +5,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -506,3 +508,30 @@ def test_a_folder_that_cannot_be_made_is_named(tiny: Project, tmp_path: Path) ->
     assert "error: " in result.stderr
     assert str(tmp_path / "file") in result.stderr
     assert "Traceback" not in result.stderr
+
+
+ENDING = (
+    "import atexit, runpy; atexit.register(print, 'late'); runpy.run_module('stages.validate', run_name='__main__')"
+)
+
+
+@pytest.mark.parametrize(
+    ("variables", "late"),
+    [({}, ""), ({"TF_CONFIG": "{}"}, "late\n"), ({"SLURM_STEP_NUM_TASKS": "2"}, "late\n")],
+    ids=["alone", "TF_CONFIG", "Slurm"],
+)
+def test_a_stage_whose_work_is_done_ends_at_once_but_not_among_workers(
+    tiny_copy: Project, variables: dict[str, str], late: str
+) -> None:
+    environment = tiny_copy.environment() | variables
+    result = subprocess.run(
+        [sys.executable, "-c", ENDING],
+        cwd=tiny_copy.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "validate: done in" in result.stderr
+    assert result.stdout == late
