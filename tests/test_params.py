@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from stages import params
+from stages.download.settings import Settings as Download
 from stages.errors import ParamsError
 from stages.prepare.settings import Settings as Prepare
 from stages.sample.settings import Settings as Sample
 from stages.train.settings import Settings as Train
+from stages.validate.settings import Settings as Validate
 from tests.conftest import ROOT, STAGES, Project
 
 WHOLE = "\n".join(f"{section}: {{}}" for section in params.SECTIONS)
@@ -49,8 +51,8 @@ def test_the_projects_own_files_are_valid_and_complete(path: Path, section: str)
 
 
 @pytest.mark.parametrize("section", [section for section in params.SECTIONS if section != "validate"])
-def test_a_key_that_is_left_out_means_what_params_yaml_says(section: str) -> None:
-    written: Any = params.load(ROOT / "params.yaml", section, settings_of(section))
+def test_a_key_that_is_left_out_means_what_the_default_preset_says(section: str) -> None:
+    written: Any = params.load(ROOT / "presets/default.yaml", section, settings_of(section))
     of_the_data: dict[str, Any] = {"arithmetic": ()} if section == "sample" else {}  # names classes of this data set
     assert dataclasses.replace(written, **of_the_data) == settings_of(section)()
 
@@ -105,6 +107,26 @@ def test_a_whole_number_will_do_where_a_real_one_is_due(tmp_path: Path) -> None:
         ("report: {}\ntrain: {title: 2024-02-30}", ["not valid YAML: no timestamp: day is out of range", "line 2"]),
         ("train: {seed: 0x_}", ["not valid YAML: no int", "line 1, column 15"]),
         ("train: {seed: !!timestamp x}", ["not valid YAML: no timestamp", "line 1"]),
+        ("train: !!map x", ["not valid YAML: expected a mapping", "(line 1, column 8)"]),
+        ("!!map x", ["not valid YAML: expected a mapping", "(line 1, column 1)"]),
+        ("train: " + "[" * 3000 + "]" * 3000, ["too deep to be read"]),
+        ("[" * 3000, ["too deep to be read"]),
+        ("train:\n\tseed: 1", ["not valid YAML: a tab; indent with spaces (line 2, column 1)"]),
+        ("train:\n  seed: 1: 2", ["not valid YAML: a second colon, ", "(line 2, column 10)"]),
+        ("train:\n  seed 1\n  images: 5", ["no colon in the line above (line 3, column 9)"]),
+        ("train:\n  seed\n  images: 5", ["no colon in the line above (line 3, column 9)"]),
+        ("train:\n    seed: 1\n  images: 5", ["are they indented alike? (line 3, column 3)"]),
+        (
+            "train: {seed: 1\nreport: {}",
+            ["a bracket that is not closed; expected commas, and } at", "(line 1, column 8)"],
+        ),
+        ("report:\n  title: 'x\ntrain: {}", ["not valid YAML: a quote that is not closed (line 2, column 10)"]),
+        (
+            "report:\n  title: %x",
+            ["not valid YAML: a value cannot begin with '%'; put it in quotes (line 2, column 10)"],
+        ),
+        ("report:\n  title: \x01", [r"not valid YAML: the character '\x01' may not stand there (line 2, column 10)"]),
+        ("train: {}\n---\nreport: {}", ["not valid YAML: a second document", "(line 2, column 1)"]),
         ("train: {images: 63}", ["train.images: expected at least a step (64), got 63"]),
     ],
 )
@@ -142,6 +164,40 @@ def test_prepare_checks_its_geometry(tmp_path: Path, text: str, part: str) -> No
     with pytest.raises(ParamsError, match=r"params\.yaml") as caught:
         load(tmp_path, text, "prepare", Prepare)
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("images: {train: 500}", "validate.images.train: expected [least, most], got 500"),
+        ("images: {train: [500]}", "validate.images.train: expected [least, most], got [500]"),
+        ("images: {train: [2, 1]}", "validate.images.train: expected [least, most], got [2, 1]"),
+        ("mean: 0.5", "validate.mean: expected [least, most], got 0.5"),
+        ("shape: 32", "validate.shape: expected a list [a, b, …], got 32"),
+    ],
+)
+def test_a_number_where_two_are_due_is_told_which(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, f"validate: {{{text}}}", "validate", Validate)
+    assert str(caught.value) == f"{tmp_path / 'params.yaml'}: {complaint}"
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("fashion-mnist", "the nearest is 'fashion_mnist'"),
+        ("CelebA", "the nearest is 'celeba'"),
+        ("lsun", "the nearest is 'lsun_bedroom'"),
+        ("/path/to/pictures", "a path belongs in dataset.own, with source: own"),
+        ("pictures/", "a path belongs in dataset.own, with source: own"),
+        ("~", "a path belongs in dataset.own, with source: own"),
+        ("pictures.zip", "a path belongs in dataset.own, with source: own"),
+    ],
+)
+def test_a_source_that_is_none_gets_a_hint(tmp_path: Path, source: str, hint: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, f"dataset: {{source: '{source}'}}", "dataset", Download)
+    assert str(caught.value).endswith(f"; {hint}; got {source!r}")
 
 
 SEEDS = [

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages.report import figures
 from stages.report.page import Difference, differences
-from tests.conftest import CLASSES, ROOT, Project
+from tests.conftest import CLASSES, Project
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 
@@ -227,11 +226,6 @@ def test_without_presets_the_report_does_without(tiny_copy: Project) -> None:
     shutil.rmtree(tiny_copy.folder / "presets")
     page, card = made(tiny_copy)
     assert "presets/" not in page + card
-
-
-def test_the_default_preset_is_what_params_yaml_is_to_begin_with() -> None:
-    preset, params = (yaml.safe_load((ROOT / name).read_text()) for name in ("presets/default.yaml", "params.yaml"))
-    assert preset == params
 
 
 @pytest.mark.parametrize("classes", [1, 10, 35, 36, 102])

@@ -46,7 +46,7 @@ def test_numbers_of_unlike_protocols_are_not_put_together() -> None:
 def test_every_variant_of_a_study_is_valid_and_has_its_cells(study: str, tmp_path: Path) -> None:
     variants = yaml.safe_load((ROOT / f"studies/{study}.yaml").read_text())
     assert set(STUDIES[study]["matrix"]["variant"]) <= set(variants)
-    base = params.read_file(ROOT / "params.yaml")
+    base = params.read_file(ROOT / "presets/default.yaml")
     for name, changes in variants.items():
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(cell.changed(base, changes or {})))
@@ -60,7 +60,7 @@ def test_the_committed_cells_are_of_one_protocol_and_say_what_they_are_of(study:
     }
     assert found, "no committed cells"
     variants = yaml.safe_load((ROOT / f"studies/{study}.yaml").read_text())
-    base = params.read_file(ROOT / "params.yaml")
+    base = params.read_file(ROOT / "presets/default.yaml")
     seeds.summary(list(found.values()))
     for name, values in found.items():
         variant, _, seed = name.rpartition("-")
@@ -120,7 +120,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "data/reference.npz").write_text("")
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text((ROOT / "presets/default.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     made = Stages()

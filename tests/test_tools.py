@@ -24,11 +24,12 @@ from tools import audit, doctor
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a cache and a remote beside it, and the params and the lock of this one. To be copied."""
+    """A project with a cache and a remote beside it, and the default params and the lock of this one. To be copied."""
     folder = tmp_path_factory.mktemp("made") / "project"
     folder.mkdir()
-    for name in ("params.yaml", "pyproject.toml", "requirements.lock"):
+    for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "presets/default.yaml", folder / "params.yaml")
     (folder / "models").mkdir()
     (folder / "models/generator.keras").write_bytes(b"a model")
     (folder / ".gitignore").write_text("/models\n")
