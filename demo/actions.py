@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -16,6 +17,7 @@ from demo.state import Place, State, place_of
 from stages import images, tfrecord
 from stages.errors import StageError
 from stages.latent import near, resized, slerp
+from stages.manifest import Manifest
 from stages.prepare.decode import RejectedError, decode
 from stages.prepare.settings import Settings as Prepare
 from stages.prepare.shards import prepare_image
@@ -88,17 +90,28 @@ class Actions:
     def _facts(self, model: Model, what: str) -> dict[str, str]:
         return {"Description": what, "Source": f"generator.keras of {model.name}, SHA-256 {model.sha256}"}
 
+    def _source(self, data: Manifest) -> str:
+        """What the training images are, with their licence where one is stated."""
+        title, licence = data.source["title"], data.source["licence"]
+        return str(title) if licence == "not stated" else f"{title} ({licence})"
+
+    def _floor(self, metrics: dict[str, Any]) -> str:
+        """The FID of held-out images, where they are as many as the samples: of fewer it is larger for that alone."""
+        protocol = metrics.get("protocol", {})  # that of another version may lack either
+        few = protocol.get("floor_samples", 0) < protocol.get("samples", 1)
+        return "" if few else self.say("facts_floor", floor=f"{metrics['fid_floor']:.2g}")
+
     def about(self, state: State) -> str:
         """What the chosen models are."""
 
         def told(model: Model) -> str:
             data, metrics = model.data, model.metrics
-            source = f"{data.source['title']} ({data.source['licence']})" if data else self.say("unknown_data")
+            source = self._source(data) if data else self.say("unknown_data")
             parts = [self.say("facts_parameters", parameters=f"{model.generator.count_params():,}")]
             if "best_images_seen" in model.facts:
                 parts.append(self.say("facts_seen", seen=f"{model.facts['best_images_seen']:,}"))
             if "fid" in metrics:
-                parts.append(self.say("facts_fid", fid=f"{metrics['fid']:.1f}", floor=f"{metrics['fid_floor']:.2g}"))
+                parts.append(self.say("facts_fid", fid=f"{metrics['fid']:.1f}") + self._floor(metrics))
             parts.append(f"SHA-256 {model.sha256[:12]}…")
             return drawing.paragraphs(self.say("lead", data=source), " · ".join(parts))
 

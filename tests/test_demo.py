@@ -21,7 +21,7 @@ from PIL import Image
 from demo import __main__ as command
 from demo import convolutions, drawing, revisions
 from demo.actions import LANGUAGES, Actions, words
-from demo.models import Models
+from demo.models import Model, Models
 from demo.revisions import WORKSPACE, Revision
 from demo.state import DIRECTIONS, MOST_MOVE, MOST_SCALE, MOST_SEED, Place, State, place_at, place_of
 from stages import artifacts, records
@@ -289,6 +289,33 @@ def test_what_a_folder_lacks_is_said_where_it_is_needed(tiny: Project, tmp_path:
         assert "`dvc pull` fetches it" in action(HERE)
     assert "are not in data/prepared" in some.nearest(HERE)
     models.close()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "told"),
+    [
+        ({"floor_samples": 100, "samples": 100}, "FID 45.6 (real images: 12)"),
+        ({"floor_samples": 99, "samples": 100}, "FID 45.6"),
+        ({}, "FID 45.6"),
+    ],
+)
+def test_the_floor_of_the_fid_is_that_of_as_many_real_images_or_is_not_told(
+    actions: Actions, monkeypatch: pytest.MonkeyPatch, protocol: dict[str, int], told: str
+) -> None:
+    metrics = {"fid": 45.61, "fid_floor": 12.04, "protocol": protocol}
+    monkeypatch.setattr(actions._models.get(WORKSPACE), "metrics", metrics)
+    assert told in [part.strip() for part in actions.about(HERE).split(" · ")]
+    chinese = Actions(actions._models, words("zh")).about(HERE)
+    assert ("FID 45.6（真实图片：12）" in chinese) == ("12" in told)
+
+
+def test_a_licence_is_told_where_one_is_stated(actions: Actions, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = actions._models.get(WORKSPACE).data
+    assert data
+    for licence, told in (("MIT", "Cats (MIT)."), ("not stated", "Cats.")):
+        stated = dataclasses.replace(data, source={**data.source, "title": "Cats", "licence": licence})
+        monkeypatch.setattr(Model, "data", stated)
+        assert f"was trained on {told}" in actions.about(HERE)
 
 
 @pytest.mark.parametrize("name", ["", "HEAD", "main", "../..", "workspace/"])

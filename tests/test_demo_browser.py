@@ -156,6 +156,14 @@ def test_draw_and_shuffle_and_open_one(opened: Callable[..., Page]) -> None:
     assert page.locator("#found img").count() == 8
 
 
+def test_pictures_of_a_row_stand_level(opened: Callable[..., Page]) -> None:
+    page = opened()
+    page.wait_for_selector("#grid button")
+    for gallery in ("#tray", "#grid"):
+        tops = sorted(image.bounding_box()["y"] for image in page.locator(f"{gallery} img").all())
+        assert all(step == 0 or step > 40 for step in map(float.__sub__, tops[1:], tops)), tops
+
+
 def test_the_picture_follows_the_hand_and_comes_back(opened: Callable[..., Page]) -> None:
     page = opened("?tab=explore")
     page.wait_for_selector("#picture img")
