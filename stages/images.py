@@ -10,8 +10,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from stages.artifacts import damaged, missing
+from stages.errors import StageError
 
 _MAX_PIXELS = 40_000_000
+# What Pillow opens again without a warning; browsers have limits of the like.
+_MOST_PIXELS = 89_478_485
 _BATCH, _BATCH_BYTES = 500, 64 << 20
 
 
@@ -42,6 +45,11 @@ def grid(images: np.ndarray, columns: int, gap: int = 2, rows: int = 0) -> np.nd
 
 def _enlarged(picture: np.ndarray, scale: int) -> Image.Image:
     """uint8 (H, W, C) with each pixel as a block of `scale` × `scale`, smaller where it would pass 40 megapixels."""
+    height, width, _ = picture.shape
+    if height * width > _MOST_PIXELS:
+        raise StageError(
+            f"a picture of {width:,} × {height:,} pixels is more than programs open; put fewer images into it"
+        )
     scale = max(1, min(scale, math.isqrt(_MAX_PIXELS // (picture.shape[0] * picture.shape[1]))))
     picture = picture.repeat(scale, 0).repeat(scale, 1)
     return Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
@@ -58,7 +66,7 @@ def save_png(picture: np.ndarray, path: Path | IO[bytes], scale: int, facts: Map
     """Write uint8 (H, W, C) as PNG, each pixel a block of `scale` × `scale`, with `facts` as text inside the file.
 
     `path` may be an open file. A picture that would have more than 40 megapixels gets smaller blocks. The facts say how
-    the picture came about, and stay with it when it is copied elsewhere.
+    the picture came about, and stay with it when it is copied elsewhere. Raises StageError for more than 89 megapixels.
     """
     _enlarged(picture, scale).save(path, format="PNG", optimize=True, pnginfo=_text(facts))
 
@@ -89,6 +97,6 @@ def read_facts(path: Path) -> dict[str, str]:
             info = dict(picture.info)
     except FileNotFoundError:
         raise missing(path) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise damaged(path, error) from None
     return {name: str(value) for name, value in info.items() if isinstance(name, str) and isinstance(value, str)}

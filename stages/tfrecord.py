@@ -19,11 +19,6 @@ import numpy as np
 _LOOKUP = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def lookup() -> np.ndarray:
-    """What each byte is normalised to: float32 (256,)."""
-    return _LOOKUP.copy()
-
-
 def normalise(image: np.ndarray) -> np.ndarray:
     """uint8 [0,255] => float32 [-1,1], any shape: x/127.5 − 1 in float32, by a table so that every reader agrees."""
     return _LOOKUP[image]

@@ -1,11 +1,14 @@
 """Pictures of pictures."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from stages import images
+from stages.errors import StageError
 
 
 def test_to_bytes_rounds_and_clips() -> None:
@@ -67,3 +70,21 @@ def test_an_animation_of_one_frame_is_a_picture(tmp_path: Path) -> None:
     images.save_animation([np.zeros((4, 4, 1), np.uint8)], tmp_path / "a.png", 1, {"Description": "x"}, [100])
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.size == (4, 4)
+
+
+def test_a_picture_larger_than_programs_open_is_refused(tmp_path: Path) -> None:
+    picture = np.broadcast_to(np.zeros((1, 1, 1), np.uint8), (9000, 10000, 1))
+    with pytest.raises(StageError, match="a picture of 10,000 × 9,000 pixels is more than programs open"):
+        images.save_png(picture, tmp_path / "x.png", 1, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_is_said_to_be_huge_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    images.save_png(np.zeros((8, 8, 1), np.uint8), path, 1, {})
+    content = bytearray(path.read_bytes())
+    content[16:24] = (50_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(StageError, match=r"x\.png: damaged"):
+        images.read_facts(path)

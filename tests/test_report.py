@@ -111,6 +111,19 @@ def test_a_training_that_diverged_before_its_first_row_has_a_report(tiny_copy: P
     assert "the training has diverged" in page[: page.index("<h2>")]
 
 
+@pytest.mark.parametrize(
+    ("best", "stopped", "said"),
+    [(640, "", True), (320, "", False), (640, "ended after 640 images: it diverged", False)],
+)
+def test_a_training_that_ended_while_its_score_got_better_is_told_so(
+    tiny_copy: Project, best: int, stopped: str, said: bool
+) -> None:
+    changed(tiny_copy, "models/model.json", images_seen=640, best_images_seen=best, stopped=stopped)
+    page, _ = made(tiny_copy)
+    words = "still getting better when the training ended: more images (train.images) would probably better it"
+    assert (words in page[: page.index("<h2>")]) is said
+
+
 def test_too_few_held_out_images_give_no_answer(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     assert "Too few images were held out to tell: 80, and it takes 200." in page

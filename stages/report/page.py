@@ -107,6 +107,12 @@ class Content:
         return bool(self.metrics["memorization"] > self.protocol["memorization_threshold"])
 
     @property
+    def improving(self) -> bool:
+        """Whether the last score is the best, of several, in a training that took all its images."""
+        ended = self.model["stopped"] or self.model["best_images_seen"] < self.model["images_seen"]
+        return not ended and len(self.curves["score"]) > 1
+
+    @property
     def floor(self) -> str:
         """Real images' Fréchet distance from the training images, where there are as many of them as samples."""
         few = self.protocol.get("floor_samples", 0) < self.protocol["samples"]

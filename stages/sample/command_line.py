@@ -74,7 +74,12 @@ def _draw(arguments: argparse.Namespace) -> None:
         "Params": json.dumps({"seeds": arguments.seeds, "scale": arguments.scale}),
     }
     if not single:
-        facts["Description"] = f"Samples of the seeds {arguments.seeds}, in this order"
+        which = (
+            f"Samples of the seeds {arguments.seeds}, in this order"
+            if len(seeds) > 1
+            else f"Sample of the seed {seeds[0]}"
+        )
+        facts["Description"] = which
         grid = images.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
         _write(out, lambda path: images.save_png(grid, path, arguments.scale, facts))
         shell.say(f"{out}: {len(seeds):,} samples")
