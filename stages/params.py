@@ -32,6 +32,18 @@ SECTIONS = {
 
 T = TypeVar("T")
 
+# What PyYAML says of a slip => what it most likely was.
+_SYNTAX = {
+    r"found character '\\t'": "a tab; indent with spaces",
+    r"found character ('.*') that cannot start": r"a value cannot begin with \1; put it in quotes",
+    "mapping values are not allowed": "a second colon, a line that is indented too far, or no colon in the line above",
+    r"could not find expected ':'": "no colon after the key",
+    r"expected <block end>": "this does not go on as the lines above do; are they indented alike?",
+    r"expected ',' or '(.)'": r"a bracket that is not closed; expected commas, and \1 at the end",
+    "unexpected end of stream": "a quote that is not closed",
+    "found another document": "a second document; a params file is one",
+}
+
 
 def _yaml_number(value: object) -> object:
     """YAML 1.1 reads 1e-5 (no dot) as text, and `dvc exp run -S` writes numbers so; take it for the number it is."""
@@ -64,7 +76,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # !!map x is refused below
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key.start_mark)
             if key.value in seen:
@@ -75,7 +87,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str]) -> str:
     """The known name that `name` was most likely meant to be: by its initials (lr), else by its letters."""
     for candidate in known:
         if len(name) > 1 and "".join(word[0] for word in candidate.split("_")).endswith(name):
@@ -83,25 +95,47 @@ def _nearest(name: str, known: list[str]) -> str:
     return max(known, key=lambda c: difflib.SequenceMatcher(None, name, c).ratio())
 
 
+def _explained(error: yaml.YAMLError, text: str) -> str:
+    """What is no YAML and where: for people who know the file and not YAML's grammar."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        return f"the character {chr(error.character)!r} may not stand there (line {line}, column {column})"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    what, mark = error.problem or "", error.problem_mark
+    for pattern, words in _SYNTAX.items():
+        if found := re.search(pattern, what):
+            what = found.expand(words)
+            if "not closed" in words and error.context_mark is not None:
+                mark = error.context_mark  # where it was opened: what it ran into may be many lines below
+            break
+    return f"{what} (line {mark.line + 1}, column {mark.column + 1})"
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """The whole of a params file, as plain data. Raises ParamsError unless it is a mapping of known sections."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(
             f"{path}: there is no such file; expected a params file (presets/ holds whole ones)"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: cannot be read as text: {error}") from None
+    try:
+        content = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
     except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ParamsError(f"{path}: not valid YAML: {_explained(error, text)}") from None
+    except RecursionError:
+        raise ParamsError(f"{path}: brackets or lists within each other too deep to be read") from None
     if not isinstance(content, Mapping):
         what = "an empty file" if content is None else f"a {type(content).__name__}"
         raise ParamsError(f"{path}: expected sections ({', '.join(SECTIONS)}), got {what}")
     for section in content:
         if section not in SECTIONS:
             raise ParamsError(
-                f"{path}: {section}: unknown section; the nearest is {_nearest(str(section), list(SECTIONS))!r}"
+                f"{path}: {section}: unknown section; the nearest is {nearest(str(section), list(SECTIONS))!r}"
             )
     return dict(content)
 
@@ -121,7 +155,7 @@ def load(path: Path, section: str, settings: type[T]) -> T:
     known = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise ParamsError(f"{path}: {section}.{key}: unknown key; the nearest is {_nearest(str(key), known)!r}")
+            raise ParamsError(f"{path}: {section}.{key}: unknown key; the nearest is {nearest(str(key), known)!r}")
     try:
         return TypeAdapter(settings).validate_python(dict(values))
     except ValidationError as error:
@@ -132,7 +166,7 @@ def load(path: Path, section: str, settings: type[T]) -> T:
             raise ParamsError(f"{path}: {key}: {message}" if first["loc"] else f"{path}: {section}.{message}") from None
         if first["type"] == "missing":  # a row that is too short
             raise ParamsError(f"{path}: {key}: there is no such value in {first['input']!r}; add it") from None
-        expected = first["msg"].replace("Input should be ", "")
+        expected = first["msg"].replace("Input should be ", "").replace("a valid tuple", "a list [a, b, …]")
         raise ParamsError(f"{path}: {key}: expected {expected}, got {first['input']!r}") from None
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from stages.download import catalog
-from stages.params import FORBID_UNKNOWN, Text
+from stages.params import FORBID_UNKNOWN, Text, nearest
 
 OWN = "own"
 
@@ -17,9 +17,12 @@ def _source(value: str) -> str:
     known = catalog.load()
     urlsplit(value)  # raises ValueError for brackets that are no IPv6 address
     if value != OWN and value not in known and "://" not in value:
+        is_path = any(mark in value for mark in "/\\.~")
+        hint = f"a path belongs in dataset.own, with source: {OWN}" if is_path else ""
+        hint = hint or f"the nearest is {nearest(value, [*known, OWN])!r}"
         raise ValueError(
             f"expected one of {', '.join(known)}, {OWN} (the folder or archive that dataset.own names) or an address "
-            f"(https://, s3://, gs://, hf://datasets/…), got {value!r}"
+            f"(https://, s3://, gs://, hf://datasets/…); {hint}; got {value!r}"
         )
     return value
 

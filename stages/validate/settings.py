@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from stages.params import FORBID_UNKNOWN, Float, Int, Text
+
+
+def _two(bounds: object) -> object:
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        raise ValueError(f"expected [least, most], got {bounds!r}")
+    return bounds
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -15,8 +21,8 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 Count = Annotated[Int, Field(ge=0)]
-Counts = Annotated[tuple[Count, Count], AfterValidator(_ordered)]
-Mean = Annotated[tuple[Float, Float], AfterValidator(_ordered)]
+Counts = Annotated[tuple[Count, Count], BeforeValidator(_two), AfterValidator(_ordered)]
+Mean = Annotated[tuple[Float, Float], BeforeValidator(_two), AfterValidator(_ordered)]
 
 
 @dataclass(frozen=True)
