@@ -286,6 +286,15 @@ def test_what_is_no_picture_stays_out(get: Get, tmp_path: Path, name: str) -> No
     assert list(content_of(tmp_path / "out" / "pictures.zip")) == ["1.png"]
 
 
+def test_how_many_files_stay_out_is_said(get: Get, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = {".gitignore": b"*", "__MACOSX/._1.png": b"", "cats/.DS_Store": b""}
+    packed(get, write(tmp_path / "pets", {"1.png": b"a cat", **hidden}))
+    assert capsys.readouterr().err == ""
+    write(tmp_path / "pets", {"notes.txt": b"hello", "cats/movie.mp4": b"", "more.zip": b""})
+    packed(get, tmp_path / "pets")
+    assert capsys.readouterr().err == "left out, being no pictures by their names: 3 files (first: cats/movie.mp4)\n"
+
+
 def test_a_link_to_a_picture_is_taken_for_the_picture(get: Get, tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", {"cat.png": b"a cat"})
     write(tmp_path / "pets", {"1.png": b"one"})
@@ -309,6 +318,28 @@ def test_links_between_folders_that_go_in_circles_come_to_an_end(get: Get, tmp_p
     (tmp_path / "pets" / "b" / "across").symlink_to(tmp_path / "pets" / "a")
     packed(get, tmp_path / "pets")
     assert list(content_of(tmp_path / "out" / "pictures.zip")) == ["a/1.png", "b/2.png"]
+
+
+@pytest.mark.parametrize("target", ["elsewhere", ".", "elsewhere/empty"])
+@pytest.mark.parametrize("files", [{"cats/1.png": b"one"}, {"set.zip": PACKED}], ids=["pictures", "an archive"])
+def test_a_link_to_a_folder_elsewhere_is_named_since_dvc_would_not_see_a_change_there(
+    get: Get, tmp_path: Path, target: str, files: dict[str, bytes]
+) -> None:
+    write(tmp_path / "elsewhere" / "empty", {})
+    write(tmp_path / "pets", {"sub/2.txt": b"", **files})
+    (tmp_path / "pets" / "sub" / "dogs").symlink_to(tmp_path / target)
+    with pytest.raises(StageError, match=r"^dataset\.own: pets: sub/dogs: a link to a folder, .* set dataset\.own to"):
+        get(source="own", own="pets")
+
+
+def test_a_hidden_link_to_a_folder_is_passed_over_as_what_is_hidden_is(get: Get, tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", {"2.png": b"two"})
+    write(tmp_path / "pets" / ".cache", {"x": b""})
+    write(tmp_path / "pets", {"1.png": b"one"})
+    for name in (".link", ".cache/link"):
+        (tmp_path / "pets" / name).symlink_to(tmp_path / "elsewhere")
+    packed(get, tmp_path / "pets")
+    assert content_of(tmp_path / "out" / "pictures.zip") == {"1.png": b"one"}
 
 
 @pytest.mark.timeout(20)
@@ -355,7 +386,7 @@ def test_a_place_without_pictures_is_named_in_one_line(project: Project, asked: 
         (
             {"readme.txt": b"hello", ".DS_Store": b"", ".1.png": b""},
             "pets",
-            r"no pictures in it \(.*\.jpg, .*\), and no",
+            r"no pictures in it \(\.jpg, .*\), and no .*; copy pictures there, or set dataset\.own",
         ),
         ({"._set.zip": b"", ".cache/set.zip": PACKED}, "pets", "no pictures in it"),
         ({"empty.zip": b""}, "pets/empty.zip", "neither a folder nor an archive: "),

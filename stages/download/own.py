@@ -47,10 +47,19 @@ def _is_parquet(path: Path) -> bool:
         return file.read(len(_PARQUET)) == _PARQUET
 
 
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
 def _whole(names: Iterable[str], endings: tuple[str, ...]) -> list[str]:
     """The names of a folder that end so, but for hidden ones, in order."""
-    hidden = (".", "__MACOSX")
-    return sorted(n for n in names if n.endswith(endings) and not any(p.startswith(hidden) for p in n.split("/")))
+    return sorted(n for n in names if n.endswith(endings) and not _is_hidden(n))
+
+
+def _say_left_out(names: Iterable[str]) -> None:
+    """Tell of what lies among the pictures and is none, by its name; hidden files nobody misses."""
+    if others := sorted(name for name in names if not pictures.is_candidate(name) and not _is_hidden(name)):
+        shell.say(f"left out, being no pictures by their names: {len(others):,} files (first: {repr(others[0])[1:-1]})")
 
 
 def _flat(names: Sequence[str]) -> dict[str, str]:
@@ -104,12 +113,24 @@ def _pack(entries: Sequence[Entry], target: Path, attempts: int = 1) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder; links to files are followed, links to folders are not (they may go in circles)."""
+    """Every file below a folder (resolved), through links to files too.
+
+    Links to folders of the same tree are passed over: they may go in circles. Raises SourceError for one that leads out
+    of it, since DVC would not see a change behind it.
+    """
 
     def stop(error: OSError) -> None:
         raise error  # os.walk would pass over what it must not read
 
-    for place, _, names in os.walk(folder, onerror=stop):
+    for place, folders, names in os.walk(folder, onerror=stop):
+        for name in folders:
+            link = Path(place) / name
+            shown_as = link.relative_to(folder).as_posix()
+            if link.is_symlink() and not _is_hidden(shown_as) and not link.resolve().is_relative_to(folder):
+                raise fetch.SourceError(
+                    f"{shown_as}: a link to a folder, behind which DVC would not see a change; copy the pictures here, "
+                    f"or set dataset.own to the folder that holds them all (which itself may be a link)"
+                )
         for name in names:
             if (path := Path(place) / name).is_file():
                 yield path
@@ -132,12 +153,15 @@ def _from_disk(path: Path, folder: Path) -> list[str]:
         if pictures.is_candidate(name)
     ]
     if entries:
+        _say_left_out(files)
         _pack(entries, folder / "pictures.zip")
         return ["pictures.zip"]
     kept = _flat(_whole(files, (".parquet",)) or _whole(files, _ARCHIVES))
     if not kept:
-        known = ", ".join(sorted(pictures.EXTENSIONS - {""}))
-        raise fetch.SourceError(f"no pictures in it ({known}), and no archive of them")
+        raise fetch.SourceError(
+            "no pictures in it (.jpg, .png, .webp, .gif, .bmp, .tif and the like), and no archive of them; "
+            "copy pictures there, or set dataset.own to where they are"
+        )
     for name, flat in kept.items():
         if not _is_archive(files[name]):
             raise fetch.SourceError(f"{name}: {_NO_ARCHIVE}")
@@ -210,6 +234,7 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
             (name, found[files[name]].get("size"), functools.partial(system.open, files[name], "rb"))
             for name in candidates
         ]
+        _say_left_out(files)
         _pack(entries, folder / "pictures.zip", _ATTEMPTS)
         return ["pictures.zip"]
     for name, flat in kept.items():
