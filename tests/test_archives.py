@@ -649,11 +649,29 @@ FOLDERS: dict[str, tuple[list[str], list[str], list[str]]] = {  # names => the s
 @pytest.mark.parametrize("name", FOLDERS)
 def test_folders_tell_splits_and_classes(name: str) -> None:
     names, splits, classes = FOLDERS[name]
-    found_splits, split, found_classes, label = sources.from_folders(names)
+    found_splits, split, found_classes, label, _ = sources.from_folders(names)
     assert found_splits == [word for word in ("train", "val", "test") if word in splits]
     assert split.tolist() == ([found_splits.index(word) for word in splits] or [-1] * len(names))
     assert found_classes == sorted(set(classes))
     assert label.tolist() == ([found_classes.index(word) for word in classes] or [-1] * len(names))
+
+
+@pytest.mark.parametrize(
+    ("names", "loose"),
+    [
+        (["cat/1.png", "dog/2.png", "3.png", "owl/4.png", "5.png"], ["3.png", "5.png"]),
+        (["set/cat/1.png", "set/dog/2.png", "set/3.png"], ["set/3.png"]),
+        (["train/cat/1.png", "train/2.png", "test/dog/3.png"], ["train/2.png"]),
+        (["train/1.png", "test/2.png", "3.png"], ["3.png"]),
+        (["cat/1.png", "dog/2.png", "dog/more/3.png"], []),
+        (["cat/1.png", "2.png"], []),  # one class is none, wherever the other lies
+        (["1.png", "2.png"], []),
+        (["train/1.png", "test/2.png"], []),
+        ([], []),
+    ],
+)
+def test_pictures_beside_folders_that_would_be_classes_are_loose(names: list[str], loose: list[str]) -> None:
+    assert [names[i] for i in sources.from_folders(names)[4]] == loose
 
 
 @pytest.mark.parametrize(

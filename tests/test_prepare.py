@@ -20,7 +20,7 @@ from PIL import Image
 from stages import artifacts, manifest, records, tfrecord
 from stages.artifacts import sha256
 from stages.errors import StageError
-from stages.prepare import archives, shards, sources
+from stages.prepare import archives, shards, sources, tables
 from stages.prepare.decode import decode
 from stages.prepare.settings import Settings
 from stages.prepare.store import Store
@@ -262,6 +262,7 @@ def test_too_many_rejected_name_the_reasons_and_the_first_keys_and_leave_nothing
     assert result.returncode == 1
     assert "3 of 124 pictures were rejected, more than prepare.max_rejected (0.01) allows" in result.stderr
     assert "- truncated: 1 (first: dog/torn.png)" in result.stderr
+    assert result.stderr.endswith("Mend or remove them, or raise prepare.max_rejected.\n")
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "data/prepared").exists()
     listed = tmp_path / ".state/prepare/quarantine.csv"
@@ -280,6 +281,7 @@ def test_a_crop_beyond_the_images_rejects_them(tiny: Project, tmp_path: Path) ->
     result = tiny.run("prepare", "--params", str(params), "--out", str(tmp_path))
     assert result.returncode == 1
     assert "outside_crop: 400 (first: t" in result.stderr
+    assert result.stderr.endswith("Check prepare.crop: the largest picture that is outside_crop has 28×28.\n")
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "data").exists()
 
@@ -290,6 +292,27 @@ def test_a_hundred_thousand_empty_entries_end_with_one_clear_error(tmp_path: Pat
     assert result.returncode == 1
     assert "100,000 of 100,000 pictures were rejected" in result.stderr
     assert "- empty: 100,000" in result.stderr
+    assert result.stderr.endswith(" Mend or remove them.\n"), "with all of them allowed there would be no picture"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "advice"),
+    [
+        ("too_small too_small corrupt", "Check prepare.min_size: the largest picture that is too_small has 30×40, or"),
+        (
+            "outside_crop outside_crop corrupt",
+            "Check prepare.crop: the largest picture that is outside_crop has 30×40, or",
+        ),
+        ("corrupt corrupt too_small", "Mend or remove them, or raise prepare.max_rejected."),
+    ],
+)
+def test_it_is_the_setting_that_most_rejected_pictures_do_not_meet_that_is_to_be_looked_at(
+    reasons: str, advice: str
+) -> None:
+    sizes = {"width": [50, 30, 900], "height": [20, 40, 900]}
+    table = pd.DataFrame({"key": list("abc"), "reason": reasons.split(), **sizes})
+    with pytest.raises(StageError, match=re.escape(f"quarantine.csv. {advice}")):
+        tables.check_rejected(table, 10, 0.1, "quarantine.csv")
 
 
 def test_names_with_newlines_and_html_stay_in_their_cells(tmp_path: Path) -> None:
@@ -310,6 +333,22 @@ def test_attributes_of_a_set_that_has_none_are_refused(tmp_path: Path) -> None:
     result = project(tmp_path, MANY, "size: 16, labels: [Male]").run("prepare")
     assert result.returncode == 1
     assert "prepare.labels: Own has no attributes" in result.stderr
+
+
+def test_pictures_beside_the_classes_folders_are_named_since_they_take_all_classes_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw"
+    write_archive(raw, {**MANY, "loose.jpg": b"", "one\nmore.jpg": b""})
+    facts = sources.facts_of(raw)
+    assert sources.open_source(raw, facts, Settings(labels="none"), tmp_path).classes == ()
+    assert capsys.readouterr().err == "", "it is meant"
+    assert sources.open_source(raw, facts, Settings(), tmp_path).classes == ()
+    assert capsys.readouterr().err == (
+        "no classes, and so no judge and no FID in its features: 2 of 122 pictures lie beside the folders and in none "
+        "of them (first: loose.jpg); move them into a class's folder, or set prepare.labels: none to say that it is "
+        "meant\n"
+    )
 
 
 def test_labels_none_leaves_them_out(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from stages import artifacts, pictures
+from stages import artifacts, pictures, shell
 from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.archives import Member
@@ -103,7 +103,7 @@ class Source:
 
     `splits` names the official splits, none where there are none. `pixels` is given where pictures are raw pixels and
     not image files; `lmdb` says that the files are LMDB environments with the names as keys. `ignored` counts what lies
-    beside the pictures.
+    beside the pictures. `loose` are the pictures beside folders that would be classes without them.
     """
 
     facts: dict[str, Any]
@@ -114,6 +114,7 @@ class Source:
     pixels: Pixels | None = None
     lmdb: bool = False
     ignored: int = 0
+    loose: np.ndarray | None = None
 
 
 def _parts(name: str) -> list[str]:
@@ -190,9 +191,10 @@ def _official(of: Sequence[str]) -> tuple[list[str], list[int]]:
     return ["test" if name == "val" and "test" not in of else name for name in names], numbers
 
 
-def from_folders(names: Iterable[str]) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+def from_folders(names: Iterable[str]) -> tuple[list[str], np.ndarray, list[str], np.ndarray, np.ndarray]:
     """Splits and classes as folders tell them: (split names, split of each, class names, class of each), −1 for none.
 
+    The fifth are the places of loose pictures: those beside folders that without them would be classes.
     Folders that hold everything say nothing. What then comes first is a split where all of it is called train, test or
     val (and the like); what comes next is a class where every picture is in such a folder and there are at least two.
     """
@@ -213,8 +215,9 @@ def from_folders(names: Iterable[str]) -> tuple[list[str], np.ndarray, list[str]
     folders = [path[depth] if len(path) > depth else "" for path in paths]
     classes = sorted(set(folders))
     if len(classes) < 2 or "" in classes:
-        return splits, split, [], none
-    return splits, split, classes, np.array([classes.index(name) for name in folders])[which]
+        bare = [number for number, name in enumerate(folders) if name == ""] if len(classes) > 2 else []
+        return splits, split, [], none, np.flatnonzero(np.isin(which, bare))
+    return splits, split, classes, np.array([classes.index(name) for name in folders])[which], np.array([], int)
 
 
 def read_idx(path: Path, dimensions: int, origin: Path | None = None) -> np.ndarray:
@@ -315,8 +318,9 @@ def _archive(facts: dict[str, Any], folder: Path, scratch: Path) -> Source:
         path = archives.unpacked(origin, scratch)
         ignored += builder.add_all(number, path, origin)
         files.append(str(path))
-    splits, split, classes, label = from_folders(builder.names)
-    return Source(facts, tuple(classes), tuple(splits), tuple(files), builder.index(label, split), ignored=ignored)
+    splits, split, classes, label, loose = from_folders(builder.names)
+    index = builder.index(label, split)
+    return Source(facts, tuple(classes), tuple(splits), tuple(files), index, ignored=ignored, loose=loose)
 
 
 def _table(path: Path, skip: int) -> list[list[str]]:
@@ -520,6 +524,13 @@ def open_source(folder: Path, facts: dict[str, Any], settings: Settings, scratch
         raise StageError(f"{folder / 'source.json'}: unknown format {facts['format']!r}; known: {known}")
     if not len(source.index):
         raise StageError(f"{folder}: no pictures in {facts['title']} ({source.ignored} other files)")
+    if source.loose is not None and len(source.loose) and settings.labels == "auto":
+        first = repr(source.index.names[int(source.loose[0])])[1:-1]
+        shell.say(
+            f"no classes, and so no judge and no FID in its features: {len(source.loose):,} of {len(source.index):,} "
+            f"pictures lie beside the folders and in none of them (first: {first}); move them into a class's folder, "
+            "or set prepare.labels: none to say that it is meant"
+        )
     if settings.labels == "none":
         source.index.label[:] = NO_LABEL
         source = dataclasses.replace(source, classes=())

@@ -1,5 +1,6 @@
 """What the shards' results come to: classes, rejections, sizes, duplicates."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,6 +13,9 @@ from stages.prepare.decode import REASONS
 from stages.prepare.settings import Settings
 from stages.prepare.shards import ShardResult
 from stages.prepare.sources import NO_LABEL, Names
+
+# Reasons for which not the picture is to blame, but this key of `prepare`.
+_KEYS = {"outside_crop": "crop", "too_small": "min_size"}
 
 
 def _sums(results: Sequence[ShardResult], channels: int) -> pd.DataFrame:
@@ -142,11 +146,19 @@ def check_rejected(table: pd.DataFrame, found: int, most: float, place: str) -> 
     if len(table) <= most * found:
         return
     lines = []
-    for reason, group in sorted(table.groupby("reason"), key=lambda pair: -len(pair[1])):
+    groups = sorted(table.groupby("reason"), key=lambda pair: -len(pair[1]))
+    for reason, group in groups:
         first = ", ".join(repr(key)[1:-1] for key in group["key"][:3])
         lines.append(f"  - {reason}: {len(group):,} (first: {first})")
+    reason, group = str(groups[0][0]), groups[0][1]
+    advice = "Mend or remove them"
+    if key := _KEYS.get(reason):
+        width, height = max(zip(group["width"], group["height"], strict=True), key=math.prod)
+        advice = f"Check prepare.{key}: the largest picture that is {reason} has {width}×{height}"
+    if len(table) < found:
+        advice += ", or raise prepare.max_rejected"
     raise StageError(
         f"{len(table):,} of {found:,} pictures were rejected, more than prepare.max_rejected ({most:g}) allows:\n"
         + "\n".join(lines)
-        + f"\nAll are listed in {place}. Mend or remove them, or raise prepare.max_rejected."
+        + f"\nAll are listed in {place}. {advice}."
     )
