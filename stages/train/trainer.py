@@ -173,16 +173,13 @@ class Trainer:
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(self._latent(turn), training=True)
             total, d_loss, real_outputs, fake_outputs = self._judged(self._part(batches[-1]), fake, turn)
+            last, answers = [(self.discriminator, total)], fake_outputs
             if s.updates == "alternating":
                 with tape.stop_recording():
-                    self._learn(tape, (self.discriminator, total))
-                g_loss = self._objective.generator(self.discriminator(fake, training=True))
-            else:
-                g_loss = self._objective.generator(fake_outputs)
-        if s.updates == "alternating":
-            self._learn(tape, (self.generator, g_loss))
-        else:
-            self._learn(tape, (self.discriminator, total), (self.generator, g_loss))
+                    self._learn(tape, *last)
+                last, answers = [], self.discriminator(fake, training=True)
+            g_loss = self._objective.generator(answers)
+        self._learn(tape, *last, (self.generator, g_loss))
         shown = tf.sigmoid if self._objective.logistic else tf.identity
         return tf.stack([d_loss, g_loss, tf.reduce_mean(shown(real_outputs)), tf.reduce_mean(shown(fake_outputs))])
 
