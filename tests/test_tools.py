@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -406,6 +407,17 @@ def test_a_terminal_without_arrows_shows_all_findings(project: Path, tmp_path: P
     assert result.returncode == 1
     assert b"Traceback" not in result.stderr
     assert b"\n       ? rm -rf .venv && make setup\n" in result.stdout, "the last check's"
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_tool_whose_reader_has_gone_ends_without_a_word(flush: bool) -> None:
+    read, write = os.pipe()
+    os.close(read)  # as `| head` does
+    code = f"from tools import run; run(lambda: print('a finding', flush={flush}))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_cores_are_counted_where_a_process_cannot_be_held_to_some(

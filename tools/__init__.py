@@ -1,5 +1,7 @@
 """What one does around the pipeline: look at the machine, at the lock, at the history. No stage needs it."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,15 +12,27 @@ from dvc.exceptions import DvcException
 from stages import shell
 from stages.errors import StageError
 
+# Which way a metric is better, where it is so however far it goes. The others are best near what real images have.
+BETTER = {
+    **dict.fromkeys(("fid", "kid", "mode_kl", "swd", "memorization"), "lower"),
+    **{f"swd_{16 << level}": "lower" for level in range(7)},
+    **dict.fromkeys(("precision", "recall", "coverage", "modes_covered", "rarest_mode"), "higher"),
+}
+
 
 def run(main: Callable[[], None]) -> None:
     """Do `main` as the whole of a command: a mistake of the user's is one line, and exit status 1 (2 in the params).
 
-    What a terminal's encoding has no letter for (−, →) is printed as a question mark.
+    What a terminal's encoding has no letter for (−, →) is printed as a question mark. Where nobody reads on (`| head`),
+    it ends without a word, as a command does that SIGPIPE has ended.
     """
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # DVC has it wrapped, which passes this on
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left once more when it ends
+        sys.exit(128 + signal.SIGPIPE)
     except (StageError, DvcException, OSError) as error:
         shell.say(f"error: {error}")
         sys.exit(error.code if isinstance(error, StageError) else StageError.code)
