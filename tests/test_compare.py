@@ -16,7 +16,7 @@ from dvc.repo import Repo
 
 from stages import images
 from stages.errors import StageError
-from tests.conftest import ROOT, git
+from tests.conftest import ROOT, dvc, git
 from tools import compare
 from tools.compare import Comparison, Row, unlike
 
@@ -138,12 +138,16 @@ def test_numbers_of_one_protocol_are_subtracted_in_the_files_order(past: History
     found = past.compare("one", "two")
     assert found.unlike == ()
     assert found.metrics == (
-        Row("swd", "12.5", "12.5", "0"),
-        Row("fid", "37.6", "35.2", "-2.4"),
+        Row("swd", "12.5", "12.5", "0", "lower"),
+        Row("fid", "37.6", "35.2", "-2.4", "lower"),
         Row("modes", "10", "9", "-1"),
-        Row("kid", "–", "0.5"),
+        Row("kid", "–", "0.5", "", "lower"),
     )
-    assert re.search(r"^metric +A +B +B − A\nswd +12.5 +12.5 +0\nfid +37.6 +35.2 +-2.4\n", compare.shown(found), re.M)
+    assert re.search(
+        r"^metric +A +B +B − A  better\nswd +12.5 +12.5 +0  lower\nfid +37.6 +35.2 +-2.4  lower\nmodes +10 +9 +-1\n",
+        compare.shown(found),
+        re.M,
+    )
     assert "B − A" in compare.render(found)
 
 
@@ -228,8 +232,61 @@ def test_the_working_tree_against_the_commit(present: History) -> None:
     present.write("params.yaml", "train: {rate: 0.3}\n")
     found = present.compare("HEAD", "workspace")
     assert found.b.title == "the working tree"
-    assert Row("fid", "1.0", "1.5", "+0.5") in found.metrics
+    assert Row("fid", "1.0", "1.5", "+0.5", "lower") in found.metrics
     assert Row("train.rate", "0.2", "0.3") in found.params
+
+
+def test_results_of_other_params_than_the_working_trees_are_named(present: History) -> None:
+    present.write("studies/dvc.yaml", "stages: {cell: {cmd: exit 1, metrics: [cell.json]}}")
+    dvc(present.folder, "commit", "--force", "evaluate")
+    assert present.compare("other", "workspace").stale == ""
+    present.write("params.yaml", "train: {rate: 0.2, seed: 0, note: x}")
+    told = "the working tree's results are not of its params (train.note): make repro"
+    done = present.command("other")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"\n\nBeware: {told}\n\nmetric " in done.stdout
+    assert f"Beware: {told}" in _Page((present.folder / "reports/comparison.html").read_text()).text
+    assert present.compare("workspace", "other").stale == told
+    assert present.compare("one", "other").stale == "", "the working tree is neither"
+
+
+def test_results_of_a_run_that_was_interrupted_are_named(present: History) -> None:
+    train = "\n  train:\n    cmd: exit 1\n    outs: [model]\n"
+    read = "stages:\n  evaluate:\n    deps: [model]\n    plots: [reports/curve.csv]"
+    present.write("dvc.yaml", PIPELINE.replace("stages:\n  evaluate:", read) + train)
+    told = "the working tree's results are of no run that dvc.lock knows (evaluate, train)"
+    for name in ("model", "reports/curve.csv"):
+        present.write(name, "one")
+    assert present.compare("other", "workspace").stale.startswith(told)
+    dvc(present.folder, "commit", "--force")
+    assert present.compare("other", "workspace").stale == ""
+    (present.folder / "model").unlink()  # it is a link, maybe
+    present.write("model", "two")
+    dvc(present.folder, "commit", "--force", "train")
+    told = "the working tree's results are not all of one run (evaluate)"
+    assert present.compare("other", "workspace").stale == f"{told}: make repro"
+    (present.folder / "reports/curve.csv").unlink()
+    assert present.compare("other", "workspace").stale == f"{told} and lack files (reports/curve.csv): make repro"
+
+
+def test_a_kids_difference_within_the_noise_is_marked(present: History) -> None:
+    for errors, said in ((106.0, 84.0), "lower; within the noise (±270)"), ((10.0, 8.0), "lower"):
+        present.metrics(kid=222.0, kid_se=errors[0])
+        present.commit("A", f"noise-{errors[0]}")
+        present.metrics(kid=306.0, kid_se=errors[1])
+        assert present.compare("HEAD", "workspace").metrics[0] == Row("kid", "222.0", "306.0", "+84.0", said)
+
+
+def test_what_real_images_have_is_left_out_where_it_is_the_same(present: History) -> None:
+    same = {"fid_floor": 1.0, "ms_ssim_real": 0.2, "memorization_real": 0.01, "modes_total": 10}
+    present.metrics(**same, checkerboard_real=0.9, ms_ssim=0.3, checkerboard=0.8)
+    present.commit("A", "left-out")
+    present.metrics(**same, checkerboard_real=0.95, ms_ssim=0.3, checkerboard=0.9)
+    assert present.compare("HEAD", "workspace").metrics == (
+        Row("checkerboard_real", "0.9", "0.95", "+0.05"),
+        Row("ms_ssim", "0.3", "0.3", "0", "near ms_ssim_real 0.2"),
+        Row("checkerboard", "0.8", "0.9", "+0.1", "near checkerboard_real"),
+    )
 
 
 def test_a_branch_a_tag_a_hash_and_an_experiment_are_revisions(
@@ -242,7 +299,7 @@ def test_a_branch_a_tag_a_hash_and_an_experiment_are_revisions(
         head = repo.scm.get_rev()
     for name in ("main", "other", "HEAD", head[:9]):
         found = present.compare(name, "trial")
-        assert Row("fid", "1.0", "0.25", "-0.75") in found.metrics
+        assert Row("fid", "1.0", "0.25", "-0.75", "lower") in found.metrics
         assert found.a.title == f"{head[:7]} Another crop"
 
 
@@ -336,7 +393,7 @@ def test_a_terminal_without_a_minus_sign_shows_a_question_mark(
         monkeypatch.setenv(name, value)
     done = past.command("one", "two")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^metric +A +B +B \? A\nswd +12.5 +12.5 +0\n", done.stdout, re.M)
+    assert re.search(r"^metric +A +B +B \? A  better\nswd +12.5 +12.5 +0  lower\n", done.stdout, re.M)
     assert "B − A" in (past.folder / "reports/comparison.html").read_text()
 
 

@@ -5,13 +5,15 @@
 
 A revision is a commit, a tag, a branch or the name of a DVC experiment. Reads what Git and DVC have of each, checks
 nothing out and runs nothing. Prints the tables and writes reports/comparison.html, one page with the pictures in it.
-Exits with 1 where the protocols differ; the page is there all the same. Some seconds.
+Exits with 1 where the protocols differ; the page is there all the same. Where the working tree's results are not of its
+params, says so. Some seconds.
 """
 
 import argparse
 import base64
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +30,14 @@ from scmrepo.exceptions import SCMError as GitError
 from stages import artifacts
 from stages.artifacts import Workspace
 from stages.errors import StageError
-from tools import run
+from tools import BETTER, fresh, run
 
 WORKSPACE = "workspace"  # DVC's name for the working tree
 METRICS = "reports/metrics.json"
 PICTURES = "reports/samples"
 PAGE = "reports/comparison.html"
+# What is best near a value: 1, or what real images have.
+_NEAR = {"density": "1", "nearest_distance": "1", "ms_ssim": "ms_ssim_real", "checkerboard": "checkerboard_real"}
 _CELL = 40  # characters that a value may have on the terminal; the page has all of it
 
 
@@ -63,17 +67,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: a name, its value in either revision, and B − A where there is such a thing."""
+    """A line of a table: a name, its value in either revision, and B − A and what is better where there is such."""
 
     name: str
     a: str
     b: str
     difference: str = ""
+    better: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two revisions: what of their protocols differs (nothing, where numbers may be subtracted), metrics, params."""
+    """Two revisions: what of their protocols differs (nothing, where numbers may be subtracted), metrics, params.
+
+    `stale` says in what the working tree's results are not of what it holds; "" where they are, or it is no side.
+    """
 
     a: Side
     b: Side
@@ -81,6 +89,7 @@ class Comparison:
     protocol: dict[str, str]
     metrics: tuple[Row, ...]
     params: tuple[Row, ...]
+    stale: str = ""
 
 
 def _resolved(repo: Repo, name: str) -> str:
@@ -211,8 +220,26 @@ def _subtracted(difference: float | None) -> str:
     return f"{difference:+d}" if isinstance(difference, int) else f"{artifacts.rounded(difference):+}"
 
 
+def _better(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Which way a metric is better; of a KID, too, whether the difference is less than twice its standard error."""
+    if name in _NEAR:
+        near = _NEAR[name]
+        return f"near {near}" + (f" {one_line(a[near])}" if near in a and a[near] == b.get(near) else "")
+    way = BETTER.get(name, "")
+    kid: list[Any] = [side.get(key) for key in ("kid", "kid_se") for side in (a, b)]
+    if name != "kid" or not all(isinstance(value, int | float) for value in kid):
+        return way
+    noise = 2 * math.hypot(*kid[2:])
+    return f"{way}; within the noise (±{noise:.3g})" if 0 < abs(kid[0] - kid[1]) < noise else way
+
+
+def _is_clutter(name: str, cell: Mapping[str, Any]) -> bool:
+    """Whether a value that is the same on both sides says nothing of the generator: it is the data's, or a constant."""
+    return cell["old"] == cell["new"] and (name.endswith(("_floor", "_real")) or name == "modes_total")
+
+
 def _metric_rows(repo: Repo, revisions: Sequence[str], a: Side, b: Side, subtract: bool) -> tuple[Row, ...]:
-    """`dvc metrics diff` without the protocol, in the file's order; differences only if `subtract`."""
+    """`dvc metrics diff` without the protocol, in the file's order; differences, and what is better, if `subtract`."""
     file = str(Path(repo.root_dir) / METRICS)
     found = repo.metrics.diff(*revisions, all=True, targets=[file]).get("diff", {}).get(METRICS, {})
     places = {name: place for place, name in enumerate(a.metrics | b.metrics)}
@@ -222,9 +249,10 @@ def _metric_rows(repo: Repo, revisions: Sequence[str], a: Side, b: Side, subtrac
             one_line(cell["old"]),
             one_line(cell["new"]),
             _subtracted(cell.get("diff")) if subtract else "",
+            _better(name, a.metrics, b.metrics) if subtract else "",
         )
         for name, cell in sorted(found.items(), key=lambda item: (places.get(item[0].split(".")[0], 0), item[0]))
-        if name.split(".")[0] != "protocol"
+        if name.split(".")[0] != "protocol" and not _is_clutter(name, cell)
     )
 
 
@@ -253,6 +281,7 @@ def compare(repo: Repo, a: str, b: str) -> Comparison:
     revisions = [_resolved(repo, name) for name in (a, b)]
     one, two = (_side(repo, name, revision) for name, revision in zip((a, b), revisions, strict=True))
     differs = unlike(one.metrics, two.metrics)
+    stale = fresh.results(repo) if WORKSPACE in (a, b) else ""
     return Comparison(
         one,
         two,
@@ -260,17 +289,18 @@ def compare(repo: Repo, a: str, b: str) -> Comparison:
         protocol={one_line(name): value for name, value in _protocol(one.metrics).items()},
         metrics=_metric_rows(repo, revisions, one, two, subtract=not differs),
         params=_param_rows(repo, revisions, (one, two)),
+        stale=one_line(stale) if stale else "",
     )
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:
     """Rows as columns of text, long values cut."""
-    lines = [[row.name, row.a, row.b, row.difference] for row in (head, *rows)]
+    lines = [[row.name, row.a, row.b, row.difference, row.better] for row in (head, *rows)]
     cut = [[text if len(text) <= _CELL else text[: _CELL - 1] + "…" for text in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
     padded = (
-        [name.ljust(widths[0]), *(text.rjust(width) for text, width in zip(values, widths[1:], strict=True))]
-        for name, *values in cut
+        [name.ljust(widths[0]), *(text.rjust(width) for text, width in zip(values, widths[1:-1], strict=True)), better]
+        for name, *values, better in cut
     )
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
@@ -279,12 +309,15 @@ def shown(comparison: Comparison) -> str:
     """The comparison as text: the revisions, what forbids to subtract, the metrics, the params that differ."""
     a, b = comparison.a, comparison.b
     parts = [f"A  {a.name}: {a.title}\nB  {b.name}: {b.title}"]
+    stale = [f"Beware: {comparison.stale}"] if comparison.stale else []
+    parts += stale
     if comparison.unlike:
         lines = (f"{row.name}: {row.a} against {row.b}" for row in comparison.unlike)
         parts.append("\n".join(["Of unlike protocols, so nothing is subtracted:", *lines]))
-    parts.append(_table(Row("metric", "A", "B", "" if comparison.unlike else "B − A"), comparison.metrics))
+    head = Row("metric", "A", "B") if comparison.unlike else Row("metric", "A", "B", "B − A", "better")
+    parts.append(_table(head, comparison.metrics))
     parts.append(_table(Row("param", "A", "B"), comparison.params) if comparison.params else "The params are the same.")
-    return "\n\n".join(parts)
+    return "\n\n".join(parts + stale)  # at the end, too, where a table has left the screen
 
 
 def render(comparison: Comparison) -> str:

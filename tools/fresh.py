@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+from dvc.utils.flatten import flatten
 
 from stages.errors import StageError
 from tools import git, run
@@ -63,6 +66,42 @@ def _inputs(pipeline: dict[str, Any]) -> Iterator[str]:
     for stage in (pipeline.get("stages") or {}).values():
         yield from (name for params in stage.get("params", []) if isinstance(params, dict) for name in params)
         yield from stage.get("deps", [])
+
+
+def _changed(params: ParamsDependency) -> Iterator[str]:
+    """What a params file says otherwise than dvc.lock does, by name; with the file's, where it is not params.yaml."""
+    # Each by itself: a section and a key of it can both be named.
+    then, now = (
+        {name: value for key, part in read.items() for name, value in flatten({key: part}).items()}
+        for read in (params.hash_info.value, params.read_params())
+    )
+    for name in then | now:
+        if (name in then, then.get(name)) != (name in now, now.get(name)):
+            yield name if params.def_path == "params.yaml" else f"{params.def_path}:{name}"
+
+
+def results(repo: Repo) -> str:
+    """What of the working tree's results in reports/ is not as its params would make it; "" where nothing is.
+
+    By params.yaml and dvc.lock alone, so in no time: looks at no code and no data. The main pipeline's stages only.
+    """
+    stages = [stage for stage in repo.index.stages if stage.path_in_repo == PIPELINE]
+    outs = [out for stage in stages for out in stage.outs]
+    made = {out.def_path: out.hash_info for out in outs}
+    unknown = [stage.name for stage in stages if not all(out.hash_info for out in stage.outs)]
+    known = [(stage, dep) for stage in stages if stage.name not in unknown for dep in stage.deps]
+    params = [name for _, dep in known if isinstance(dep, ParamsDependency) for name in _changed(dep)]
+    # A run that was interrupted after a stage: what comes later is still of the models before.
+    older = [stage.name for stage, dep in known if made.get(dep.def_path, dep.hash_info) != dep.hash_info]
+    missing = [out.def_path for out in outs if out.def_path.startswith("reports/") and not out.exists]
+    found = {
+        f"are of no run that {LOCK} knows": unknown,
+        "are not of its params": params,
+        "are not all of one run": older,
+        "lack files": missing,
+    }
+    told = [f"{what} ({', '.join(dict.fromkeys(names))})" for what, names in found.items() if names]
+    return f"the working tree's results {' and '.join(told)}: make repro" if told else ""
 
 
 def complaints() -> list[str]:

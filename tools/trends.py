@@ -7,7 +7,6 @@ protocols say nothing of each other.
 """
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,22 +20,12 @@ from matplotlib.ticker import MaxNLocator
 from stages import shell
 from stages.artifacts import Workspace
 from stages.errors import StageError
-from tools import git, run
+from tools import BETTER, git, run
 
 METRICS = "reports/metrics.json"
 PICTURE = "reports/trends.svg"
 _WORKSPACE = "workspace"
-# Those of which a direction is better, with it.
-_DRAWN = {
-    "fid": "lower is better",
-    "kid": "lower is better",
-    "swd": "lower is better",
-    "precision": "higher is better",
-    "recall": "higher is better",
-    "coverage": "higher is better",
-    "modes_covered": "higher is better",
-    "memorization": "lower is better",
-}
+_DRAWN = ("fid", "kid", "swd", "precision", "recall", "coverage", "modes_covered", "memorization")
 _COLUMNS = 2
 _LABELLED = 40  # revisions whose names find room below an axis
 
@@ -92,7 +81,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for name, panel in zip(names, panels, strict=False):
             for _, part in table.groupby(table["protocol"].diff().ne(0).cumsum()):  # a protocol can come back
                 panel.plot(part.index, part[name], f"C{part['protocol'].iloc[0]}", marker="o", markersize=4)
-            panel.set_title(f"{name} ({_DRAWN[name]})", fontsize=10, loc="left")
+            panel.set_title(f"{name} ({BETTER[name]} is better)", fontsize=10, loc="left")
             panel.set_ylim(0, 1.1 * table[name].max() or 1)
             panel.spines[["top", "right"]].set_visible(False)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -110,19 +99,12 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _write(picture: Path, table: pd.DataFrame) -> None:
-    """Write the picture and the table beside it, both or neither, and leave nothing else there."""
+    """Write the picture and the table beside it, both or neither."""
     figure = draw(table)
     names = picture.name, picture.with_suffix(".csv").name
-    aside = [picture.parent / ".state/staging", picture.parent / ".state"]
-    strange = [folder for folder in aside if not folder.exists()]
-    try:
-        with Workspace(picture.parent).outputs(*names) as new:
-            figure.savefig(new(names[0]))
-            table.to_csv(new(names[1]), index=False)
-    finally:
-        for folder in strange:
-            with contextlib.suppress(OSError):  # another process may have put something there
-                folder.rmdir()
+    with Workspace(picture.parent).outputs(*names) as new:
+        figure.savefig(new(names[0]))
+        table.to_csv(new(names[1]), index=False)
 
 
 def main() -> None:
