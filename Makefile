@@ -28,7 +28,7 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
                   else if (n % 25 == 0) { printf "%d of %d packages\n", n, total; fflush() } } \
   /^ +Downloading .*\([0-9.]+ MB\)/ { size = $$(NF-1); sub(/\(/, "", size); \
                   if (size + 0 > 50) { printf "%s%s %s MB ...\n", tty ? "\r\033[K" : "", $$2, size; fflush() } } \
-  /^Installing collected/ { printf "%sunpacking them (TensorFlow is large: about a minute) ...\n", tty ? "\r\033[K" : ""; fflush() } \
+  /^Installing collected.* tensorflow/ { printf "%sunpacking them (TensorFlow is large: about a minute) ...\n", tty ? "\r\033[K" : ""; fflush() } \
   /^ERROR|^WARNING: Retrying/ { print; fflush() }'
 
 setup: .venv/installed

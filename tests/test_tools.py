@@ -420,6 +420,14 @@ def test_a_tool_whose_reader_has_gone_ends_without_a_word(flush: bool) -> None:
     assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
 
 
+def test_an_install_speaks_of_tensorflow_where_it_is_among_what_is_installed() -> None:
+    for names, told in (("gradio, pydub", False), ("numpy, tensorflow, gradio", True)):
+        target = f"progress: ; @echo 'Installing collected packages: {names}' | $(PIP_PROGRESS)"
+        command = ["make", "--silent", f"--eval={target}", "progress"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("TensorFlow is large" in result.stdout) == told
+
+
 def test_cores_are_counted_where_a_process_cannot_be_held_to_some(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
