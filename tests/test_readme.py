@@ -49,6 +49,7 @@ def figure(pattern: str) -> float:
         (r"density and coverage \| [\d.]+ and [\d.]+, ([\d.]+) and", "density", 1),
         (r"density and coverage \| [\d.]+ and [\d.]+, [\d.]+ and ([\d.]+)", "coverage", 1),
         (r"as a copy would be \| ([\d.]+) %", "memorization", 100),
+        (r"as a copy would be \| [\d.]+ % \(held-out images: ([\d.]+) %", "memorization_real", 100),
     ],
 )
 def test_figures_are_the_committed_ones(pattern: str, name: str, factor: float) -> None:
