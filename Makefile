@@ -3,6 +3,7 @@
 # make test-slow  interrupts in every stage, full disks, remotes, fresh clones, clusters, other Pythons, fuzzing, docs
 # make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
 # make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
+# make whence PNG=x.png  which commit, data, params and checkpoint made a picture, and the commands that make it again
 # make demo       a web page to play with the generator, of models/ or of any revision
 # make bench      data path, evaluation, training and page against their parts or goals; writes benchmarks/results/
 # make fresh      does the committed dvc.lock match code, params and results?
@@ -18,7 +19,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro seeds compare demo test test-slow bench fresh doctor trends lock
+.PHONY: help setup repro seeds compare whence demo test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -61,6 +62,10 @@ B ?= workspace
 compare: setup
 	@python -m tools.compare "$(A)" "$(B)"
 
+PNG ?=
+whence: setup
+	@python -m tools.whence "$(PNG)"
+
 test: setup
 	@ruff format --check .
 	@ruff check .
@@ -84,7 +89,7 @@ demo: .venv/demo
 	@touch $@
 
 test-slow: .venv/slow
-	@pytest -q -m slow
+	@pytest -q -m slow --durations=15
 
 bench: .venv/slow
 	@python -m benchmarks.data

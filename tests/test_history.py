@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
+from stages import images
+from stages.artifacts import sha256
 from stages.errors import StageError
-from tests.conftest import ROOT, dvc, git
-from tools import fresh, summary, trends
+from tests.conftest import ROOT, Clone, dvc, git
+from tools import fresh, summary, trends, whence
 
 PIPELINE = """
 stages:
@@ -411,3 +414,327 @@ def test_a_first_push_has_a_summary_without_a_base(project: Path) -> None:
     text = summary.summary("0" * 40)
     assert f"No comparison: {'0' * 40}: no such revision" in text
     assert "| fid | 3.0 |" in text
+
+
+MANIFEST = "d" * 64
+SEEDS_0_TO_2 = "Samples of the seeds 0 to 2 in order, uncurated"
+SAMPLED = json.dumps({"interpolate": [0, 1], "scale": 3})
+
+
+def trained(folder: Path, name: str) -> str:
+    """Leave what a run leaves with a generator of this name: the model, model.json, the card. The generator's hash."""
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / "models/generator.keras").write_text(name)
+    generator = sha256(folder / "models/generator.keras")
+    (folder / "models/model.json").write_text(
+        json.dumps(
+            {"generator": {"sha256": generator}, "best_images_seen": 8, "images_seen": 16, "params": {"seed": 7}}
+        )
+    )
+    (folder / "reports/model_card.md").write_text(
+        "turns 100 numbers from N(0, 1) into a picture of 16×24×1. The weights are an average, from the\n"
+        "checkpoint after 8,000 of 16,000 images seen, chosen by its score (a score).\n\n## Data and licence\n\n"
+        f"- Tiny \\_ &lt;shapes&gt;. Licence: MIT.\n\n- Data: manifest `{MANIFEST}`\n- Generator: `{generator}`\n"
+        f"- Params: presets/quick.yaml\n\n- TensorFlow 2.21.0, {name}, 2 cores; seed 7\n"
+    )
+    return generator
+
+
+def drawn(path: Path, generator: str, description: str = SEEDS_0_TO_2, params: str = "", grid: str = "2x2") -> Path:
+    """A picture of so many rows and columns that says that this generator made it, at a scale of 3."""
+    rows, columns = map(int, grid.split("x"))
+    picture = images.grid(np.zeros((1, 16, 24, 1)), columns, rows=rows)
+    facts = {"Description": description, "Source": f"generator.keras, SHA-256 {generator}", "Params": params}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.save_png(picture, path, 3, facts)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A project with runs of generators by name, each a commit of that subject: and the generators' hashes.
+
+    `first` is tagged and replaced, `left` is of a branch that was merged for nothing and deleted, `merged` came with
+    a merge, `lively-fox` is an experiment, `last` is what main and the working tree have.
+    """
+    project = Path(shutil.copytree(made, tmp_path_factory.mktemp("runs") / "project"))
+    (project / ".gitignore").write_text("/models/model.json\n")
+    hashes = {}
+
+    def commit_of(name: str) -> str:
+        hashes[name] = trained(project, name)
+        dvc(project, "add", "models/generator.keras")
+        commit(project, subject=name)
+        return git(project, "rev-parse", "HEAD")
+
+    commit_of("first")
+    git(project, "tag", "v1")
+    base = git(project, "rev-parse", "HEAD")
+    git(project, "checkout", "-q", "-b", "side")
+    commit_of("left")
+    git(project, "checkout", "-q", "main")
+    git(project, "commit", "-q", "--allow-empty", "-m", "meanwhile")
+    git(project, "merge", "-q", "-s", "ours", "-m", "for nothing", "side")
+    git(project, "branch", "-q", "-D", "side")
+    git(project, "checkout", "-q", "-b", "half", "main")
+    git(project, "commit", "-q", "--allow-empty", "-m", "of half")
+    git(project, "checkout", "-q", "main")
+    git(project, "merge", "-q", "--no-ff", "--no-commit", "half")
+    commit_of("merged")
+    git(project, "checkout", "-q", "--detach", base)
+    git(project, "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/lively-fox", commit_of("lively-fox"))
+    git(project, "checkout", "-q", "main")
+    commit_of("last")
+    return project, hashes
+
+
+def asked(folder: Path, picture: Path) -> str:
+    """What is said of a picture."""
+    return "\n".join(whence.whence(folder, whence.read(picture)))
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("first", "tag v1, branch half"),
+        ("left", "replaced since, in the history of branch half, branch main"),
+        ("merged", "replaced since, in the history of branch main"),
+        ("lively-fox", "experiment lively-fox"),
+        ("last", "branch main"),
+    ],
+)
+def test_the_commit_of_a_pictures_generator_is_found(
+    runs: tuple[Path, dict[str, str]], tmp_path: Path, name: str, names: str
+) -> None:
+    project, hashes = runs
+    text = asked(project, drawn(tmp_path / "x.png", hashes[name]))
+    short = git(project, "log", "--all", "--format=%h", f"--grep=^{name}$")
+    date = git(project, "show", "-s", "--format=%cs", short)
+    assert f"oldest first:\n  {short}  {date}  {name}\n    {names}\n\n" in text
+    assert text.count(f"  {date}  ") == 1, "one commit brought it, and those that kept it are left out"
+    assert f"trained with: TensorFlow 2.21.0, {name}, 2 cores; seed 7\n" in text
+    assert "data: Tiny _ <shapes>. Licence: MIT.\n" in text
+    assert f"manifest: {MANIFEST}\n  checkpoint: 8,000 of 16,000 images seen\n  params: presets/quick.yaml\n" in text
+    assert ("The working tree has that generator" in text) == (name == "last")
+    assert git(project, "show", f"{short}:./params.yaml") == "report: {title: 1}"
+    assert f"all params: git show {short}:./params.yaml\n" in text
+
+
+@pytest.mark.parametrize("name", ["first", "lively-fox"])
+def test_the_generator_is_got_by_the_command(runs: tuple[Path, dict[str, str]], tmp_path: Path, name: str) -> None:
+    project = Path(shutil.copytree(runs[0], tmp_path / "project"))
+    (get,) = re.findall(r"^  dvc (get .*)$", asked(project, drawn(tmp_path / "x.png", runs[1][name])), re.MULTILINE)
+    dvc(project, *get.split())
+    assert sha256(project / "generator.keras") == runs[1][name]
+
+
+@pytest.mark.parametrize(
+    ("description", "params", "grid", "options"),
+    [
+        (SEEDS_0_TO_2, SAMPLED, "2x2", "--seeds 0-2 --scale 3"),
+        (SEEDS_0_TO_2, SAMPLED, "1x3", "--seeds 0-2 --grid 1x3 --scale 3"),
+        (SEEDS_0_TO_2, "", "2x2", "--seeds 0-2 --scale 3"),
+        ("Samples of the seeds 0-3, 9, in this order", '{"scale": 3}', "4x3", "--seeds 0-3,9 --grid 4x3 --scale 3"),
+        ("Samples of the seeds 0-3, in this order", '{"scale": 64}', "2x2", "--seeds 0-3 --scale 3"),
+        ("Sample of the seed 7", '{"seeds": "7,9", "scale": 3}', "1x1", "--seeds 7 --scale 3"),
+        ("Sample of the place 7 (seed * scale; direction)", "", "1x1", "--seeds 7 --scale 3"),
+        ("The 3 samples of lowest realism (a paper): seeds 5, 1, 3", "{}", "2x2", "--seeds 5,1,3 --scale 3"),
+    ],
+)
+def test_the_command_is_told_that_draws_these_samples(
+    tmp_path: Path, description: str, params: str, grid: str, options: str
+) -> None:
+    generator = lone(tmp_path)
+    text = asked(tmp_path, drawn(tmp_path / "x.png", generator, description, params, grid))
+    assert f"  python -m stages.sample --model generator.keras {options} --out again.png\n" in text
+
+
+def lone(folder: Path) -> str:
+    """A repository of one commit, of a run; its generator's hash."""
+    (folder / "reports").mkdir()
+    generator = trained(folder, "lone")
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, "reports", subject="lone")
+    return generator
+
+
+@pytest.mark.parametrize(
+    ("description", "params", "command"),
+    [
+        ("Spherical interpolations", SAMPLED, "python -m stages.sample --out ../again "),
+        ("Lowest", '{"mode_threshold": 1}', "python -m stages.evaluate --out ../again "),
+        ("Sample of the place 7*0.8;1:2 (seed * scale)", "", "make demo "),
+        ("Samples of the seeds 0 to 3 in order, z times 0.8, uncurated", "no JSON", "make demo "),
+        ("Samples of the seeds 0-99999999, in this order", "[]", "make demo "),
+        ("Samples of the seeds 0 to 3 in order, uncurated; rm x", "", "make demo "),
+    ],
+)
+def test_what_more_than_seeds_decided_on_is_not_said_to_be_drawn_by_seeds(
+    tmp_path: Path, description: str, params: str, command: str
+) -> None:
+    text = asked(tmp_path, drawn(tmp_path / "x.png", lone(tmp_path), description, params))
+    assert f"\n  {command}" in text
+    assert "--seeds" not in text
+
+
+def test_a_picture_of_the_first_commit_for_who_has_git_show_no_roots(tmp_path: Path) -> None:
+    picture = drawn(tmp_path / "x.png", lone(tmp_path))
+    git(tmp_path, "config", "log.showRoot", "false")
+    assert "  lone\n    branch main\n" in asked(tmp_path, picture)
+
+
+def test_a_picture_that_git_has_is_its_very_file(tmp_path: Path) -> None:
+    generator = lone(tmp_path)
+    picture = drawn(tmp_path / "reports/samples/grid.png", generator)
+    commit(tmp_path, "reports", subject="drawn again")
+    moved = picture.rename(tmp_path / "holiday.png")
+    subprocess.run(["git", "branch", b"odd-\xff"], cwd=tmp_path, check=True)  # a name that is no UTF-8 does no harm
+    (short,) = git(tmp_path, "log", "--format=%h", "-1").split()
+    text = asked(tmp_path, moved)
+    assert f"brought this very file, the oldest first:\n  {short}  " in text
+    assert f"  git show {short}:./reports/samples/grid.png > again.png " in text
+
+
+def test_a_picture_without_text_is_known_where_git_has_it(tmp_path: Path) -> None:
+    lone(tmp_path)
+    picture = tmp_path / "reports/train/plots/images/fixed_z/8.png"
+    picture.parent.mkdir(parents=True)
+    images.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, {})
+    commit(tmp_path, "reports", subject="with plots")
+    text = asked(tmp_path, picture)
+    assert "with plots\n" in text
+    assert "trained with: TensorFlow 2.21.0, lone" in text
+    assert "python -m stages.train --out ../again " in text
+    images.save_png(np.ones((4, 4, 1), np.uint8), picture, 1, {})
+    with pytest.raises(StageError, match=r"8\.png: it names no generator, and no commit has this file; .*`git fetch"):
+        asked(tmp_path, picture)
+
+
+def test_a_picture_of_the_data_is_told_by_its_manifest_and_has_no_generator(tmp_path: Path) -> None:
+    lone(tmp_path)
+    picture = tmp_path / "x.png"
+    facts = {"Description": "real", "Source": f"Tiny (MIT), manifest SHA-256 {MANIFEST}", "Params": SAMPLED}
+    images.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, facts)
+    text = asked(tmp_path, picture)
+    assert f"brought the data of manifest {MANIFEST[:12]}, the oldest first:" in text
+    assert f"manifest: {MANIFEST}\n" in text
+    assert "generator" not in text
+    assert "checkpoint" not in text
+    facts |= {"Source": "Tiny (MIT)", "Params": '{"records_per_shard": 8}'}
+    images.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, facts)
+    with pytest.raises(StageError, match="names no generator"):
+        asked(tmp_path, picture)
+    (tmp_path / "reports/data").mkdir()
+    shutil.copy(picture, tmp_path / "reports/data/contact_sheet.png")
+    commit(tmp_path, "reports", subject="prepared")
+    assert "python -m stages.prepare --out ../again " in asked(tmp_path, picture)
+
+
+def test_a_generator_that_is_not_committed_is_the_working_trees(tmp_path: Path) -> None:
+    lone(tmp_path)
+    picture = drawn(tmp_path / "x.png", trained(tmp_path, "new"), params=SAMPLED, grid="1x3")
+    text = asked(tmp_path, picture)
+    assert "The working tree has that generator: models/generator.keras\n" in text
+    assert "What reports/model_card.md says of it:\n  data: Tiny" in text
+    assert "  python -m stages.sample --seeds 0-2 --grid 1x3 --scale 3 --out again.png\n" in text
+    assert text.endswith(" yet: git add -A && git commit")
+    git(tmp_path, "restore", "reports/model_card.md")  # as a training leaves it, and no report yet
+    text = asked(tmp_path, picture)
+    assert "What models/model.json says of it:\n" in text
+    assert "checkpoint: 8 of 16 images seen\n" in text
+    assert "--seeds 0-2 --scale 3 --out again.png\n" in text
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"generator": 1}'])
+def test_a_damaged_model_json_is_no_ones(tmp_path: Path, text: str) -> None:
+    generator = lone(tmp_path)
+    (tmp_path / "models/model.json").write_text(text)
+    assert "The working tree" not in asked(tmp_path, drawn(tmp_path / "x.png", generator))
+
+
+def test_a_generator_that_no_commit_has_is_said_with_what_to_fetch(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    lone(tmp_path / "project")
+    picture = drawn(tmp_path / "x.png", "a" * 64)
+    done = tool("whence", tmp_path / "project", str(picture))
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{picture}\n  Description: Samples of the seeds 0 to 2")
+    assert done.stderr == (
+        f"error: {picture}: no commit has the generator aaaaaaaaaaaa in reports/model_card.md; its run was never "
+        "committed, or is on a branch or in an experiment that this clone lacks: `git fetch --all --tags`, "
+        "`dvc exp pull -A origin`, and ask again\n"
+    )
+
+
+def test_a_shallow_clone_says_what_it_cannot_know(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    old = lone(tmp_path / "project")
+    for name in ("other", "new"):
+        generator = trained(tmp_path / "project", name)
+        commit(tmp_path / "project", "reports", subject=name)
+    git(tmp_path, "clone", "-q", "--depth", "1", "-o", "upstream", f"file://{tmp_path}/project", "clone")
+    known = asked(tmp_path / "clone", drawn(tmp_path / "x.png", generator))
+    assert "branch main, branch upstream/main\n  This clone is shallow, and they may be older: `git fetch" in known
+    with pytest.raises(StageError, match=r"`git fetch --unshallow`, `dvc exp pull -A upstream`"):
+        asked(tmp_path / "clone", drawn(tmp_path / "x.png", old))
+    git(tmp_path / "clone", "fetch", "-q", "--unshallow")
+    assert "  lone\n" in asked(tmp_path / "clone", tmp_path / "x.png")
+
+
+def test_what_is_no_picture_of_the_project_is_said_in_a_line(tmp_path: Path) -> None:
+    picture = drawn(tmp_path / "x.png", "a" * 64)
+    (tmp_path / "half.png").write_bytes(picture.read_bytes()[:60])
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    for path, said in (
+        ("nonesuch.png", "nonesuch.png: there is no such file"),
+        ("half.png", "half.png: no PNG, or half of one; "),
+        ("a.jpg", "a.jpg: no PNG, or half of one; "),
+        (".", ".: a folder; "),
+        ("", "no picture is named; type `make whence PNG="),
+        ("x.png", "git rev-parse: fatal: not a git repository"),
+    ):
+        done = tool("whence", tmp_path, path)
+        assert done.returncode == 1, path
+        assert done.stderr.startswith(f"error: {said}"), path
+        assert done.stderr.count("\n") == 1, path
+
+
+def test_text_that_would_steer_a_terminal_is_shown_as_escapes(tmp_path: Path) -> None:
+    generator = lone(tmp_path)
+    git(tmp_path, "commit", "-q", "--amend", "-m", "a\x1b[2J subject")
+    text = asked(tmp_path, drawn(tmp_path / "x.png", generator, "\x1b[2J"))
+    assert "\x1b" not in text
+    assert '"a\\u001b[2J subject"' in text
+
+
+def test_the_committed_card_tells_all_that_is_asked_of_it() -> None:
+    told = whence._told((ROOT / whence.CARD).read_text())
+    assert list(told) == list(whence._TOLD)
+    assert re.fullmatch("[0-9a-f]{64}", told["manifest"])
+    assert re.fullmatch(r"[\d,]+ of [\d,]+ images seen", told["checkpoint"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_picture_is_made_again_by_the_commands_after_its_model_was_replaced(quick_run: Clone, tmp_path: Path) -> None:
+    clone = quick_run.copied(tmp_path / "dcgan")
+    for name in ("grid", "interpolation"):
+        shutil.copy(clone.folder / f"reports/samples/{name}.png", tmp_path / f"{name}.png")
+    before = sha256(clone.folder / "models/generator.keras")
+    clone.edit("params.yaml", "label_smoothing: 0.1", "label_smoothing: 0.0")
+    clone.typed("dvc", "repro")
+    clone.commit("Without smoothing")
+    assert sha256(clone.folder / "models/generator.keras") != before
+    for name, again in (("grid", clone.folder / "again.png"), ("interpolation", tmp_path / "again/reports/samples")):
+        text = clone.typed("make", "whence", f"PNG=../{name}.png")
+        assert "  Quick run\n" in text
+        assert "Without smoothing" not in text
+        (block,) = re.findall(r"The picture again .*:\n((?:  .*\n)+)", text)
+        show, *commands = [line.strip() for line in block.splitlines()]
+        clone.typed("bash", "-ec", show)
+        made = tmp_path / f"{name}.png"
+        assert (clone.folder / "again.png").read_bytes() == made.read_bytes(), "the very file"
+        (clone.folder / "again.png").unlink()
+        clone.typed("bash", "-ec", "\n".join(commands))
+        with Image.open(made) as picture, Image.open(again / f"{name}.png" if again.is_dir() else again) as other:
+            assert np.array_equal(np.asarray(picture), np.asarray(other))
