@@ -53,6 +53,7 @@ repro: setup
 
 N ?= 3
 seeds: setup
+	@case "$(N)" in ''|0|*[!0-9]*) echo "error: N: expected how many seeds, such as N=3, got '$(N)'" >&2; exit 2;; esac
 	@python -m stages.params params.yaml
 	@dvc repro features
 	@python -m studies.seeds $(N)

@@ -451,3 +451,11 @@ def test_the_table_of_licences_is_utf_8_on_any_terminal() -> None:
     command = [sys.executable, "-m", "tools.audit"]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
     assert result.stdout.decode() == audit.table(ROOT / "requirements.lock")
+
+
+@pytest.mark.parametrize("count", ["x", "0", "-1", "2.5", ""])
+def test_a_number_of_seeds_that_is_none_is_said_before_anything_runs(count: str) -> None:
+    command = ["make", "--no-print-directory", "--old-file=setup", "seeds", f"N={count}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: N: expected how many seeds, such as N=3, got '{count}'\n")
