@@ -317,7 +317,7 @@ def test_a_training_that_ended_early_without_a_flag_raises_no_alarm(tiny_copy: P
     page = changed_model(tiny_copy, flags=[], stopped="Training ended early: no better score.")
     assert 'role="alert"' not in page
     assert "<p>Training ended early: no better score.</p>" in page
-    page = changed_model(tiny_copy, flags=[], stopped="")
+    page = changed_model(tiny_copy, flags=[], stopped="", best_images_seen=320)
     assert 'role="alert"' not in page
     assert 'role="note"' not in page
 
