@@ -175,7 +175,7 @@ def test_a_killed_training_goes_on_under_repro_exp_run_and_in_a_temporary_worksp
 
 
 def test_the_debian_package_gives_the_same_bytes_and_no_trace(clone: Clone, tmp_path: Path) -> None:
-    shutil.rmtree(clone.folder / ".state")
+    shutil.rmtree(clone.folder / ".state", ignore_errors=True)
     result = clone.type("python", "-m", "stages.download", "--out", str(tmp_path))
     assert result.returncode == 0, result.stderr
     for path in (tmp_path / "data/raw").iterdir():

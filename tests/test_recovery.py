@@ -44,7 +44,7 @@ def test_a_full_disk_is_said_leaves_all_as_it_was_and_a_larger_one_ends_in_the_s
     shutil.copytree(with_pictures.folder, disk, ignore=shutil.ignore_patterns(".state"))
     project = Project(disk)
     assert project.run(stage).returncode == 0
-    shutil.rmtree(disk / ".state")
+    shutil.rmtree(disk / ".state", ignore_errors=True)  # there is none where a stage leaves nothing
     before, free = contents(disk), room(small_disk)
     needed = needs(project, stage, small_disk)
     for share in (0.0, 0.6):  # full from the start, and full when so much of the stage's work is written
