@@ -51,11 +51,13 @@ def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(with_pictures:
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
         process.send_signal(number)
         code = process.wait(timeout=60)
-        interrupted = -signal.SIGKILL if number == signal.SIGKILL else 130
-        assert code in (0, interrupted)  # 0: it was done before the signal
-        hits += code == interrupted
+        # 0: it was done before the signal. SIGABRT, once in a hundred times: the signal's exception came up in a callback
+        # of TensorFlow's, which ends the process there and then; it is as after a kill.
+        ends = [-signal.SIGKILL] if number == signal.SIGKILL else [130, -signal.SIGABRT]
+        assert code in (0, *ends)
+        hits += code != 0
         assert contents(with_pictures.folder) == before
-        if number != signal.SIGKILL:  # after that the next run that gets so far clears its traces
+        if code == 130:  # else the next run that gets so far clears its traces
             assert not list(with_pictures.folder.glob(f".state/staging/{process.pid}-*"))
         if hits == 6:
             break
