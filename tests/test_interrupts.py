@@ -51,8 +51,8 @@ def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(with_pictures:
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
         process.send_signal(number)
         code = process.wait(timeout=60)
-        # 0: it was done before the signal. SIGABRT, once in a hundred times or fewer: presumably the exception came up in
-        # a callback of TensorFlow's, which ends the process there and then. Nothing is torn: it is as after a kill.
+        # 0: it was done before the signal. SIGABRT, once in a hundred times or fewer: presumably the exception came up
+        # in a callback of TensorFlow's, which ends the process there and then. Nothing is torn: it is as after a kill.
         ends = [-signal.SIGKILL] if number == signal.SIGKILL else [130, -signal.SIGABRT]
         assert code in (0, *ends)
         hits += code != 0
