@@ -224,12 +224,6 @@ def _unstage(folder: Path) -> None:
         folder.parent.parent.rmdir()
 
 
-def clear_staged() -> None:
-    """Remove what this process has staged. For its end: an interrupt can hit where no cleaning up is under way."""
-    for folder in list(_staged):
-        _unstage(folder)
-
-
 def _clear_abandoned(staging: Path) -> None:
     """Remove what killed runs left: folders that nobody has locked."""
     for left in staging.glob("*"):
@@ -322,6 +316,16 @@ class Workspace:
             with signals_held():
                 for folder in work.values():
                     _unstage(folder)
+
+    def clear(self) -> None:
+        """Remove what this process has staged, and what killed runs left.
+
+        For its end: an interrupt can hit where no cleaning up is under way.
+        """
+        for folder in list(_staged):
+            _unstage(folder)
+        for staging in [self.out / ".state/staging", *self.out.glob("*/.state/staging")]:
+            _clear_abandoned(staging)
 
     def record_timing(self, stage: str, figures: Mapping[str, float]) -> None:
         """Note how long a stage took in `reports/timings.json`, the one file that differs from run to run."""

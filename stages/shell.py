@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TypeVar
 
 from stages import params
-from stages.artifacts import Workspace, clear_staged
+from stages.artifacts import Workspace
 from stages.errors import StageError
 
 S = TypeVar("S")
@@ -152,4 +152,4 @@ def run_stage(
         if figures is not None:
             workspace.record_timing(name, {"seconds": time.monotonic() - started, **figures})
 
-    run(name, stage, clear_staged)
+    run(name, stage, workspace.clear)
