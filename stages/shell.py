@@ -1,16 +1,17 @@
 """What every stage's __main__ does around its work: the flags, the errors, Ctrl-C, the time it took."""
 
 import argparse
+import contextlib
 import errno
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from stages import params
 from stages.artifacts import Workspace
@@ -70,6 +71,28 @@ class _Interrupts:
         raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def _one_temporary_folder() -> Iterator[None]:
+    """Let all temporary files of this process lie in one folder, and go with it.
+
+    TensorFlow and multiprocessing leave some for Python's own end to remove, which a stage does not wait for.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="dcgan-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: Python's own end waits for TensorFlow's threads, a second where they rest and more where not."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _full_disk(error: BaseException) -> str:
     """What to say where an error comes of a full disk, whose own words name no file as a rule; else ""."""
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -87,26 +110,22 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
     started = time.monotonic()
     interrupts = _Interrupts()
     try:
-        work()
+        with _one_temporary_folder():
+            work()
         _ignore_signals()  # nothing is left to interrupt
     except BaseException as error:
         _ignore_signals()
         if interrupts.came or isinstance(error, KeyboardInterrupt):
             clear()
             say(f"{name}: interrupted; nothing half-written is left. Run the same command to go on.")
-            # At once: TensorFlow's threads may still be busy, and waiting for them can take seconds.
-            sys.stderr.flush()
-            os._exit(_EXIT_INTERRUPTED)
+            _end(_EXIT_INTERRUPTED)
         if isinstance(error, (StageError, OSError)):
             say(f"error: {_full_disk(error) or error}")
             sys.exit(error.code if isinstance(error, StageError) else StageError.code)
         raise
     say(f"{name}: done in {time.monotonic() - started:.1f} s")
     if not _among_workers():
-        # At once: TensorFlow's own end takes a second, in which Ctrl-C would not reach DVC, which waits for this one.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _end(0)  # in the second of Python's own end, Ctrl-C would not reach DVC, which waits for this one
 
 
 def _among_workers() -> bool:

@@ -3,6 +3,7 @@
 import os
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}  # as the stages have it
+os.environ["DVC_NO_ANALYTICS"] = "1"
 
 import dataclasses
 import json
@@ -214,7 +215,8 @@ class Clone:
         ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         path = os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")
-        return {**kept, "HOME": str(self.folder.parent), "PATH": f"{self.folder}/.venv/bin:{path}"}
+        own = {"HOME": str(self.folder.parent), "PATH": f"{self.folder}/.venv/bin:{path}", "DVC_NO_ANALYTICS": "1"}
+        return kept | own
 
     def git(self, *arguments: str) -> str:
         """Run git; what it printed."""

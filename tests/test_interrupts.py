@@ -1,9 +1,13 @@
 """Ctrl-C, SIGTERM and kill -9 in every stage: not half done, and the next run gives what an untroubled one gives."""
 
 import random
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +18,17 @@ from tests.conftest import STAGES, Project, contents
 pytestmark = pytest.mark.slow
 
 
-def begun(project: Project, stage: str) -> subprocess.Popen[bytes]:
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files, of a name as short as those of the system's: sockets lie there."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def begun(project: Project, stage: str, temporary: Path) -> subprocess.Popen[bytes]:
     """A stage that is at work: it has loaded its modules and catches the signals."""
-    process = subprocess.Popen(
-        project.command(stage), cwd=project.folder, env=project.environment(), stderr=subprocess.DEVNULL
-    )
+    environment = {**project.environment(), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(project.command(stage), cwd=project.folder, env=environment, stderr=subprocess.DEVNULL)
     while not signals(process, "SigCgt") and process.poll() is None:
         time.sleep(0.0005)
     return process
@@ -33,20 +43,23 @@ def signals(process: subprocess.Popen[bytes], field: str) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc to say when to interrupt")
 @pytest.mark.parametrize("stage", ["download", *STAGES])
-def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(with_pictures: Project, stage: str) -> None:
+def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(
+    with_pictures: Project, stage: str, temporary: Path
+) -> None:
     if stage == "download":
         assert with_pictures.run(stage).returncode == 0  # what the tiny project has was not downloaded
     before = contents(with_pictures.folder)
-    process = begun(with_pictures, stage)
+    process = begun(with_pictures, stage, temporary)
     started = time.monotonic()
     while not signals(process, "SigIgn") and process.poll() is None:  # its work is done
         time.sleep(0.0005)
     duration = time.monotonic() - started
     assert process.wait() == 0
     assert contents(with_pictures.folder) == before
+    assert not list(temporary.iterdir())
     hits, draw = 0, random.Random(0)  # noqa: S311 - moments, no secrets
     for i in range(12):
-        process = begun(with_pictures, stage)
+        process = begun(with_pictures, stage, temporary)
         time.sleep(draw.uniform(0, 1) * duration)
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
         process.send_signal(number)
@@ -59,6 +72,9 @@ def test_an_interrupted_stage_leaves_all_as_it_was_and_runs_again(with_pictures:
         assert contents(with_pictures.folder) == before
         if code == 130:  # else the next run clears its traces
             assert not list(with_pictures.folder.glob(".state/staging/*"))
+            assert not list(temporary.iterdir())
+        for left in temporary.iterdir():
+            shutil.rmtree(left)
         if hits == 6:
             break
     assert hits >= 3
@@ -83,6 +99,33 @@ def test_a_stage_interrupted_at_its_first_run_leaves_no_output(tiny: Project, tm
     assert complaint.splitlines()[-1].startswith("prepare: interrupted; nothing half-written is left.")
     assert {p.name for p in (tmp_path / "data").iterdir()} == {"raw"}
     assert not (tmp_path / "reports").exists()
+
+
+AS_A_WORKER_STARTS = """
+import os, runpy, signal
+from multiprocessing.process import BaseProcess
+
+start = BaseProcess.start
+
+def interrupted(self):
+    start(self)
+    os.kill(os.getpid(), signal.SIGINT)
+
+BaseProcess.start = interrupted
+runpy.run_module("stages.prepare", run_name="__main__")
+"""
+
+
+def test_workers_end_with_a_stage_that_is_interrupted_while_they_start(tiny_copy: Project) -> None:
+    before = contents(tiny_copy.folder)
+    command = [sys.executable, "-c", AS_A_WORKER_STARTS]
+    process = subprocess.run(  # it waits for all who could say something
+        command, cwd=tiny_copy.folder, env=tiny_copy.environment(), stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert process.returncode == 130
+    assert process.stderr.splitlines()[-1].startswith("prepare: interrupted; nothing half-written is left.")
+    assert "Traceback" not in process.stderr
+    assert contents(tiny_copy.folder) == before
 
 
 def test_a_killed_stage_leaves_no_output_and_the_next_run_clears_its_traces(tiny_copy: Project) -> None:

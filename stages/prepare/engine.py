@@ -25,6 +25,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.artifacts import signals_held
 from stages.errors import StageError
 
 if TYPE_CHECKING:  # they import OpenCV, which the workers are to start doing before this process does
@@ -76,6 +77,8 @@ def _local() -> Iterator[Build]:
         from stages.prepare.shards import build_shard
 
         try:
+            with signals_held():  # the pool does not know yet of a worker that is starting, and could not end it
+                pool.submit(int)  # the first thing that is submitted starts all of them
             # A few ahead, and no more: all of them at once would be a gigabyte for three million pictures.
             coming = ((pool.submit(build_shard, part, settings, store), i) for i, part in enumerate(parts))
             waiting = dict(itertools.islice(coming, 3 * count))
