@@ -166,7 +166,10 @@ def load(path: Path, section: str, settings: type[T]) -> T:
             raise ParamsError(f"{path}: {key}: {message}" if first["loc"] else f"{path}: {section}.{message}") from None
         if first["type"] == "missing":  # a row that is too short
             raise ParamsError(f"{path}: {key}: there is no such value in {first['input']!r}; add it") from None
-        expected = first["msg"].replace("Input should be ", "").replace("a valid tuple", "a list [a, b, …]")
+        expected = first["msg"].removeprefix("Input should be ")
+        expected = {"a valid tuple": "a list [a, b, …]", "a valid dictionary": "a mapping {a: …, b: …}"}.get(
+            expected, expected
+        )
         raise ParamsError(f"{path}: {key}: expected {expected}, got {first['input']!r}") from None
 
 

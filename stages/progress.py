@@ -11,6 +11,13 @@ _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BEFORE_SHOWING = 2.0
 
 
+def _told(seconds: float) -> str:
+    """A duration in the unit that people would tell it in."""
+    if seconds < 180:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 180 * 60 else f"{seconds / 3600:.1f} h"
+
+
 class Progress:
     """Counts `total` units (0: nobody knows how many); `advance(n, note)` moves on. Use it as a context manager.
 
@@ -64,7 +71,9 @@ class Progress:
         count = f"{self._done:,} {self._unit}"
         if self._total:
             count = f"{100 * self._done // self._total}%, {self._done:,} of {self._total:,} {self._unit}"
-        print(f"{self._what}: {count}, {rate:,.0f}/s, {seconds:.0f} s{note}", file=sys.stderr, flush=True)
+        left = (self._total - self._done) / rate if rate else 0
+        times = f"{_told(seconds)}, {_told(left)} left" if left > 0 else _told(seconds)
+        print(f"{self._what}: {count}, {rate:,.0f}/s, {times}{note}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Print a line without tearing the bar."""

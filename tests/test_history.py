@@ -246,7 +246,10 @@ def test_the_summary_subtracts_what_can_be_subtracted(history: Path, monkeypatch
     (history / "reports/samples").mkdir()
     (history / "reports/samples/grid.png").write_bytes(b"")
     text = summary.summary("HEAD~2")
-    assert "| fid | 3.0 | 2.5 | -0.5 |" in text
+    assert "| fid | 3.0 | 2.5 | -0.5 | lower |" in text
+    assert "Beware" not in text
+    monkeypatch.setattr(fresh, "results", lambda _: "these are of <other> params")
+    assert "Beware: these are of &#60;other&#62; params" in summary.summary("HEAD~2")
     assert "![grid.png](reports/samples/grid.png)" in text
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     monkeypatch.setenv("GITHUB_REPOSITORY", "ada/dcgan")

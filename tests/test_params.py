@@ -169,6 +169,7 @@ def test_prepare_checks_its_geometry(tmp_path: Path, text: str, part: str) -> No
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("images: 5", "validate.images: expected a mapping {a: …, b: …}, got 5"),
         ("images: {train: 500}", "validate.images.train: expected [least, most], got 500"),
         ("images: {train: [500]}", "validate.images.train: expected [least, most], got [500]"),
         ("images: {train: [2, 1]}", "validate.images.train: expected [least, most], got [2, 1]"),

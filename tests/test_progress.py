@@ -22,9 +22,23 @@ def test_plain_lines_every_ten_seconds_and_at_the_end(clock: list[float], capsys
             clock[0] = float(second)
             bar.advance(100, "loss 0.5" if second > 10 else "")
     assert capsys.readouterr().err.splitlines() == [
-        "train: 55%, 1,100 of 2,000 images, 100/s, 11 s  loss 0.5",
+        "train: 55%, 1,100 of 2,000 images, 100/s, 11 s, 9 s left  loss 0.5",
         "train: 100%, 2,000 of 2,000 images, 100/s, 20 s  loss 0.5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [(3_000, "20 s, 20 s left"), (60_000, "20 s, 19 min left"), (3_000_000, "20 s, 16.7 h left"), (500, "20 s")],
+)
+def test_what_is_left_is_told_at_the_rate_of_this_run(
+    clock: list[float], capsys: pytest.CaptureFixture[str], total: int, expected: str
+) -> None:
+    with pytest.raises(KeyboardInterrupt), Progress("train", total, "images", done=1000 if total > 1000 else 0) as bar:
+        clock[0] = 20.0
+        bar.advance(1000)
+        raise KeyboardInterrupt
+    assert f" images, 50/s, {expected}\n" in capsys.readouterr().err
 
 
 def test_nothing_is_said_of_what_is_over_at_once(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,13 +51,17 @@ def _alone(path: Path) -> Iterator[str]:
 def _against(found: compare.Comparison) -> Iterator[str]:
     yield f"{_cell(found.a.title)} against {_cell(found.b.title)}"
     yield ""
+    if found.stale:
+        yield f"Beware: {_cell(found.stale)}"
+        yield ""
     if found.unlike:
         yield "The two were measured under unlike protocols, so nothing is subtracted:"
         yield ""
         yield from _table(("protocol", "base", "here"), ((row.name, row.a, row.b) for row in found.unlike))
         yield ""
-    head = ("metric", "base", "here") if found.unlike else ("metric", "base", "here", "here − base")
-    yield from _table(head, ((row.name, row.a, row.b, row.difference)[: len(head)] for row in found.metrics))
+    head = ("metric", "base", "here") if found.unlike else ("metric", "base", "here", "here − base", "better")
+    rows = ((row.name, row.a, row.b, row.difference, row.better) for row in found.metrics)
+    yield from _table(head, (row[: len(head)] for row in rows))
     yield ""
     if found.params:
         yield from _table(("param", "base", "here"), ((row.name, row.a, row.b) for row in found.params))
