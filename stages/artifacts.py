@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import zipfile
@@ -111,7 +111,22 @@ def key_of(*what: object) -> str:
     return digest.hexdigest()[:16]
 
 
-_ABANDONED_AFTER = 30 * 24 * 3600.0  # seconds
+ABANDONED_AFTER = 30 * 24 * 3600.0
+"""Seconds after which unfinished work that nothing has touched is removed."""
+
+
+def _flock(file: IO[str], operation: int) -> bool:
+    """Whether a file could be locked. Raises StageError on a file system without such locks."""
+    try:
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StageError(
+            f"{file.name}: cannot be locked ({error.strerror}); put the project on a file system with flock "
+            "(Lustre: mounted with -o flock)"
+        ) from None
+    return True
 
 
 def _lock(path: Path) -> IO[str] | None:
@@ -121,27 +136,54 @@ def _lock(path: Path) -> IO[str] | None:
     """
     while True:
         file = path.open("a+", encoding="utf-8")
+        with contextlib.ExitStack() as stack:
+            stack.callback(file.close)
+            if not _flock(file, fcntl.LOCK_EX):
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    stack.pop_all()
+                    return file
+        # Whoever had it has removed it since it was opened.
+
+
+def _lock_in_folder(path: Path) -> IO[str] | None:
+    """`_lock`, in a folder that is made where it is not there, and that another may remove as it finds it empty."""
+    for _ in range(100):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        file.close()  # whoever had it has removed it since it was opened
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _lock(path)
+        except (FileNotFoundError, FileExistsError) as error:
+            raced = error
+    raise raced
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process, on whatever machine, holds the lock at `path`: that of work in `.state/` is beside its folder.
+
+    Raises OSError where this user may not look.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
+        return not _flock(file, fcntl.LOCK_SH)
+    return False
+
+
+def _remove(folder: Path, lock: IO[str]) -> None:
+    """Remove a folder, then its lock beside it, and let go of that."""
+    with lock:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _prune() -> None:
     """Remove unfinished work of every stage that nothing has touched for thirty days and that nobody holds."""
-    for path in state_folder().glob("*/*.lock"):
-        folder = path.with_suffix("")
-        with contextlib.suppress(FileNotFoundError):  # another does the same
-            touched = (folder if folder.exists() else path).stat().st_mtime
-            if time.time() - touched > _ABANDONED_AFTER and (lock := _lock(path)):
-                with lock:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    path.unlink()
+    with contextlib.suppress(FileNotFoundError):  # another has just removed a folder that was empty
+        for path in list(state_folder().glob("*/*.lock")):
+            folder = path.with_suffix("")
+            with contextlib.suppress(OSError, StageError):  # another does the same, or it is another user's
+                touched = (folder if folder.exists() else path).stat().st_mtime
+                if time.time() - touched > ABANDONED_AFTER and (lock := _lock(path)):
+                    _remove(folder, lock)
 
 
 @contextlib.contextmanager
@@ -153,10 +195,9 @@ def unfinished(stage: str, key: str, wait: Callable[[str], None] | None = None) 
     raises StageError, or tells it by `wait` and waits.
     """
     folder = state_folder() / stage / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_suffix(".lock")
     told = False
-    while (lock := _lock(path)) is None:
+    while (lock := _lock_in_folder(path)) is None:
         with contextlib.suppress(FileNotFoundError):  # it has just ended
             message = (
                 f"{folder}: the same work is being done by process {path.read_text(encoding='utf-8').strip() or '?'}"
@@ -175,8 +216,7 @@ def unfinished(stage: str, key: str, wait: Callable[[str], None] | None = None) 
         folder.mkdir(exist_ok=True)
         os.utime(folder)
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-        path.unlink(missing_ok=True)
+        _remove(folder, lock)
 
 
 @contextlib.contextmanager
@@ -204,21 +244,19 @@ _staged: dict[Path, IO[str]] = {}
 
 
 def _stage(staging: Path) -> Path:
-    """A folder for outputs that are being written, locked for as long as this process lives."""
+    """A folder for outputs that are being written, its lock beside it held for as long as this process lives."""
     while True:
-        with contextlib.suppress(FileNotFoundError):  # one that clears up was quicker
-            staging.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{os.getpid()}-"))
-            if lock := _lock(folder / "lock"):
-                _staged[folder] = lock
-                return folder
+        folder = staging / f"{os.getpid()}-{secrets.token_hex(4)}"
+        if lock := _lock_in_folder(folder.with_suffix(".lock")):
+            folder.mkdir()
+            _staged[folder] = lock
+            return folder
 
 
 def _unstage(folder: Path) -> None:
     """Remove a folder of this process's with what is in it, and those around it where nothing else is in them."""
-    shutil.rmtree(folder, ignore_errors=True)
     if lock := _staged.pop(folder, None):
-        lock.close()
+        _remove(folder, lock)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
         folder.parent.parent.rmdir()
@@ -226,11 +264,11 @@ def _unstage(folder: Path) -> None:
 
 def _clear_abandoned(staging: Path) -> None:
     """Remove what killed runs left: folders that nobody has locked."""
-    for left in staging.glob("*"):
-        with contextlib.suppress(OSError):  # no folder, another user's, or just removed
-            if lock := _lock(left / "lock"):
-                with lock:
-                    shutil.rmtree(left, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):  # another has just removed it, empty
+        for folder in {left.with_suffix("") for left in staging.glob("*")}:
+            with contextlib.suppress(OSError, StageError):  # another user's, or just removed
+                if lock := _lock(folder.with_suffix(".lock")):
+                    _remove(folder, lock)
 
 
 def _move_all(moves: list[tuple[Path, Path, Path]]) -> None:

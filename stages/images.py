@@ -43,6 +43,12 @@ def grid(images: np.ndarray, columns: int, gap: int = 2, rows: int = 0) -> np.nd
     return canvas
 
 
+def most_rows(shape: tuple[int, int, int], columns: int, gap: int = 2) -> int:
+    """How many rows of so many images of a shape (H, W, C) a picture may have that programs are to open, 1 or more."""
+    height, width, _ = shape
+    return max(1, (_MOST_PIXELS // (columns * (width + gap) - gap) + gap) // (height + gap))
+
+
 def _enlarged(picture: np.ndarray, scale: int) -> Image.Image:
     """uint8 (H, W, C) with each pixel as a block of `scale` × `scale`, smaller where it would pass 40 megapixels."""
     height, width, _ = picture.shape

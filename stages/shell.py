@@ -128,9 +128,14 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
         _end(0)  # in the second of Python's own end, Ctrl-C would not reach DVC, which waits for this one
 
 
+def slurm_tasks() -> int:
+    """How many tasks Slurm has started of this command (srun); 1 outside Slurm."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
 def _among_workers() -> bool:
     """Whether this is one of several workers (stages/train/devices.py), which take leave of each other."""
-    return bool(os.environ.get("TF_CONFIG")) or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return bool(os.environ.get("TF_CONFIG")) or slurm_tasks() > 1
 
 
 def run_stage(

@@ -38,7 +38,7 @@ def changed(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[st
 
 
 def key_of(*what: object) -> str:
-    """A key for these values, the data, TensorFlow and the stages' code.
+    """A key for these values, the data, TensorFlow, Keras, NumPy and the stages' code.
 
     All of the code and not, as artifacts.key_of has it, what is loaded here: the stages are other processes.
     """
@@ -48,7 +48,8 @@ def key_of(*what: object) -> str:
     )
     data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
     code = [artifacts.sha256(path) for path in sorted((ROOT / "stages").rglob("*.py"))]
-    decides = repr((what, data, importlib.metadata.version("tensorflow"), code))
+    versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")]
+    decides = repr((what, data, versions, code))
     return hashlib.sha256(decides.encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,12 +119,14 @@ def test_what_a_killed_run_left_is_cleared_and_a_living_ones_kept(tmp_path: Path
         assert process.stdout.readline() == b"written\n"
     killed.kill()
     killed.wait()
-    folder = next(staging.glob(f"{living.pid}-*"))
+    folder = next(path for path in staging.glob(f"{living.pid}-*") if path.is_dir())
     # As another machine or container sees it, where no process has that number.
     elsewhere = folder.rename(staging / "999999999-y")
+    lock = folder.with_suffix(".lock").rename(elsewhere.with_suffix(".lock"))
     with Workspace(tmp_path).outputs("a.txt") as new:
         new("a.txt").write_text("a")
-    assert sorted(p.name for p in staging.iterdir()) == [".DS_Store", "999999999-y"]
+    assert sorted(p.name for p in staging.iterdir()) == [".DS_Store", "999999999-y", "999999999-y.lock"]
+    lock.rename(folder.with_suffix(".lock"))
     elsewhere.rename(folder)
     living.communicate()
     assert living.returncode == 0
@@ -261,6 +265,57 @@ def test_what_nobody_took_up_for_thirty_days_goes_but_not_what_is_held(
         assert left == ["download/held", "download/held.lock", "studies/mine", "train/own", "train/own.lock"]
     other.communicate()
     assert other.returncode == 0
+
+
+def test_what_another_user_left_stands_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    theirs = [tmp_path / ".state/features/theirs.lock", tmp_path / ".state/staging/1-theirs.lock"]
+    for path in theirs:
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (0, 0))
+    opened = Path.open
+
+    def forbidden(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self in theirs:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with artifacts.unfinished("train", "mine"), Workspace(tmp_path).outputs("a.txt") as new:
+        new("a.txt").write_text("a")
+    assert (tmp_path / "a.txt").exists()
+    assert all(path.exists() for path in theirs)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(artifacts.fcntl, "flock", without)
+    with pytest.raises(StageError, match=r"staging/.*\.lock: cannot be locked \(No locks available\); put the project"):
+        Workspace(tmp_path).outputs("a.txt").__enter__()
+
+
+AMONG_OTHERS = """
+import os
+from stages.artifacts import Workspace, unfinished
+mine = str(os.getpid())
+for i in range(60):
+    with unfinished("train", mine), Workspace().outputs(mine) as new:
+        new(mine).write_text("a")
+"""
+
+
+def test_folders_that_go_when_they_are_empty_go_under_nobodys_feet(tmp_path: Path) -> None:
+    environment = {**os.environ, "DVC_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", AMONG_OTHERS], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    complaints = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * 4, complaints
+    assert not list((tmp_path / ".state").glob("staging/*"))
 
 
 def test_a_key_stands_for_the_code_that_runs_too(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -741,3 +742,10 @@ def test_a_picture_is_made_again_by_the_commands_after_its_model_was_replaced(qu
         clone.typed("bash", "-ec", "\n".join(commands))
         with Image.open(made) as picture, Image.open(again / f"{name}.png" if again.is_dir() else again) as other:
             assert np.array_equal(np.asarray(picture), np.asarray(other))
+
+
+def test_params_that_the_lock_knows_nothing_of_have_all_changed() -> None:
+    without = SimpleNamespace(
+        hash_info=SimpleNamespace(value=None), read_params=lambda: {"train": {"seed": 1}}, def_path="more.yaml"
+    )
+    assert list(fresh._changed(without)) == ["more.yaml:train.seed"]

@@ -79,6 +79,14 @@ def test_a_picture_larger_than_programs_open_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("shape", [(512, 512, 1), (1024, 1024, 3), (32, 64, 1), (16, 5_600_000, 1)])
+def test_the_most_rows_are_what_programs_open_and_no_more(shape: tuple[int, int, int]) -> None:
+    rows = images.most_rows(shape, 8)
+    height, width = ((count * (side + 2) - 2) for count, side in zip((rows, 8), shape, strict=False))
+    assert height * width <= images._MOST_PIXELS or rows == 1
+    assert (height + shape[0] + 2) * width > images._MOST_PIXELS
+
+
 def test_a_picture_that_is_said_to_be_huge_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     images.save_png(np.zeros((8, 8, 1), np.uint8), path, 1, {})

@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from stages import neighbours
-from stages.metrics.memorization import FEWEST, NEIGHBOURS, memorization, threshold
+from stages.metrics.memorization import FEWEST, NEIGHBOURS, copied, memorization, threshold
 
 
 def pictures(seed: int, count: int, channels: int = 1) -> np.ndarray:
@@ -58,8 +58,8 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return training, distances(pictures(2, 1000), training)
 
 
-def copied(found: dict[str, float]) -> bool:
-    return found["memorization"] > threshold(found["memorization_real"])
+def verdict(found: dict[str, float]) -> bool | None:
+    return copied(found["memorization"], found["memorization_real"])
 
 
 def test_fresh_pictures_of_the_same_kind_are_no_copies(data: tuple[np.ndarray, np.ndarray]) -> None:
@@ -73,7 +73,7 @@ def test_fresh_pictures_of_the_same_kind_are_no_copies(data: tuple[np.ndarray, n
 def test_smoother_pictures_are_no_copies_though_they_lie_nearer(data: tuple[np.ndarray, np.ndarray]) -> None:
     training, held_out = data
     smooth = ndimage.gaussian_filter(pictures(3, 1000), (0, 1, 1, 0))
-    assert not copied(memorization(distances(smooth, training), held_out))
+    assert not verdict(memorization(distances(smooth, training), held_out))
 
 
 @pytest.mark.parametrize("share", [0.1, 1.0])
@@ -84,7 +84,7 @@ def test_noisy_copies_are_found_be_they_few_or_all(data: tuple[np.ndarray, np.nd
     samples[:copies] = training[:copies] + 0.1 * np.random.default_rng(4).normal(size=(copies, 32, 32, 1))
     found = memorization(distances(samples, training), held_out)
     assert found["memorization"] == pytest.approx(share, abs=0.03)
-    assert copied(found)
+    assert verdict(found)
 
 
 def test_exact_copies_and_data_of_one_picture_have_finite_figures() -> None:
@@ -121,8 +121,28 @@ def test_where_the_data_repeats_itself_an_honest_generator_is_not_accused(data: 
     honest = memorization(distances(new(6), training), test)
     assert honest["memorization"] == pytest.approx(0.1, abs=0.03)
     assert honest["memorization_real"] == pytest.approx(0.1, abs=0.03)
-    assert not copied(honest)
-    assert copied(memorization(distances(training[500:1500], training), test))
+    assert verdict(honest) is False
+    assert verdict(memorization(distances(training[500:1500], training), test))
+
+
+@pytest.mark.parametrize(
+    ("share", "real", "expected"),
+    [(0.05, 0.01, False), (0.06, 0.01, True), (0.06, 0.03, False), (0.07, 0.03, True), (0.51, 0.25, True)],
+)
+def test_the_verdict_is_of_five_percent_or_twice_what_held_out_images_have(
+    share: float, real: float, expected: bool
+) -> None:
+    assert copied(share, real) is expected
+    assert (share > threshold(real)) is expected
+
+
+def test_where_most_of_the_data_is_there_twice_nothing_can_be_told(data: tuple[np.ndarray, np.ndarray]) -> None:
+    training, _ = data
+    test = pictures(2, 1000)
+    test[:600] = training[:600]
+    found = memorization(distances(training[500:1500], training), distances(test, training))
+    assert (found["memorization"], found["memorization_real"]) == (1, pytest.approx(0.6, abs=0.01))
+    assert verdict(found) is None
 
 
 @pytest.mark.parametrize(("held_out", "most"), [(FEWEST, 0.03), (50, 1)])
@@ -130,7 +150,7 @@ def test_with_the_fewest_held_out_images_few_honest_generators_are_accused(held_
     generator = np.random.default_rng(0)
     ratios = [generator.beta(8, 3, (count, 1)) for _ in range(300) for count in (held_out, held_out)]
     spread = [np.concatenate([ratio, np.ones((len(ratio), 2))], axis=1) for ratio in ratios]
-    answers = [copied(memorization(*pair)) for pair in zip(spread[::2], spread[1::2], strict=True)]
+    answers = [bool(verdict(memorization(*pair))) for pair in zip(spread[::2], spread[1::2], strict=True)]
     assert np.mean(answers) <= most
     if held_out < FEWEST:
         assert np.mean(answers) > 0.1, "which is why there is no answer with so few"

@@ -680,6 +680,17 @@ def test_an_archive_that_came_is_not_fetched_again_when_it_was_the_stated_hash_t
     assert server.requests == [None, f"bytes={len(PACKED)}-"], "of which nothing was left to send"
 
 
+def test_what_came_damaged_is_fetched_anew_by_the_next_run(get: Get, server: Server, tmp_path: Path) -> None:
+    server.headers, server.body = {"ETag": '"one"'}, PACKED[:-1] + b"?"
+    digest = hashlib.sha256(PACKED).hexdigest()
+    with pytest.raises(StageError, match=f"expected {digest}, got pets"):
+        get(source=f"{server.address}/pets.tgz", sha256=digest)
+    server.body = PACKED
+    get(source=f"{server.address}/pets.tgz", sha256=digest)
+    assert (tmp_path / "out" / "pets.tgz").read_bytes() == PACKED
+    assert server.requests == [None, f"bytes={len(PACKED)}-", None]
+
+
 def test_what_is_longer_than_the_servers_file_is_fetched_anew(get: Get, server: Server, tmp_path: Path) -> None:
     server.headers = {"ETag": '"one"'}
     assert broken_off(get, server)

@@ -273,6 +273,15 @@ def test_too_many_rejected_name_the_reasons_and_the_first_keys_and_leave_nothing
     assert not list((tmp_path / ".state/prepare").iterdir())
 
 
+def test_all_rejected_though_all_may_be_are_told_with_their_reasons(tmp_path: Path) -> None:
+    made = project(tmp_path, {f"{i}.png": b"no picture" for i in range(3)}, "size: 16, channels: 3, max_rejected: 1.0")
+    result = made.run("prepare")
+    assert result.returncode == 1
+    assert "3 of 3 pictures were rejected:\n  - unknown_format: 3 (first: 0.png, 1.png, 2.png)\n" in result.stderr
+    assert result.stderr.endswith("Mend or remove them.\n")
+    assert len(pd.read_csv(tmp_path / ".state/prepare/quarantine.csv")) == 3
+
+
 def test_a_crop_beyond_the_images_rejects_them(tiny: Project, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(

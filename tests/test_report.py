@@ -65,7 +65,7 @@ def test_the_verdict_is_one_line_on_the_page_and_on_the_card(tiny: Project) -> N
     (verdict,) = re.findall(r'<p class="verdict">(.*)</p>', page)
     assert verdict.startswith("A DCGAN of Tiny shapes at 16×16×1: Fréchet distance ")
     assert f"{metrics['fid']:.1f} in the judge&#39;s features; {metrics['modes_covered']} of 4 classes" in verdict
-    assert "too few pictures to tell whether training images are copied" in verdict, "80 test images"
+    assert "whether training images are copied cannot be told" in verdict, "80 test images"
     card = (tiny.folder / "reports/model_card.md").read_text()
     assert verdict.replace("&#39;", "'") in card
 
@@ -84,7 +84,6 @@ def test_the_order_is_the_verdict_samples_training_score_reach_copies_failures_d
 def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
     protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
     protocol["memorization_needs"] = 80
-    protocol["memorization_threshold"] = 0.06
     changed(tiny_copy, "reports/metrics.json", memorization=0.3, memorization_real=0.03, protocol=protocol)
     page, card = made(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
@@ -96,6 +95,12 @@ def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> 
     assert "(held-out real images: 3.0 %)" in " ".join(card.split())
     changed(tiny_copy, "reports/metrics.json", memorization=0.06)
     assert '<p class="answer ok">No sign of it.</p>' in made(tiny_copy)[0], "the threshold itself is allowed"
+    changed(tiny_copy, "reports/metrics.json", memorization=1.0, memorization_real=0.6)
+    page, card = made(tiny_copy)
+    why = "the data repeats itself: held-out images, too, are mostly like one of the training images"
+    assert f'<p class="answer">It cannot be told: {why}.</p>' in page
+    assert "the answer is yes" not in page
+    assert f"- Whether training images are copied cannot be told ({why}): 100.0 %" in card
 
 
 def test_a_training_that_diverged_before_its_first_row_has_a_report(tiny_copy: Project) -> None:
@@ -126,11 +131,14 @@ def test_a_training_that_ended_while_its_score_got_better_is_told_so(
 
 def test_too_few_held_out_images_give_no_answer(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
-    assert "Too few images were held out to tell: 80, and it takes 200." in page
-    assert "copies of training images: too few pictures were held out to tell" in page
+    assert "It cannot be told: too few images were held out: 80, and it takes 200." in page
+    assert "copies of training images: too few images were held out: 80, and it takes 200</span>" in page
     assert "of held-out images: 1 %" not in page
     card = (tiny.folder / "reports/model_card.md").read_text()
-    assert "- Too few pictures to tell whether training images are copied: " in card
+    assert (
+        "- Whether training images are copied cannot be told (too few images were held out: 80, and it takes 200): "
+        in card
+    )
 
 
 def test_a_floor_of_fewer_images_than_samples_is_none(tiny_copy: Project) -> None:

@@ -119,6 +119,27 @@ def test_an_interpolation_goes_through_its_seeds(sampler: Sampler) -> None:
         assert np.allclose(rows[index], ends[end], atol=1e-4)
 
 
+def test_a_timeline_of_more_scores_than_fit_keeps_the_first_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = np.linspace(-1, 1, 11, dtype=np.float32)[:, None, None, None, None].repeat(3, 1).repeat(4, 2).repeat(4, 3)
+    picture, shown = drawing.timeline(history)
+    assert shown == list(range(11))
+    assert picture.shape == (11 * 6 - 2, 3 * 6 - 2, 1)
+    monkeypatch.setattr(images, "_MOST_PIXELS", 16 * (5 * 6 - 2))
+    picture, shown = drawing.timeline(history)
+    assert shown == [0, 2, 5, 8, 10]
+    assert picture[::6, 0, 0].tolist() == [0, 51, 128, 204, 255]
+    monkeypatch.setattr(images, "_MOST_PIXELS", 16 * 4)
+    assert drawing.timeline(history)[1] == [10], "what there is in the end"
+
+
+def test_a_picture_too_large_names_its_setting(tiny: Project, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("from stages import images\nimages._MOST_PIXELS = 1500\n")
+    result = tiny.run("sample", "--out", str(tmp_path / "out"), first_on_path=tmp_path)
+    assert result.returncode == 1
+    assert "error: sample.count: grid.png: a picture of 52 × 34 pixels is more than programs open" in result.stderr
+    assert not (tmp_path / "out/reports").exists()
+
+
 def test_the_nearest_training_images_are_found_and_nearest_first(tiny: Project) -> None:
     folder = tiny.folder / "data/prepared"
     data = manifest.read(folder)

@@ -1,6 +1,7 @@
 """The doctor's findings, and the table of the dependencies' licences."""
 
 import base64
+import fcntl
 import http.server
 import json
 import os
@@ -226,10 +227,27 @@ def test_unfinished_work_waits_or_is_abandoned(project: Path) -> None:
     assert "waits for the same params" in only(doctor.unfinished, project).said
     os.utime(folder, (0, 0))
     assert only(doctor.unfinished, project).remedy == f"rm -r {folder}"
-    (project / ".state/staging/1-x").mkdir(parents=True)
-    folder.with_suffix(".lock").write_text(f"{os.getpid()}\n")
+    staged = project / ".state/staging/1-x"  # of a process's number that there always is
+    staged.mkdir(parents=True)
+    locks = [folder.with_suffix(".lock"), staged.with_suffix(".lock")]
+    for lock in locks:
+        lock.write_text("999999999\n")  # of another container's process
     said = [finding.said for finding in doctor.unfinished(doctor.Project(project))]
-    assert all("is at work" in line for line in said), "process 1 always is"
+    assert ["of a stage that was killed" in line for line in said] == [True, False]
+    with locks[0].open() as one, locks[1].open() as two:
+        for file in (one, two):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        said = [finding.said for finding in doctor.unfinished(doctor.Project(project))]
+    assert [line.rpartition(": ")[2] for line in said] == ["process 1 is at work", "process 999999999 is at work"]
+
+
+@pytest.mark.parametrize(("place", "by"), [("seeds/a", "make seeds"), ("studies/cell", "dvc repro studies/dvc.yaml")])
+def test_what_studies_leave_is_told_as_theirs(project: Path, place: str, by: str) -> None:
+    (project / ".state" / place).mkdir(parents=True)
+    os.utime(project / ".state" / place, (0, 0))
+    finding = only(doctor.unfinished, project)
+    assert by in finding.said
+    assert finding.remedy == "yours to remove"
 
 
 def test_remotes_that_answer_and_one_that_does_not(project: Path) -> None:

@@ -36,8 +36,6 @@ WORKSPACE = "workspace"  # DVC's name for the working tree
 METRICS = "reports/metrics.json"
 PICTURES = "reports/samples"
 PAGE = "reports/comparison.html"
-# What is best near a value: 1, or what real images have.
-_NEAR = {"density": "1", "nearest_distance": "1", "ms_ssim": "ms_ssim_real", "checkerboard": "checkerboard_real"}
 _CELL = 40  # characters that a value may have on the terminal; the page has all of it
 
 
@@ -222,10 +220,10 @@ def _subtracted(difference: float | None) -> str:
 
 def _better(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """Which way a metric is better; of a KID, too, whether the difference is less than twice its standard error."""
-    if name in _NEAR:
-        near = _NEAR[name]
-        return f"near {near}" + (f" {one_line(a[near])}" if near in a and a[near] == b.get(near) else "")
     way = BETTER.get(name, "")
+    near = way.removeprefix("near ")
+    if near in a and a[near] == b.get(near):
+        return f"{way} {one_line(a[near])}"
     kid: list[Any] = [side.get(key) for key in ("kid", "kid_se") for side in (a, b)]
     if name != "kid" or not all(isinstance(value, int | float) for value in kid):
         return way

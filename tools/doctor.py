@@ -254,6 +254,9 @@ def locks(project: Project) -> Iterator[Finding]:
         yield Finding("ok", "locks: none")
 
 
+_STUDIES = {"seeds": "make seeds", "studies": "dvc repro studies/dvc.yaml"}
+
+
 def unfinished(project: Project) -> Iterator[Finding]:
     """Work that waits in .state/ for the run that takes it up."""
     state, found = project.folder / ".state", False
@@ -261,18 +264,20 @@ def unfinished(project: Project) -> Iterator[Finding]:
         found = True
         stage, days = folder.parent.name, (time.time() - folder.stat().st_mtime) / 86400
         what = f"unfinished: {folder}, {_size(folder) / 1e6:,.0f} MB"
-        if stage == "staging":
-            pid = folder.name.split("-")[0]
-            if pid.isdigit() and psutil.pid_exists(int(pid)):
-                yield Finding("note", f"{what}: process {pid} is at work")
-            else:
-                yield Finding("note", f"{what}: of a stage that was killed; the next one removes it")
-            continue
         lock = folder.with_suffix(".lock")
-        pid = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
-        if pid.isdigit() and psutil.pid_exists(int(pid)):
-            yield Finding("note", f"{what}: process {pid} is at work")
-        elif days * 86400 > artifacts._ABANDONED_AFTER:
+        try:
+            at_work = artifacts.is_locked(lock)
+        except (OSError, StageError) as error:
+            yield Finding("note", f"{what}: whether a process is at work cannot be told: {error}")
+            continue
+        if stage in _STUDIES:
+            yield Finding("note", f"{what}: what {_STUDIES[stage]} leaves, and goes on from", "yours to remove")
+        elif at_work:
+            pid = folder.name.split("-")[0] if stage == "staging" else lock.read_text(encoding="utf-8").strip()
+            yield Finding("note", f"{what}: process {pid or '?'} is at work")
+        elif stage == "staging":
+            yield Finding("note", f"{what}: of a stage that was killed; the next one removes it")
+        elif days * 86400 > artifacts.ABANDONED_AFTER:
             yield Finding("note", f"{what}: abandoned for {days:.0f} days", f"rm -r {shlex.quote(str(folder))}")
         else:
             yield Finding("note", f"{what}: waits for the same params, data and code of {stage}", "dvc repro goes on")

@@ -72,7 +72,7 @@ def _changed(params: ParamsDependency) -> Iterator[str]:
     """What a params file says otherwise than dvc.lock does, by name; with the file's, where it is not params.yaml."""
     # Each by itself: a section and a key of it can both be named.
     then, now = (
-        {name: value for key, part in read.items() for name, value in flatten({key: part}).items()}
+        {name: value for key, part in (read or {}).items() for name, value in flatten({key: part}).items()}
         for read in (params.hash_info.value, params.read_params())
     )
     for name in then | now:

@@ -256,6 +256,26 @@ def _hashes(settings: Settings, folder: Path, files: Sequence[str]) -> dict[str,
     return hashes
 
 
+Get = Callable[[str, Path, Path], list[str]]
+
+
+def _from_address(get: Get, settings: Settings, folder: Path, parts: Path) -> tuple[list[str], dict[str, str]]:
+    """The files that come from an address, by way of `parts`, and their SHA-256. Raises SourceError and StageError."""
+    begun = any(parts.iterdir())
+    files = get(settings.source, folder, parts)
+    try:
+        return files, _hashes(settings, folder, files)
+    except StageError:
+        for file in files:  # for the next run: it may be the params that are wrong
+            shutil.move(folder / file, parts / f"{file}.part")
+        if not begun:
+            raise
+    shell.say("dataset.sha256: not that of what an earlier run had begun to get; getting all of it anew")
+    for left in parts.iterdir():
+        left.unlink()
+    return _from_address(get, settings, folder, parts)
+
+
 def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
     """What `settings.source` points to, into `folder`; returns what source.json says of it.
 
@@ -278,19 +298,13 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
         key = hashlib.sha256(source.encode()).hexdigest()[:16]
         with artifacts.unfinished("download", key, wait=shell.say) as parts:
             try:
-                files = get(source, folder, parts)
+                files, hashes = _from_address(get, settings, folder, parts)
             except fetch.SourceError as error:
                 raise StageError(
                     f"{shown(source)}: {error}\n"
                     f"To bring the pictures in by hand: put the archive, or the pictures, into data/own (or name "
                     f"another place as dataset.own), set dataset.source: {OWN} and run the same command again."
                 ) from None
-            try:
-                hashes = _hashes(settings, folder, files)
-            except StageError:
-                for file in files:  # for the next run: it may be the params that are wrong
-                    shutil.move(folder / file, parts / f"{file}.part")
-                raise
     return {
         "name": name,
         "title": settings.title or ("own pictures" if name == OWN else name),

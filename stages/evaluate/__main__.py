@@ -118,7 +118,6 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     from stages import manifest
     from stages.evaluate import measuring, values
     from stages.latent import Sampler
-    from stages.metrics import memorization
     from stages.metrics.modes import class_histogram, modes
     from stages.networks import saving
 
@@ -140,7 +139,6 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     train, nearest = measuring.look_at_train(folder, data, count, (samples.look.thumbnails, test.thumbnails))
     found = values.of_pictures(samples.look, test, train, nearest)
     protocol = _protocol(settings, folder, data, samples.count, count)
-    protocol["memorization_threshold"] = artifacts.rounded(memorization.threshold(found["memorization_real"]))
     shares = pd.DataFrame({"class": [], "generated": [], "real": []})
     points = pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
     if samples.classes is not None:

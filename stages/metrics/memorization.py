@@ -15,6 +15,7 @@ FEWEST = 200
 """With fewer images held out there is no answer: of 100, one in fifteen honest generators would be accused."""
 _SURELY = 0.1
 _SHARE, _TIMES = 0.05, 2
+_MOST = 0.5
 _ROUNDING = 1e-3  # smaller distances are none
 
 
@@ -44,6 +45,15 @@ def threshold(real: float) -> float:
     5 %, or twice the held-out images' share where that is more: samples as good as new data have as many.
     """
     return max(_SHARE, _TIMES * real)
+
+
+def copied(share: float, real: float) -> bool | None:
+    """Whether training images are copied, where `share` of the samples and `real` of the held-out images look copied.
+
+    None where the data repeats itself so much, `real` above 25 %, that copies cannot be told from what is new.
+    """
+    limit = threshold(real)
+    return share > limit if limit <= _MOST else None
 
 
 def _ratios(distances: np.ndarray) -> np.ndarray:

@@ -142,8 +142,8 @@ def splits(results: Sequence[ShardResult], names: Sequence[str], classes: int) -
 
 
 def check_rejected(table: pd.DataFrame, found: int, most: float, place: str) -> None:
-    """Raise StageError, with the reasons and the first keys, where more than a part `most` of all was rejected."""
-    if len(table) <= most * found:
+    """Raise StageError, with the reasons and the first keys, where more than a part `most`, or all, was rejected."""
+    if not len(table) or (len(table) <= most * found and len(table) < found):
         return
     lines = []
     groups = sorted(table.groupby("reason"), key=lambda pair: -len(pair[1]))
@@ -158,7 +158,8 @@ def check_rejected(table: pd.DataFrame, found: int, most: float, place: str) -> 
     if len(table) < found:
         advice += ", or raise prepare.max_rejected"
     raise StageError(
-        f"{len(table):,} of {found:,} pictures were rejected, more than prepare.max_rejected ({most:g}) allows:\n"
+        f"{len(table):,} of {found:,} pictures were rejected"
+        + (f", more than prepare.max_rejected ({most:g}) allows:\n" if len(table) > most * found else ":\n")
         + "\n".join(lines)
         + f"\nAll are listed in {place}. {advice}."
     )

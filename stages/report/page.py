@@ -20,6 +20,7 @@ from stages import artifacts, images, manifest, params
 from stages.artifacts import Workspace
 from stages.errors import StageError
 from stages.manifest import Manifest
+from stages.metrics import memorization
 from stages.report import figures
 from stages.report.settings import Settings
 
@@ -33,7 +34,7 @@ _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
 _COPIES = {
     True: "training images are copied",
     False: "no sign that training images are copied",
-    None: "too few pictures to tell whether training images are copied",
+    None: "whether training images are copied cannot be told",
 }
 _NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 _PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
@@ -101,10 +102,27 @@ class Content:
 
     @property
     def copies(self) -> bool | None:
-        """Whether more samples than allowed are as close to one training image as copies are; None: too few to tell."""
-        if self.protocol["memorization_samples"] < self.protocol["memorization_needs"]:
+        """Whether more samples than allowed are as close to one training image as copies are; None: `untold` why."""
+        if self._few:
             return None
-        return bool(self.metrics["memorization"] > self.protocol["memorization_threshold"])
+        return memorization.copied(self.metrics["memorization"], self.metrics["memorization_real"])
+
+    @property
+    def most_copies(self) -> float:
+        """The share of samples above which training images are held to be copied."""
+        return memorization.threshold(self.metrics["memorization_real"])
+
+    @property
+    def _few(self) -> bool:
+        return bool(self.protocol["memorization_samples"] < self.protocol["memorization_needs"])
+
+    @property
+    def untold(self) -> str:
+        """Why it cannot be told whether training images are copied."""
+        if self._few:
+            needed = self.protocol["memorization_needs"]
+            return f"too few images were held out: {self.protocol['memorization_samples']}, and it takes {needed}"
+        return "the data repeats itself: held-out images, too, are mostly like one of the training images"
 
     @property
     def improving(self) -> bool:

@@ -29,6 +29,8 @@ from stages.sample.settings import Settings
 # Samples whose nearest training images are shown, and how many of these.
 _NEAREST_OF, _NEAREST = 16, 2
 _FRAME, _LAST_FRAME = 600, 2400  # milliseconds
+# The setting that a picture has its size by.
+_SIZED_BY = {"grid": "count", "real": "count", "interpolation": "interpolate", "arithmetic": "arithmetic"}
 
 
 def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
@@ -66,7 +68,10 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             return {"Description": description, "Source": source, "Params": params}
 
         def save(name: str, picture: np.ndarray, description: str, source: str = generated) -> None:
-            images.save_png(picture, made / f"{name}.png", settings.scale, facts(description, source))
+            try:
+                images.save_png(picture, made / f"{name}.png", settings.scale, facts(description, source))
+            except StageError as error:
+                raise StageError(f"sample.{_SIZED_BY.get(name, 'columns')}: {name}.png: {error}") from None
 
         seeds = range(settings.first_seed, settings.first_seed + settings.count)
         samples = sampler(latent(seeds, sampler.dimensions))
@@ -84,11 +89,13 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             prepared,
         )
         during = f"the averaged generator during the training that gave {generated}"
-        few = history[:, : settings.columns]
+        picture, shown = drawing.timeline(history[:, : settings.columns])
+        which = "each score" if len(shown) == len(seen) else f"{len(shown)} of {len(seen)} scores"
         save(
             "timeline",
-            images.grid(few.reshape(-1, *few.shape[2:]), few.shape[1]),
-            "The same z at each score of the training, from top to bottom; images seen: " + ", ".join(map(str, seen)),
+            picture,
+            f"The same z at {which} of the training, from top to bottom; images seen: "
+            + ", ".join(str(seen[score]) for score in shown),
             during,
         )
         images.save_animation(

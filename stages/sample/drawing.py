@@ -8,7 +8,7 @@ import numpy as np
 
 from stages import neighbours, records
 from stages.errors import StageError
-from stages.images import batch_of, grid
+from stages.images import batch_of, grid, most_rows
 from stages.latent import Sampler, latent, near, resized, slerp
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
@@ -21,6 +21,18 @@ def interpolations(sampler: Sampler, seeds: Sequence[int], steps: int) -> np.nda
     """Rows of `steps` images from each seed to the next: float32 NHWC in [-1,1]."""
     ends = latent(seeds, sampler.dimensions)
     return sampler(np.concatenate([slerp(a, b, steps) for a, b in itertools.pairwise(ends)]))
+
+
+def timeline(history: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """A row for each of the (scores, N, H, W, C): uint8 picture, and the numbers of the scores that have one.
+
+    All of them, or the first, the last and what fits between, where all would be more than programs open.
+    """
+    scores, columns, *shape = history.shape
+    height, width, channels = shape
+    rows = min(scores, most_rows((height, width, channels), columns))
+    shown = sorted({round(scores - 1 - i * (scores - 1) / max(rows - 1, 1)) for i in range(rows)})
+    return grid(history[shown].reshape(-1, *shape), columns), shown
 
 
 Row = tuple[str, str, str]

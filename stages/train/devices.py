@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from stages import shell
 from stages.errors import StageError
 
 
@@ -61,7 +62,7 @@ def find() -> Devices:
     workers, chief = _config()
     if workers > 1:
         return Devices(tf.distribute.MultiWorkerMirroredStrategy(), chief, workers)
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = shell.slurm_tasks()
     if tasks > 1 and not workers:
         # Which GPUs a task sees is Slurm's to say (--gpus-per-task); the resolver's own division, which asks nvidia-smi
         # and fails where there is none, is made to do nothing.
