@@ -1,12 +1,16 @@
 """The latent space: z by seed, ways and sums of z, directions to move it along, and images from it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from stages.errors import StageError
 from stages.images import batch_of
+from stages.networks import saving
 from stages.progress import Progress
 
 # The z whose mean stands for a class: many, of seeds that nothing else draws from.
@@ -91,6 +95,16 @@ class Sampler:
         self.shape: tuple[int, int, int] = tuple(model.output_shape[1:])
         self._batch = batch_of(self.shape)
         self._infer = tf.function(lambda z: model(z, training=False), reduce_retracing=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The generator in a .keras file, at work. Raises StageError naming a file that holds none."""
+        model = saving.load(path)
+        shapes = [value.shape for value in (*model.inputs, *model.outputs)]
+        if [len(shape) for shape in shapes] != [2, 4]:
+            told = ", ".join(str(shape[1:]) for shape in shapes)
+            raise StageError(f"{path}: no generator: expected one that makes z (d,) into images (H, W, C), got {told}")
+        return cls(model)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], worked out in batches."""

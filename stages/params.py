@@ -175,8 +175,15 @@ def load(path: Path, section: str, settings: type[T]) -> T:
 
 def check(path: Path) -> None:
     """Load every section of `path`. Raises ParamsError for the first mistake."""
-    for section, room in SECTIONS.items():
-        load(path, section, importlib.import_module(f"stages.{room}.settings").Settings)
+    loaded = {
+        section: load(path, section, importlib.import_module(f"stages.{room}.settings").Settings)
+        for section, room in SECTIONS.items()
+    }
+    classes = loaded["validate"].classes or ()
+    for name in (name for row in loaded["sample"].arithmetic for name in row):
+        if classes and name not in classes:
+            near = nearest(name, list(classes))
+            raise ParamsError(f"{path}: sample.arithmetic: validate.classes has no {name!r}; the nearest is {near!r}")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,9 @@ def test_a_slip_in_any_section_stops_before_the_first_stage(clone: Clone) -> Non
     assert "error: params.yaml: report.titel: unknown key; the nearest is 'title'" in result.stderr
     assert "Running stage" not in result.stdout
     clone.git("restore", "params.yaml")
+    clone.edit("params.yaml", "[Ankle boot, Sneaker, Sandal]", "[Ankle boots, Sneaker, Sandal]")
+    assert "validate.classes has no 'Ankle boots'; the nearest is 'Ankle boot'" in clone.type("make", "repro").stderr
+    clone.git("restore", "params.yaml")
 
 
 def test_ctrl_c_in_make_repro_and_again(clone: Clone) -> None:

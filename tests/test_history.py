@@ -524,6 +524,18 @@ def test_the_commit_of_a_pictures_generator_is_found(
     assert f"all params: git show {short}:./params.yaml\n" in text
 
 
+def test_the_commands_name_a_commit_that_a_branch_has_before_an_experiment(
+    runs: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    project = Path(shutil.copytree(runs[0], tmp_path / "project"))
+    assert trained(project, "lively-fox") == runs[1]["lively-fox"]
+    commit(project, subject="taken over")
+    short = git(project, "log", "--format=%h", "--grep=^taken over$")
+    text = asked(project, drawn(tmp_path / "x.png", runs[1]["lively-fox"]))
+    assert text.index("experiment lively-fox") < text.index("taken over"), "the oldest first"
+    assert f"dvc get . models/generator.keras --rev {short} " in text
+
+
 @pytest.mark.parametrize("name", ["first", "lively-fox"])
 def test_the_generator_is_got_by_the_command(runs: tuple[Path, dict[str, str]], tmp_path: Path, name: str) -> None:
     project = Path(shutil.copytree(runs[0], tmp_path / "project"))

@@ -21,7 +21,7 @@ from stages.features.settings import Settings
 from stages.latent import Sampler
 from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.kid import kernel_distance
-from stages.networks import inception, saving
+from stages.networks import inception
 from stages.networks.inception import FACTS, FEATURES, FILE, REFERENCE, Inception
 from tests.conftest import Project
 from tests.test_download import Server
@@ -517,7 +517,7 @@ def test_samples_are_measured_in_inceptions_features_and_the_report_says_so(tiny
     )
     assert metrics["protocol"]["feature_network"] == "inception"
     assert metrics["protocol"]["feature_network_sha256"] == SHA256
-    sampler = Sampler(saving.load(tiny.folder / "models/generator.keras"))
+    sampler = Sampler.load(tiny.folder / "models/generator.keras")
     samples = expected(np.concatenate(list(sampler.of(range(1_000_000, 1_000_128)))))
     real = reference.load(measured / "models/inception" / REFERENCE)
     assert real is not None

@@ -244,9 +244,7 @@ def test_a_damaged_model_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"x\.keras: missing"):
         saving.load(path)
     path.write_bytes(b"no zip")
-    with pytest.raises(
-        StageError, match=r"x\.keras: cannot be read as a Keras model \(it is no \.keras file"
-    ):
+    with pytest.raises(StageError, match=r"x\.keras: cannot be read as a Keras model \(it is no \.keras file"):
         saving.load(path)
 
 

@@ -25,7 +25,6 @@ from stages.metrics.kid import kernel_distance
 from stages.metrics.memorization import memorization
 from stages.metrics.ms_ssim import ms_ssim
 from stages.metrics.prdc import compare
-from stages.networks import saving
 from stages.networks.judge import load as load_judge
 from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project
 
@@ -105,7 +104,7 @@ def test_the_metrics_are_those_of_the_samples_and_of_the_data(tiny: Project) -> 
     data = manifest.read(tiny.folder / "data/prepared")
     judge = load_judge(tiny.folder / "models/features", data)
     assert judge is not None
-    sampler = Sampler(saving.load(tiny.folder / "models/generator.keras"))
+    sampler = Sampler.load(tiny.folder / "models/generator.keras")
     samples = np.concatenate(list(sampler.of(range(1_000_000, 1_000_128))))
     test, train = (
         np.concatenate([batch.numpy() for batch, _ in records.batches(tiny.folder / "data/prepared", data, split, 50)])

@@ -11,7 +11,6 @@ from stages import images, manifest, records
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.latent import Sampler, latent
-from stages.networks import saving
 from stages.sample import drawing
 from stages.sample.command_line import layout_of, seeds_of
 from tests.conftest import Project
@@ -19,7 +18,7 @@ from tests.conftest import Project
 
 @pytest.fixture(scope="module")
 def sampler(tiny: Project) -> Sampler:
-    return Sampler(saving.load(tiny.folder / "models/generator.keras"))
+    return Sampler.load(tiny.folder / "models/generator.keras")
 
 
 def drawn(path: Path, scale: int) -> np.ndarray:
@@ -98,6 +97,12 @@ def test_a_sample_alone_is_its_row_in_a_batch(sampler: Sampler) -> None:
         (("--seeds", "x", "--out", "a.png"), "--seeds: expected numbers"),
         (("--seeds", "1", "--scale", "0", "--out", "a.png"), "--scale: expected 1 to 64, got 0"),
         (("--seeds", "1", "--out", "a.png", "--model", "no.keras"), "no.keras: missing"),
+        (
+            ("--seeds", "1", "--out", "a.png", "--model", "models/discriminator.keras"),
+            "models/discriminator.keras: no generator: expected one that makes z (d,) into images (H, W, C), "
+            "got (16, 16, 1), (1,)",
+        ),
+        (("--seeds", "1", "--out", "a.png", "--model", "models"), "models: cannot be read as a Keras model (it is no"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_named(
@@ -109,6 +114,12 @@ def test_a_mistake_on_the_command_line_is_named(
     assert f"error: {message}" in result.stderr or message in result.stderr
     assert "Traceback" not in result.stderr
     assert sorted(tiny.folder.iterdir()) == before
+
+
+def test_an_option_of_the_command_line_without_its_seeds_says_so(tiny: Project) -> None:
+    result = tiny.run("sample", "--grid", "2x2", "--out", "a.png")
+    assert result.returncode == 2
+    assert "the following arguments are required: --seeds" in result.stderr
 
 
 def test_an_interpolation_goes_through_its_seeds(sampler: Sampler) -> None:
@@ -205,7 +216,7 @@ def test_arithmetic_is_with_the_mean_z_of_classes() -> None:
 
 
 def test_an_unknown_class_is_named() -> None:
-    with pytest.raises(StageError, match=r"sample\.arithmetic: no class 'grey'; the data has dark, bright"):
+    with pytest.raises(StageError, match="no class 'grey'; the nearest is 'bright', and the data has dark, bright"):
         drawing.arithmetic(Bright(), Says(), ("dark", "bright"), [("dark", "grey", "dark")])  # type: ignore[arg-type]
 
 

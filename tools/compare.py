@@ -14,6 +14,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,7 @@ def _title(repo: Repo, revision: str) -> str:
     if revision == WORKSPACE:
         return "the working tree"
     subject = repo.scm.resolve_commit(revision).message.strip().partition("\n")[0]
+    subject = re.sub(r"^(dvc: commit experiment) [0-9a-f]{64}$", r"\1", subject)
     return f"{revision[:7]} {one_line(subject)}"
 
 

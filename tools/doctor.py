@@ -280,7 +280,8 @@ def unfinished(project: Project) -> Iterator[Finding]:
         elif days * 86400 > artifacts.ABANDONED_AFTER:
             yield Finding("note", f"{what}: abandoned for {days:.0f} days", f"rm -r {shlex.quote(str(folder))}")
         else:
-            yield Finding("note", f"{what}: waits for the same params, data and code of {stage}", "dvc repro goes on")
+            remedy = f"dvc repro with those goes on; else remove it: rm -r {shlex.quote(str(folder))}"
+            yield Finding("note", f"{what}: waits for the same params, data and code of {stage}", remedy)
     if not found:
         yield Finding("ok", "unfinished: nothing")
 

@@ -165,6 +165,12 @@ def _names(project: Path, commit: Commit, has: Callable[[str], bool]) -> str:
     return ("" if now else "replaced since, in the history of ") + ", ".join(shown[:_NAMES]) + more
 
 
+def _is_kept(project: Path, commit: Commit) -> bool:
+    """Whether a tag or a branch has a commit in its history."""
+    places = "refs/tags", "refs/heads", "refs/remotes"
+    return bool(git(project, "for-each-ref", "--count=1", "--contains", commit.whole, *places))
+
+
 def _told(card: str) -> dict[str, str]:
     """What a model card says, by the names of `_TOLD`, without the escapes of Markdown."""
     found = {name: re.search(pattern, card, re.MULTILINE) for name, pattern in _TOLD.items()}
@@ -292,7 +298,9 @@ def whence(project: Path, picture: Picture) -> Iterator[str]:
     if shallow and (same or models):
         yield "  This clone is shallow, and they may be older: `git fetch --unshallow`, and ask again"
 
-    # A file without a hash in it is of the run that it was committed with.
+    # A file without a hash in it is of the run that it was committed with. No clone of Git's has an experiment, which may
+    # be removed besides: better a commit that a branch or a tag has.
+    same, models = (sorted(found, key=lambda commit: not _is_kept(project, commit)) for found in (same, models))
     model = next(iter(models if wanted else same), None)
     card = _card(project, model.whole) if model else _card_here(project, generator)
     told = _told(card) or _told_here(here)
@@ -308,6 +316,7 @@ def whence(project: Path, picture: Picture) -> Iterator[str]:
         yield f"  git show {same[0].short}:./{_place(project, same[0].whole, blob)} > again.png    # the very file"
     yield from (f"  {line}" for line in _again(picture, card, model, next(iter(same), None), bool(here)))
     if model:
+        yield "  Where DVC finds no bytes of it: `dvc push --all-commits` in the clone that it was made in"
         yield f"\nAll of it anew, with the code of then: git checkout {model.short} && dvc repro"
     elif here:
         yield f"\nNo commit has {what} yet: git add -A && git commit"

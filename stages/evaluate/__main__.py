@@ -119,13 +119,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     from stages.evaluate import measuring, values
     from stages.latent import Sampler
     from stages.metrics.modes import class_histogram, modes
-    from stages.networks import saving
 
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
     networks = measuring.networks(workspace, data)
     model = workspace.input("models/generator.keras")
-    sampler = Sampler(saving.load(model))
+    sampler = Sampler.load(model)
     if sampler.shape != data.shape:
         raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
     count = min(settings.samples, data.splits["test"].records, data.splits["train"].records)

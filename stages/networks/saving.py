@@ -43,16 +43,16 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def _unreadable(path: Path, why: str) -> StageError:
-    advice = "delete it and run `dvc checkout`, `dvc pull` or `dvc repro`"
+    advice = "where it is this project's, delete it and run `dvc checkout`, `dvc pull` or `dvc repro`"
     return StageError(f"{path}: cannot be read as a Keras model ({why}); {advice}")
 
 
 def load(path: Path) -> keras.Model:
     """The network in a .keras file, in safe mode. Raises StageError naming the file that cannot be read as one."""
-    if not path.is_file():
+    if not path.exists():
         raise missing(path)
-    if not zipfile.is_zipfile(path):  # of which Keras says that it cannot be found
-        raise _unreadable(path, "it is no .keras file, which is a zip")
+    if not path.is_file() or not zipfile.is_zipfile(path):  # of which Keras says that it cannot be found
+        raise _unreadable(path, "it is no .keras file")
     try:
         return keras.saving.load_model(path, custom_objects=_LAYERS, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:

@@ -40,12 +40,11 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     from stages import images, manifest, records, tfrecord
     from stages.latent import Sampler, latent
     from stages.networks import judge as judges
-    from stages.networks import saving
     from stages.sample import drawing
 
     model = workspace.input("models/generator.keras")
     generated = f"generator.keras, SHA-256 {artifacts.sha256(model)}"
-    sampler = Sampler(saving.load(model))
+    sampler = Sampler.load(model)
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
     if sampler.shape != data.shape:
@@ -145,7 +144,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """The stage, or with --seeds a picture of any samples."""
-    if any(argument.startswith("--seeds") for argument in arguments):
+    if any(argument.startswith(("--seeds", "--model", "--grid", "--scale")) for argument in arguments):
         command_line.main(arguments)
     else:
         shell.run_stage("sample", "sample", Settings, sample, __doc__, tensorflow=True)

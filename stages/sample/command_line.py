@@ -29,7 +29,8 @@ def seeds_of(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:
-            raise StageError(f"--seeds: expected numbers and ranges such as 1,2,10-19, got {part.strip()!r}")
+            expected = "numbers of at most 18 digits and ranges, such as 1,2,10-19"
+            raise StageError(f"--seeds: expected {expected}, got {part.strip()!r}")
         if len(seeds) + last - first >= _MOST:
             raise StageError(f"--seeds: expected at most {_MOST:,} seeds, got {text.strip()}")
         seeds += range(first, last + 1)
@@ -61,14 +62,13 @@ def _draw(arguments: argparse.Namespace) -> None:
         raise StageError(f"--out: {out}: a grid goes into one picture; expected a name that ends with .png")
     if not 1 <= arguments.scale <= 64:
         raise StageError(f"--scale: expected 1 to 64, got {arguments.scale}")
-    if not arguments.model.is_file():
+    if not arguments.model.exists():
         raise artifacts.missing(arguments.model)
     shell.load_tensorflow("sample")
     from stages import images
     from stages.latent import Sampler, latent
-    from stages.networks import saving
 
-    sampler = Sampler(saving.load(arguments.model))
+    sampler = Sampler.load(arguments.model)
     facts = {
         "Source": f"{arguments.model.name}, SHA-256 {artifacts.sha256(arguments.model)}",
         "Params": json.dumps({"seeds": arguments.seeds, "scale": arguments.scale}),

@@ -12,6 +12,7 @@ from stages.images import batch_of, grid, most_rows
 from stages.latent import Sampler, latent, near, resized, slerp
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
+from stages.params import nearest as nearest_name
 
 _VARIATIONS = 4
 _BAND_GAP = 12  # pixels
@@ -49,7 +50,10 @@ def arithmetic(
     """
     unknown = next((name for row in rows for name in row if name not in classes), None)
     if unknown is not None:
-        raise StageError(f"sample.arithmetic: no class {unknown!r}; the data has {', '.join(classes)}")
+        like = nearest_name(unknown, list(classes))
+        raise StageError(
+            f"sample.arithmetic: no class {unknown!r}; the nearest is {like!r}, and the data has {', '.join(classes)}"
+        )
     means = dict(zip(classes, sampler.class_means(lambda images: judge(images).classes, len(classes)), strict=True))
     generator = np.random.default_rng(0)
     pictures, drawn = [np.empty((0, *sampler.shape), np.float32)], []
