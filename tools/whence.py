@@ -298,8 +298,8 @@ def whence(project: Path, picture: Picture) -> Iterator[str]:
     if shallow and (same or models):
         yield "  This clone is shallow, and they may be older: `git fetch --unshallow`, and ask again"
 
-    # A file without a hash in it is of the run that it was committed with. An experiment may be removed, and clones lack
-    # it: better a commit that a branch or a tag has.
+    # A file without a hash in it is of the run that it was committed with. An experiment may be removed, and no clone
+    # has it: better a commit that a branch or a tag has.
     same, models = (sorted(found, key=lambda commit: not _is_kept(project, commit)) for found in (same, models))
     model = next(iter(models if wanted else same), None)
     card = _card(project, model.whole) if model else _card_here(project, generator)
