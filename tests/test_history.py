@@ -112,6 +112,15 @@ def test_params_that_were_not_run_are_stale(project: Path) -> None:
     assert fresh.complaints() == ["stale: Running stage 'judge':", "not committed: params.yaml"]
 
 
+def test_where_the_pictures_are_not_here_nobody_is_sent_to_make_all_anew(project: Path) -> None:
+    (project / "params.yaml").write_text("dataset: {source: own, own: data/own}\nreport: {title: 2}\n")
+    (project / "data/own").mkdir(parents=True)
+    (project / "data/own/.gitignore").touch()
+    assert "error: data/own: the pictures are not here" in tool("fresh", project).stderr
+    (project / "data/own/1.png").touch()
+    assert "error: dvc.lock does not match code and params" in tool("fresh", project).stderr
+
+
 def test_a_result_that_another_stage_reads_is_named_once(project: Path) -> None:
     reader = "  reader:\n    cmd: echo\n    deps: [reports/metrics.json]\n"
     (project / "dvc.yaml").write_text(PIPELINE + reader)

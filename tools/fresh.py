@@ -138,12 +138,25 @@ def complaints() -> list[str]:
     return found
 
 
+def _pictures_away() -> str:
+    """The folder of the user's own pictures where the data is made of them and none is there; else ""."""
+    dataset = _read("params.yaml").get("dataset") or {}
+    own = Path(str(dataset.get("own", "data/own")))
+    here = own.is_file() or any(path.is_file() and not path.name.startswith(".") for path in own.rglob("*"))
+    return "" if here or dataset.get("source") != "own" else str(own)
+
+
 def main() -> None:
     """Say what is stale or not committed, and fail where anything is."""
     found = complaints()
     for line in found:
         print(line, file=sys.stderr)
     if any(line.startswith("stale: ") for line in found):
+        if away := _pictures_away():
+            raise StageError(
+                f"{away}: the pictures are not here, and without them it cannot be told; copy them there from where "
+                "the data was made. `dvc pull` brings the results all the same"
+            )
         raise StageError(f"{LOCK} does not match code and params; run `make repro` and commit {LOCK} and reports/")
     if found:
         raise StageError(f"a clone would lack this; commit {LOCK} and reports/ with the change that they come of")
