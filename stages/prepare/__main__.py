@@ -144,7 +144,8 @@ def publish(
                 store.move(shard.name, folder / shard.name)
             manifest.verified_shards(folder, described, name)
     for name, split in splits.items():
-        shell.say(f"{name}: {split.records:,} records in {len(split.shards)} shards")
+        shards = f"{len(split.shards):,} shard{'s' if len(split.shards) > 1 else ''}"
+        shell.say(f"{name}: {split.records:,} records in {shards}")
     shell.say(
         f"{len(rejected):,} of {found:,} pictures rejected, {repeated:,} exact duplicates, {straddling:,} of them in "
         "more than one split (data/prepared/quarantine.csv, duplicates.csv)"
