@@ -137,6 +137,7 @@ def test_a_signal_during_the_move_waits_for_its_end(tmp_path: Path) -> None:
     script = """
 import os, signal, pathlib, sys
 from stages.artifacts import Workspace
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background would ignore it
 rename = pathlib.Path.rename
 def renaming(self, target):
     os.kill(os.getpid(), signal.SIGINT)

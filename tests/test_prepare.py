@@ -277,7 +277,7 @@ def test_all_rejected_though_all_may_be_are_told_with_their_reasons(tmp_path: Pa
     made = project(tmp_path, {f"{i}.png": b"no picture" for i in range(3)}, "size: 16, channels: 3, max_rejected: 1.0")
     result = made.run("prepare")
     assert result.returncode == 1
-    assert "3 of 3 pictures were rejected:\n  - unknown_format: 3 (first: 0.png, 1.png, 2.png)\n" in result.stderr
+    assert "3 of 3 pictures were rejected:\n  - not_an_image: 3 (first: 0.png, 1.png, 2.png)\n" in result.stderr
     assert result.stderr.endswith("Mend or remove them.\n")
     assert len(pd.read_csv(tmp_path / ".state/prepare/quarantine.csv")) == 3
 
