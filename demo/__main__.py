@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=7860, help="the port to listen at (7860; 0: a free one)")
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="do not open a browser")
     arguments = parser.parse_args()
-    shell.run("demo", lambda: _serve(arguments), lambda: None)
+    shell.run("demo", lambda: _serve(arguments), lambda: None, tensorflow=True)
 
 
 if __name__ == "__main__":

@@ -196,17 +196,18 @@ def unfinished(stage: str, key: str, wait: Callable[[str], None] | None = None) 
     """
     folder = state_folder() / stage / key
     path = folder.with_suffix(".lock")
-    told = False
+    told = tried = False
     while (lock := _lock_in_folder(path)) is None:
         with contextlib.suppress(FileNotFoundError):  # it has just ended
             message = (
                 f"{folder}: the same work is being done by process {path.read_text(encoding='utf-8').strip() or '?'}"
             )
-            if wait is None:
+            if wait is None and tried:  # at the second try: somebody may only have looked whether it is locked
                 raise StageError(f"{message}; wait for it, or end it")
-            if not told:
+            if wait is not None and not told:
                 wait(f"{message}; waiting for it")
-            told = True
+                told = True
+        tried = True
         time.sleep(0.2)
     with lock:
         lock.truncate(0)

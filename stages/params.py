@@ -90,7 +90,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def nearest(name: str, known: list[str]) -> str:
     """The known name that `name` was most likely meant to be: by its initials (lr), else by its letters."""
     for candidate in known:
-        if len(name) > 1 and "".join(word[0] for word in candidate.split("_")).endswith(name):
+        if len(name) > 1 and "".join(word[:1] for word in candidate.split("_")).endswith(name):
             return candidate
     return max(known, key=lambda c: difflib.SequenceMatcher(None, name, c).ratio())
 

@@ -75,7 +75,7 @@ class _Interrupts:
 def _one_temporary_folder() -> Iterator[None]:
     """Let all temporary files of this process lie in one folder, and go with it.
 
-    TensorFlow and multiprocessing leave some for Python's own end to remove, which a stage does not wait for.
+    TensorFlow leaves some for Python's own end to remove, which a stage does not wait for.
     """
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="dcgan-", ignore_cleanup_errors=True) as folder:
@@ -101,8 +101,8 @@ def _full_disk(error: BaseException) -> str:
     return f"{place}: {error.strerror}; nothing half-written is left. Make room, and run the same command to go on"
 
 
-def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
-    """Do `work` as the whole of a command.
+def run(name: str, work: Callable[[], None], clear: Callable[[], None], *, tensorflow: bool) -> None:
+    """Do `work` as the whole of a command; `tensorflow` says that it may use that library.
 
     Exits with 2 for a mistake in the params, 1 for any other mistake of the user's, and 130 when interrupted, after
     `clear` has removed what is half-written.
@@ -110,9 +110,11 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None]) -> None:
     started = time.monotonic()
     interrupts = _Interrupts()
     try:
-        with _one_temporary_folder():
-            work()
-        _ignore_signals()  # nothing is left to interrupt
+        with _one_temporary_folder() if tensorflow else contextlib.nullcontext():
+            try:
+                work()
+            finally:
+                _ignore_signals()  # nothing is left to interrupt, or an interrupt is being answered
     except BaseException as error:
         _ignore_signals()
         if interrupts.came or isinstance(error, KeyboardInterrupt):
@@ -176,4 +178,4 @@ def run_stage(
         if figures is not None:
             workspace.record_timing(name, {"seconds": time.monotonic() - started, **figures})
 
-    run(name, stage, workspace.clear)
+    run(name, stage, workspace.clear, tensorflow=tensorflow)

@@ -113,11 +113,19 @@ def test_params_that_were_not_run_are_stale(project: Path) -> None:
 
 
 def test_where_the_pictures_are_not_here_nobody_is_sent_to_make_all_anew(project: Path) -> None:
-    (project / "params.yaml").write_text("dataset: {source: own, own: data/own}\nreport: {title: 2}\n")
-    (project / "data/own").mkdir(parents=True)
-    (project / "data/own/.gitignore").touch()
+    own = project / "data/own"
+    own.mkdir(parents=True)
+    (own / "1.png").touch()
+    (project / "dvc.yaml").write_text(PIPELINE + "  download:\n    cmd: echo\n    deps: [data/own]\n")
+    (project / "params.yaml").write_text("dataset: {source: own, own: data/own}\nreport: {title: 1}\n")
+    dvc(project, "repro")
+    assert "stale: " not in tool("fresh", project).stderr
+    (own / "1.png").rename(own / "2.png")
+    assert "error: dvc.lock does not match code and params" in tool("fresh", project).stderr
+    (own / "2.png").rename(own / ".gitignore")
     assert "error: data/own: the pictures are not here" in tool("fresh", project).stderr
-    (project / "data/own/1.png").touch()
+    (own / ".gitignore").rename(own / "1.png")
+    (project / "params.yaml").write_text("dataset: {source: own, own: data/own}\nreport: {title: 2}\n")
     assert "error: dvc.lock does not match code and params" in tool("fresh", project).stderr
 
 

@@ -102,25 +102,30 @@ def test_a_stage_interrupted_at_its_first_run_leaves_no_output(tiny: Project, tm
 
 
 AS_A_WORKER_STARTS = """
-import os, runpy, signal
+import os, runpy, signal, sys
 from multiprocessing.process import BaseProcess
 
-start = BaseProcess.start
+start, left = BaseProcess.start, int(sys.argv.pop())
 
 def interrupted(self):
+    global left
     start(self)
-    os.kill(os.getpid(), signal.SIGINT)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGINT)
 
 BaseProcess.start = interrupted
 runpy.run_module("stages.prepare", run_name="__main__")
 """
 
 
-def test_workers_end_with_a_stage_that_is_interrupted_while_they_start(tiny_copy: Project) -> None:
+@pytest.mark.parametrize("worker", ["1", "2"])
+def test_workers_end_with_a_stage_that_is_interrupted_while_they_start(tiny_copy: Project, worker: str) -> None:
     before = contents(tiny_copy.folder)
-    command = [sys.executable, "-c", AS_A_WORKER_STARTS]
+    command = [sys.executable, "-c", AS_A_WORKER_STARTS, worker]
+    environment = {**tiny_copy.environment(), "PREPARE_WORKERS": "2"}
     process = subprocess.run(  # it waits for all who could say something
-        command, cwd=tiny_copy.folder, env=tiny_copy.environment(), stderr=subprocess.PIPE, text=True, check=False
+        command, cwd=tiny_copy.folder, env=environment, stderr=subprocess.PIPE, text=True, check=False
     )
     assert process.returncode == 130
     assert process.stderr.splitlines()[-1].startswith("prepare: interrupted; nothing half-written is left.")

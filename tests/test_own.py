@@ -680,12 +680,14 @@ def test_an_archive_that_came_is_not_fetched_again_when_it_was_the_stated_hash_t
     assert server.requests == [None, f"bytes={len(PACKED)}-"], "of which nothing was left to send"
 
 
-def test_what_came_damaged_is_fetched_anew_by_the_next_run(get: Get, server: Server, tmp_path: Path) -> None:
+def test_what_came_damaged_is_not_held_on_to(get: Get, server: Server, tmp_path: Path) -> None:
     server.headers, server.body = {"ETag": '"one"'}, PACKED[:-1] + b"?"
     digest = hashlib.sha256(PACKED).hexdigest()
     with pytest.raises(StageError, match=f"expected {digest}, got pets"):
         get(source=f"{server.address}/pets.tgz", sha256=digest)
     server.body = PACKED
+    with pytest.raises(StageError, match=r"expected .*, got pets.*\nEarlier runs .*: the next run gets all of it anew"):
+        get(source=f"{server.address}/pets.tgz", sha256=digest)
     get(source=f"{server.address}/pets.tgz", sha256=digest)
     assert (tmp_path / "out" / "pets.tgz").read_bytes() == PACKED
     assert server.requests == [None, f"bytes={len(PACKED)}-", None]

@@ -258,9 +258,9 @@ def test_check_looks_at_every_section(tmp_path: Path) -> None:
 
 def test_check_knows_the_classes_that_the_data_is_to_have(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    rows = WHOLE.replace("sample: {}", "sample: {arithmetic: [[Ankle boot, Bag, Ankle boots]]}")
+    rows = WHOLE.replace("sample: {}", "sample: {arithmetic: [[_boot, Bag, Ankle boots]]}")
     path.write_text(rows)
     params.check(path)  # whoever names no classes is told by the data
-    path.write_text(rows.replace("validate: {}", "validate: {classes: [Bag, Ankle boot]}"))
+    path.write_text(rows.replace("validate: {}", "validate: {classes: [Bag, _boot, a__b, Ankle boot]}"))
     with pytest.raises(ParamsError, match=r"validate\.classes has no 'Ankle boots'; the nearest is 'Ankle boot'"):
         params.check(path)

@@ -97,7 +97,7 @@ def test_copies_are_bad_news_on_the_page_and_on_the_card(tiny_copy: Project) -> 
     assert '<p class="answer ok">No sign of it.</p>' in made(tiny_copy)[0], "the threshold itself is allowed"
     changed(tiny_copy, "reports/metrics.json", memorization=1.0, memorization_real=0.6)
     page, card = made(tiny_copy)
-    why = "the data repeats itself: held-out images, too, are mostly like one of the training images"
+    why = "the data repeats itself, and more than a quarter of the held-out images look like copies, too"
     assert f'<p class="answer">It cannot be told: {why}.</p>' in page
     assert "the answer is yes" not in page
     assert f"- Whether training images are copied cannot be told ({why}): 100.0 %" in card

@@ -102,7 +102,10 @@ def test_a_sample_alone_is_its_row_in_a_batch(sampler: Sampler) -> None:
             "models/discriminator.keras: no generator: expected one that makes z (d,) into images (H, W, C), "
             "got (16, 16, 1), (1,)",
         ),
-        (("--seeds", "1", "--out", "a.png", "--model", "models"), "models: cannot be read as a Keras model (it is no"),
+        (
+            ("--seeds", "1", "--out", "a.png", "--model", "models"),
+            "models: cannot be read as a Keras model (it is",
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_is_named(

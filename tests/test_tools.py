@@ -247,7 +247,7 @@ def test_what_studies_leave_is_told_as_theirs(project: Path, place: str, by: str
     os.utime(project / ".state" / place, (0, 0))
     finding = only(doctor.unfinished, project)
     assert by in finding.said
-    assert finding.remedy == "yours to remove"
+    assert finding.remedy == "yours to remove, when none is at work"
 
 
 def test_remotes_that_answer_and_one_that_does_not(project: Path) -> None:

@@ -267,14 +267,18 @@ def unfinished(project: Project) -> Iterator[Finding]:
         lock = folder.with_suffix(".lock")
         try:
             at_work = artifacts.is_locked(lock)
+            pid = folder.name.split("-")[0] if stage == "staging" or not at_work else lock.read_text(encoding="utf-8")
         except (OSError, StageError) as error:
             yield Finding("note", f"{what}: whether a process is at work cannot be told: {error}")
             continue
         if stage in _STUDIES:
-            yield Finding("note", f"{what}: what {_STUDIES[stage]} leaves, and goes on from", "yours to remove")
+            yield Finding(
+                "note",
+                f"{what}: what {_STUDIES[stage]} leaves, and goes on from",
+                "yours to remove, when none is at work",
+            )
         elif at_work:
-            pid = folder.name.split("-")[0] if stage == "staging" else lock.read_text(encoding="utf-8").strip()
-            yield Finding("note", f"{what}: process {pid or '?'} is at work")
+            yield Finding("note", f"{what}: process {pid.strip() or '?'} is at work")
         elif stage == "staging":
             yield Finding("note", f"{what}: of a stage that was killed; the next one removes it")
         elif days * 86400 > artifacts.ABANDONED_AFTER:

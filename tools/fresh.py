@@ -152,7 +152,8 @@ def main() -> None:
     for line in found:
         print(line, file=sys.stderr)
     if any(line.startswith("stale: ") for line in found):
-        if away := _pictures_away():
+        made = any("'download'" in line for line in found)
+        if made and (away := _pictures_away()):
             raise StageError(
                 f"{away}: the pictures are not here, and without them it cannot be told; copy them there from where "
                 "the data was made. `dvc pull` brings the results all the same"

@@ -81,7 +81,8 @@ def draw(table: pd.DataFrame) -> Figure:
         for name, panel in zip(names, panels, strict=False):
             for _, part in table.groupby(table["protocol"].diff().ne(0).cumsum()):  # a protocol can come back
                 panel.plot(part.index, part[name], f"C{part['protocol'].iloc[0]}", marker="o", markersize=4)
-            panel.set_title(f"{name} ({BETTER[name]} is better)", fontsize=10, loc="left")
+            way = f"best {BETTER[name]}" if BETTER[name].startswith("near ") else f"{BETTER[name]} is better"
+            panel.set_title(f"{name} ({way})", fontsize=10, loc="left")
             panel.set_ylim(0, 1.1 * table[name].max() or 1)
             panel.spines[["top", "right"]].set_visible(False)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -316,7 +316,8 @@ def whence(project: Path, picture: Picture) -> Iterator[str]:
         yield f"  git show {same[0].short}:./{_place(project, same[0].whole, blob)} > again.png    # the very file"
     yield from (f"  {line}" for line in _again(picture, card, model, next(iter(same), None), bool(here)))
     if model:
-        yield "  Where DVC finds no bytes of it: `dvc push --all-commits` in the clone that it was made in"
+        push = "dvc push --all-commits" if _is_kept(project, model) else "dvc exp push"
+        yield f"  If DVC does not find it: `{push}` in the clone where it was made"
         yield f"\nAll of it anew, with the code of then: git checkout {model.short} && dvc repro"
     elif here:
         yield f"\nNo commit has {what} yet: git add -A && git commit"

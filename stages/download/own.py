@@ -265,15 +265,14 @@ def _from_address(get: Get, settings: Settings, folder: Path, parts: Path) -> tu
     files = get(settings.source, folder, parts)
     try:
         return files, _hashes(settings, folder, files)
-    except StageError:
+    except StageError as error:
+        if begun:
+            for left in parts.iterdir():
+                left.unlink()
+            raise StageError(f"{error}\nEarlier runs had got a part of it: the next run gets all of it anew.") from None
         for file in files:  # for the next run: it may be the params that are wrong
             shutil.move(folder / file, parts / f"{file}.part")
-        if not begun:
-            raise
-    shell.say("dataset.sha256: not that of what an earlier run had begun to get; getting all of it anew")
-    for left in parts.iterdir():
-        left.unlink()
-    return _from_address(get, settings, folder, parts)
+        raise
 
 
 def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:

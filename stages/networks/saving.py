@@ -51,8 +51,11 @@ def load(path: Path) -> keras.Model:
     """The network in a .keras file, in safe mode. Raises StageError naming the file that cannot be read as one."""
     if not path.exists():
         raise missing(path)
-    if not path.is_file() or not zipfile.is_zipfile(path):  # of which Keras says that it cannot be found
-        raise _unreadable(path, "it is no .keras file")
+    if path.is_dir():
+        raise _unreadable(path, "it is a folder")
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):  # of which Keras says that it cannot be found
+            raise _unreadable(path, "it is no .keras file")
     try:
         return keras.saving.load_model(path, custom_objects=_LAYERS, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:

@@ -73,14 +73,16 @@ def _local() -> Iterator[Build]:
     forkserver.ensure_running()  # this does not wait for it; the first thing that is submitted does
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_end_with_parent)
 
+    def submit(*work: Any) -> "futures.Future[ShardResult]":
+        with signals_held():  # it may start a worker, which the pool could not end before it knows of it
+            return pool.submit(*work)
+
     def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":
         from stages.prepare.shards import build_shard
 
         try:
-            with signals_held():  # the pool does not know yet of a worker that is starting, and could not end it
-                pool.submit(int)  # the first thing that is submitted starts all of them
             # A few ahead, and no more: all of them at once would be a gigabyte for three million pictures.
-            coming = ((pool.submit(build_shard, part, settings, store), i) for i, part in enumerate(parts))
+            coming = ((submit(build_shard, part, settings, store), i) for i, part in enumerate(parts))
             waiting = dict(itertools.islice(coming, 3 * count))
             while waiting:
                 done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
@@ -96,14 +98,14 @@ def _local() -> Iterator[Build]:
     try:
         yield build
     except BaseException:
-        # At once, in the middle of a shard: the finished ones wait in the store. Then what the pool had of the system's
-        # semaphores is given back, which an interrupted stage, leaving without Python's own end, would not do.
+        # At once, in the middle of a shard: the finished ones wait in the store.
         for process in list((pool._processes or {}).values()):
             process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
         raise
-    pool.shutdown(wait=True)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        # What it had of the system's semaphores and sockets is given back: a stage leaves without Python's own end.
+        multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ class Content:
         if self._few:
             needed = self.protocol["memorization_needs"]
             return f"too few images were held out: {self.protocol['memorization_samples']}, and it takes {needed}"
-        return "the data repeats itself: held-out images, too, are mostly like one of the training images"
+        return "the data repeats itself, and more than a quarter of the held-out images look like copies, too"
 
     @property
     def improving(self) -> bool:

@@ -143,7 +143,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The stage, or with --seeds a picture of any samples."""
+    """The stage, or with --seeds and its options a picture of any samples."""
     if any(argument.startswith(("--seeds", "--model", "--grid", "--scale")) for argument in arguments):
         command_line.main(arguments)
     else:

@@ -110,4 +110,4 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", type=Path, default=Path("models/generator.keras"), help="the generator")
     parser.add_argument("--scale", type=int, default=2, help="pixels to a side for each of the picture's (2)")
     parsed = parser.parse_args(arguments)
-    shell.run("sample", lambda: _draw(parsed), lambda: None)
+    shell.run("sample", lambda: _draw(parsed), lambda: None, tensorflow=True)

@@ -143,7 +143,8 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
             *("reports/train/metrics.json", "reports/train/plots"),
         )
         with artifacts.unfinished("train", key) as state, workspace.outputs(*outputs) as new:
-            if not any(state.iterdir()) and any(path.is_dir() for path in state.parent.iterdir() if path != state):
+            others = (path for path in state.parent.glob("*.lock") if path != state.with_suffix(".lock"))
+            if not any(state.iterdir()) and not all(map(artifacts.is_locked, others)):
                 shell.say(f"train: begins anew: what waits in {state.parent} is of other params, data or code")
             log = new("reports/train/metrics.json").parent
             shell.say(
