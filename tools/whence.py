@@ -317,7 +317,7 @@ def whence(project: Path, picture: Picture) -> Iterator[str]:
     yield from (f"  {line}" for line in _again(picture, card, model, next(iter(same), None), bool(here)))
     if model:
         push = "dvc push --all-commits" if _is_kept(project, model) else "dvc exp push"
-        yield f"\nIf DVC does not find the generator: `{push}` in the clone where it was made"
+        yield f"\nIf DVC does not find the bytes: `{push}` in the clone where it was made"
         yield f"All of it anew, with the code of then: git checkout {model.short} && dvc repro"
     elif here:
         yield f"\nNo commit has {what} yet: git add -A && git commit"
