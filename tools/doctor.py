@@ -267,7 +267,9 @@ def unfinished(project: Project) -> Iterator[Finding]:
         lock = folder.with_suffix(".lock")
         try:
             at_work = artifacts.is_locked(lock)
-            pid = folder.name.split("-")[0] if stage == "staging" or not at_work else lock.read_text(encoding="utf-8")
+            pid = lock.read_text(encoding="utf-8").strip() if at_work else ""
+            if stage == "staging":  # whose locks are empty
+                pid = folder.name.split("-")[0]
         except (OSError, StageError) as error:
             yield Finding("note", f"{what}: whether a process is at work cannot be told: {error}")
             continue
@@ -278,7 +280,7 @@ def unfinished(project: Project) -> Iterator[Finding]:
                 "yours to remove, when none is at work",
             )
         elif at_work:
-            yield Finding("note", f"{what}: process {pid.strip() or '?'} is at work")
+            yield Finding("note", f"{what}: process {pid or '?'} is at work")
         elif stage == "staging":
             yield Finding("note", f"{what}: of a stage that was killed; the next one removes it")
         elif days * 86400 > artifacts.ABANDONED_AFTER:
