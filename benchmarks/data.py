@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks import photos
 from stages import artifacts
-from stages.train.__main__ import processor
+from stages.machine import processor
 
 ROUNDS, IMAGES, MANY, LOOP_IMAGES, SIZE = 3, 20_000, 200_000, 1_000, 64
 BOX = (35, 55, 143, 163)

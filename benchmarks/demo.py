@@ -24,7 +24,7 @@ import requests
 
 from benchmarks.data import RESULTS
 from stages import artifacts
-from stages.train.__main__ import processor
+from stages.machine import processor
 
 OPENED, SLID = 5, 60
 USERS, SECONDS = 20, 60

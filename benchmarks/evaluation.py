@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.data import RESULTS
 from stages import artifacts
-from stages.train.__main__ import processor
+from stages.machine import processor
 
 ROUNDS = 3
 

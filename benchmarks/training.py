@@ -39,7 +39,7 @@ from typing import IO, Any
 from benchmarks import photos
 from benchmarks.data import RESULTS, project_of
 from stages import artifacts
-from stages.train.__main__ import processor
+from stages.machine import processor
 
 ROOT = Path(__file__).parents[1]
 PICTURES, TINY_PICTURES = 1_000, 360

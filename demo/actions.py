@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from demo import convolutions, drawing
 from demo.models import MANIFEST, Model, Models
 from demo.state import Place, State, place_of
-from stages import images, tfrecord
+from stages import pixels, png
 from stages.errors import StageError
 from stages.latent import near, resized, slerp
 from stages.manifest import Manifest
@@ -125,7 +125,7 @@ class Actions:
             pictures = model.sampler(z)
             scaled = f", z times {state.spread:g}" if state.spread != 1 else ""
             facts = self._facts(model, f"Samples of the seeds {seeds[0]} to {seeds[-1]} in order{scaled}, uncurated")
-            whole = drawing.png(images.grid(pictures, math.ceil(math.sqrt(len(seeds)))), 2, facts)
+            whole = drawing.png(png.grid(pictures, math.ceil(math.sqrt(len(seeds)))), 2, facts)
             save = drawing.saved(whole, f"seeds-{seeds[0]}-{seeds[-1]}.png", self.say("download"))
             return drawing.choices(pictures, [self.say("seed_alt", seed=seed) for seed in seeds]) + save
 
@@ -213,7 +213,7 @@ class Actions:
 
         def shown(model: Model, z: np.ndarray) -> str:
             facts = self._facts(model, f"From {state.start} to {state.end} and back, spherical interpolation")
-            address = drawing.apng(list(images.to_bytes(model.sampler(z))), facts, _FRAME)
+            address = drawing.apng(list(pixels.to_uint8(model.sampler(z))), facts, _FRAME)
             save = drawing.saved(address, "between.png", self.say("download_animation"))
             return drawing.figure(drawing.image(address, self.say("animation_alt")) + save, large=True)
 
@@ -277,7 +277,7 @@ class Actions:
                 ) from None
             settings = dataclasses.replace(settings, max_pixels=min(settings.max_pixels, _MOST_PIXELS))
             try:
-                picture = tfrecord.normalise(prepare_image(decode(content, settings), settings))
+                picture = pixels.normalise(prepare_image(decode(content, settings), settings))
             except RejectedError as error:
                 explained = self.say(f"reason_{error.reason}")
                 return drawing.message(self.say("rejected", reason=error.reason, explained=explained))
@@ -324,7 +324,7 @@ class Actions:
             return ""
         told = self.say("inside_layer", name=name, shape=" × ".join(map(str, output.shape[1:])))
         if name == "image":  # the generator's last and the discriminator's first, which has colours
-            return drawing.figure(drawing.image(drawing.png(images.to_bytes(output[0])), told), told)
+            return drawing.figure(drawing.image(drawing.png(pixels.to_uint8(output[0])), told), told)
         return drawing.channels(output[0], told, lambda some, of: self.say("inside_shown", shown=some, all=of))
 
     def convolve(self, kind: str, matrix: str, kernel: str, at: int = 0) -> str:

@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 
 from demo.convolutions import Worked
-from stages import images
+from stages import pixels
+from stages import png as png_files
 
 _SHOWN_CHANNELS = 16
 _SIDE = 320  # pixels that a single picture has at least, when it is downloaded
@@ -17,14 +18,14 @@ _SIDE = 320  # pixels that a single picture has at least, when it is downloaded
 def png(picture: np.ndarray, scale: int = 1, facts: Mapping[str, str] | None = None) -> str:
     """uint8 (H, W, C) as the address of a PNG that is written out in it."""
     file = io.BytesIO()
-    images.save_png(picture, file, scale, facts or {})
+    png_files.save_png(picture, file, scale, facts or {})
     return _address(file)
 
 
 def apng(frames: Sequence[np.ndarray], facts: Mapping[str, str], milliseconds: int) -> str:
     """uint8 pictures (H, W, C) as the address of an animated PNG that is written out in it."""
     file = io.BytesIO()
-    images.save_animation(frames, file, _scale(frames[0]), facts, [milliseconds] * len(frames))
+    png_files.save_animation(frames, file, _scale(frames[0]), facts, [milliseconds] * len(frames))
     return _address(file)
 
 
@@ -50,7 +51,7 @@ def figure(content: str, caption: str = "", *, large: bool = False) -> str:
 
 def single(picture: np.ndarray, alt: str, facts: Mapping[str, str], name: str, download: str) -> str:
     """One float32 image (H, W, C) in [-1,1], large, with a link that saves it with its facts."""
-    drawn = images.to_bytes(picture)
+    drawn = pixels.to_uint8(picture)
     address = png(drawn, _scale(drawn), facts)
     return figure(image(address, alt) + saved(address, name, download), large=True)
 
@@ -62,7 +63,7 @@ def saved(address: str, name: str, text: str) -> str:
 
 def row(pictures: np.ndarray, alts: Sequence[str], captions: Sequence[str] | None = None) -> str:
     """float32 images (N, H, W, C) in [-1,1] beside each other."""
-    drawn = zip(images.to_bytes(pictures), alts, captions or [""] * len(alts), strict=True)
+    drawn = zip(pixels.to_uint8(pictures), alts, captions or [""] * len(alts), strict=True)
     cells = [figure(image(png(picture), alt), caption) for picture, alt, caption in drawn]
     return f'<div class="pictures">{"".join(cells)}</div>'
 
@@ -71,7 +72,7 @@ def choices(pictures: np.ndarray, alts: Sequence[str], *, kind: str = "cells") -
     """float32 images (N, H, W, C) in [-1,1], each a button whose number is what its click tells."""
     cells = [
         f'<button type="button" data-index="{index}" title="{escape(alt)}">{image(png(picture), alt)}</button>'
-        for index, (picture, alt) in enumerate(zip(images.to_bytes(pictures), alts, strict=True))
+        for index, (picture, alt) in enumerate(zip(pixels.to_uint8(pictures), alts, strict=True))
     ]
     return f'<div class="{kind}">{"".join(cells)}</div>'
 
@@ -110,7 +111,7 @@ def channels(output: np.ndarray, name: str, caption: Callable[[int, int], str]) 
     low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
     tiles = ((maps - low) / np.maximum(high - low, 1e-12) * 2 - 1)[..., None]
     told = f"{name} ({caption(len(maps), output.shape[-1])})"
-    return figure(image(png(images.grid(tiles, 4, gap=1)), told), told)
+    return figure(image(png(png_files.grid(tiles, 4, gap=1)), told), told)
 
 
 def numbers(z: np.ndarray, caption: str) -> str:
@@ -118,7 +119,7 @@ def numbers(z: np.ndarray, caption: str) -> str:
     columns = int(np.ceil(np.sqrt(len(z))))
     squares = np.full(-(-len(z) // columns) * columns, 3, np.float32)
     squares[: len(z)] = z
-    drawn = images.to_bytes(np.clip(squares / 3, -1, 1).reshape(-1, columns, 1))
+    drawn = pixels.to_uint8(np.clip(squares / 3, -1, 1).reshape(-1, columns, 1))
     return figure(image(png(drawn), caption), caption)
 
 

@@ -15,13 +15,13 @@ import tensorflow as tf
 from demo import revisions
 from demo.revisions import WORKSPACE, Revision
 from demo.state import DIRECTIONS
-from stages import artifacts, manifest, neighbours, records, tfrecord
+from stages import artifacts, manifest, neighbours, pixels, records
 from stages.errors import StageError
-from stages.images import batch_of, to_bytes
 from stages.latent import Sampler, directions, latent
 from stages.manifest import Manifest
 from stages.networks import judge as judges
 from stages.networks import saving
+from stages.pixels import batch_size_for, to_uint8
 
 GENERATOR, DISCRIMINATOR, FACTS = "models/generator.keras", "models/discriminator.keras", "models/model.json"
 TIMELINE, METRICS, MANIFEST = "models/timeline.npz", "reports/metrics.json", f"data/prepared/{manifest.FILE}"
@@ -99,7 +99,7 @@ class Model:
     def timeline(self) -> tuple[np.ndarray, np.ndarray]:
         """Images seen (T,) and the samples of fixed z at each of these, float32 (T, N, H, W, C) in [-1,1]."""
         seen, pictures = artifacts.read_arrays(self.folder / TIMELINE, "images_seen", "pictures")
-        return seen, tfrecord.normalise(pictures)
+        return seen, pixels.normalise(pictures)
 
     @_once
     def discriminator(self) -> keras.Model:
@@ -144,8 +144,8 @@ class Model:
         """Those of the training images, as many as there is room for: uint8 (N, 16 · 16 · C)."""
         room = _THUMBNAIL_BYTES // (neighbours.SIDE**2 * self.sampler.shape[2])
         parts: list[np.ndarray] = []
-        for images, _ in records.batches(self._images, self._prepared(), "train", batch_of(self.sampler.shape)):
-            parts.append(to_bytes(neighbours.thumbnails(images.numpy())))
+        for images, _ in records.batches(self._images, self._prepared(), "train", batch_size_for(self.sampler.shape)):
+            parts.append(to_uint8(neighbours.thumbnails(images.numpy())))
             room -= len(images)
             if room <= 0:
                 break
@@ -159,7 +159,7 @@ class Model:
         known = self._thumbnails
         search = neighbours.Nearest(neighbours.thumbnails(image[None]), min(k, len(known)))
         for first in range(0, len(known), _SEARCHED_AT_ONCE):
-            search.add(tfrecord.normalise(known[first : first + _SEARCHED_AT_ONCE]))
+            search.add(pixels.normalise(known[first : first + _SEARCHED_AT_ONCE]))
         return records.at(self._images, self._prepared(), "train", search.indices[0].tolist()), len(known)
 
     @_once

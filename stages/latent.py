@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from stages.errors import StageError
-from stages.images import batch_of
 from stages.networks import saving
+from stages.pixels import batch_size_for
 from stages.progress import Progress
 
 # The z whose mean stands for a class: many, of seeds that nothing else draws from.
@@ -93,7 +93,7 @@ class Sampler:
     def __init__(self, model: keras.Model) -> None:
         self.dimensions = int(model.input_shape[-1])
         self.shape: tuple[int, int, int] = tuple(model.output_shape[1:])
-        self._batch = batch_of(self.shape)
+        self._batch = batch_size_for(self.shape)
         self._infer = tf.function(lambda z: model(z, training=False), reduce_retracing=True)
 
     @classmethod
@@ -112,7 +112,7 @@ class Sampler:
         return np.concatenate([self._infer(tf.constant(part)).numpy() for part in parts])
 
     def of(self, seeds: Sequence[int]) -> Iterator[np.ndarray]:
-        """The images of these seeds, in batches (images.batch_of): float32 (N, H, W, C) in [-1,1]."""
+        """The images of these seeds, in batches (pixels.batch_size_for): float32 (N, H, W, C) in [-1,1]."""
         for first in range(0, len(seeds), self._batch):
             yield self(latent(seeds[first : first + self._batch], self.dimensions))
 

@@ -186,9 +186,12 @@ def check(path: Path) -> None:
             raise ParamsError(f"{path}: sample.arithmetic: validate.classes has no {name!r}; the nearest is {near!r}")
 
 
+def main() -> None:
+    """Check the file that the command line names."""
+    check(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
+
+
 if __name__ == "__main__":
-    try:
-        check(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
-    except ParamsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.code)
+    from stages.shell import run_command  # it imports this module
+
+    run_command(main)

@@ -21,7 +21,7 @@ def _decode(serialized: tf.Tensor, data: Manifest, half: tf.Tensor) -> tuple[tf.
     """A batch of records => float32 NHWC [-1,1] and int64 N (-1 where there is no label).
 
     `half` is 127.5 and comes from outside of the graph: by a constant in it TensorFlow would not divide but multiply
-    with the inverse, and 111 of the 256 values would differ from tfrecord.normalise in their last bit.
+    with the inverse, and 111 of the 256 values would differ from pixels.normalise in their last bit.
     """
     features = tf.io.parse_example(
         serialized,

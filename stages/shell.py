@@ -14,8 +14,8 @@ from types import FrameType
 from typing import NoReturn, TypeVar
 
 from stages import params
-from stages.artifacts import Workspace
 from stages.errors import StageError
+from stages.workspace import Workspace
 
 S = TypeVar("S")
 
@@ -179,3 +179,29 @@ def run_stage(
             workspace.record_timing(name, {"seconds": time.monotonic() - started, **figures})
 
     run(name, stage, workspace.clear, tensorflow=tensorflow)
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run `main` as a whole command that is not a stage. A user's mistake becomes one line and exit code 1 (params: 2).
+
+    Characters that the terminal's encoding lacks are printed as question marks. Where the reader of the output goes
+    away (`| head`), the command ends silently, like one that SIGPIPE has ended.
+    """
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # DVC wraps stdout, and passes this on
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes stdout once more when it ends
+        sys.exit(128 + signal.SIGPIPE)
+    except Exception as error:
+        if not isinstance(error, (StageError, OSError)) and not _is_of_dvc(error):
+            raise
+        say(f"error: {error}")
+        sys.exit(error.code if isinstance(error, StageError) else StageError.code)
+
+
+def _is_of_dvc(error: Exception) -> bool:
+    """Whether an exception is one of DVC's own. Imports nothing: most commands do without DVC."""
+    dvc = sys.modules.get("dvc.exceptions")
+    return dvc is not None and isinstance(error, dvc.DvcException)

@@ -16,13 +16,6 @@ from typing import Self
 import google_crc32c
 import numpy as np
 
-_LOOKUP = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
-
-
-def normalise(image: np.ndarray) -> np.ndarray:
-    """uint8 [0,255] => float32 [-1,1], any shape: x/127.5 − 1 in float32, by a table so that every reader agrees."""
-    return _LOOKUP[image]
-
 
 def _varint(value: int) -> bytes:
     out = bytearray()

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from stages import artifacts, params, shell
-from stages.artifacts import Workspace
+from stages import artifacts, params, resume, shell
 from stages.errors import StageError
+from stages.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("studies/results")
@@ -40,7 +40,7 @@ def changed(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[st
 def key_of(*what: object) -> str:
     """A key for these values, the data, TensorFlow, Keras, NumPy and the stages' code.
 
-    All of the code and not, as artifacts.key_of has it, what is loaded here: the stages are other processes.
+    All of the code and not, as resume.key_of has it, what is loaded here: the stages are other processes.
     """
     inputs = (
         *("data/prepared/manifest.json", "data/reference.npz"),
@@ -110,15 +110,11 @@ def main() -> None:
             f"studies/{arguments.study}.yaml: no variant {arguments.variant}; it has {', '.join(variants)}"
         )
     name = f"{arguments.variant}-{arguments.seed}"
-    work = artifacts.state_folder() / "studies" / arguments.study / name
+    work = resume.state_folder() / "studies" / arguments.study / name
     changes = variants[arguments.variant] or {}
     result = run(params.read_file(Path("params.yaml")), changes, arguments.seed, work)
     artifacts.write_json(RESULTS / arguments.study / f"{name}.json", result)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (StageError, OSError) as error:
-        shell.say(f"error: {error}")
-        sys.exit(1)
+    shell.run_command(main)

@@ -8,7 +8,6 @@ A comparison is decided where Welch's t-test over the seeds gives p < 0.05; with
 
 import os
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,8 +332,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (StageError, OSError) as error:
-        shell.say(f"error: {error}")
-        sys.exit(1)
+    shell.run_command(main)

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import artifacts, params, shell
-from stages.artifacts import Workspace
+from stages import artifacts, params, resume, shell
 from stages.errors import StageError
+from stages.shell import run_command
 from stages.train.settings import Settings
+from stages.workspace import Workspace
 from studies import cell
-from tools import run
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
@@ -66,7 +66,7 @@ def run_seeds(count: int) -> list[dict[str, Any]]:
     key = cell.key_of({**settings, "seed": None}, base["evaluate"])
     results = []
     for seed in range(count):
-        work = artifacts.state_folder() / "seeds" / key / str(seed)
+        work = resume.state_folder() / "seeds" / key / str(seed)
         try:
             result = artifacts.read_json(work / "result.json", "metrics", "flags")
         except StageError:  # not there, or damaged: either way nobody else has it
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -24,7 +24,7 @@ import pytest
 import zstandard
 from PIL import Image
 
-from stages import artifacts, pictures
+from stages import artifacts, image_names
 from stages.errors import StageError
 from stages.prepare import archives, shards, sources
 from stages.prepare.decode import REASONS, RejectedError
@@ -691,7 +691,7 @@ def test_pictures_beside_folders_that_would_be_classes_are_loose(names: list[str
     ],
 )
 def test_names_tell_which_files_are_looked_at(name: str, expected: bool) -> None:
-    assert pictures.is_candidate(name) == expected
+    assert image_names.is_image_name(name) == expected
 
 
 # --- the facts ---

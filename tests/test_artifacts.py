@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from stages import artifacts
-from stages.artifacts import Workspace
+from stages import artifacts, locks, resume
 from stages.errors import StageError
+from stages.workspace import Workspace
 from tests.conftest import ROOT
 
 
@@ -96,7 +96,7 @@ def test_a_path_that_was_not_announced_is_refused(tmp_path: Path) -> None:
 
 WRITING = """
 import pathlib, sys
-from stages.artifacts import Workspace
+from stages.workspace import Workspace
 with Workspace(pathlib.Path(sys.argv[1])).outputs("b.txt") as new:
     new("b.txt").write_text("b")
     print("written", flush=True)
@@ -136,7 +136,7 @@ def test_what_a_killed_run_left_is_cleared_and_a_living_ones_kept(tmp_path: Path
 def test_a_signal_during_the_move_waits_for_its_end(tmp_path: Path) -> None:
     script = """
 import os, signal, pathlib, sys
-from stages.artifacts import Workspace
+from stages.workspace import Workspace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background would ignore it
 rename = pathlib.Path.rename
 def renaming(self, target):
@@ -200,12 +200,12 @@ def test_timings_of_stages_gather_in_one_file(tmp_path: Path) -> None:
 
 def test_state_lives_at_dvc_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert artifacts.state_folder() == tmp_path / ".state"
+    assert resume.state_folder() == tmp_path / ".state"
 
 
 HOLDING = """
 import sys
-from stages.artifacts import unfinished
+from stages.resume import unfinished
 with unfinished("download", sys.argv[1]) as folder:
     print(folder, flush=True)
     sys.stdin.read()
@@ -230,7 +230,7 @@ def test_the_same_work_is_done_by_one_process_at_a_time(tmp_path: Path, monkeypa
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     other = holding(tmp_path, "a")
     with pytest.raises(StageError, match=f"download/a: the same work is being done by process {other.pid}; wait"):
-        artifacts.unfinished("download", "a").__enter__()
+        resume.unfinished("download", "a").__enter__()
     told: list[str] = []
 
     def wait(message: str) -> None:
@@ -239,7 +239,7 @@ def test_the_same_work_is_done_by_one_process_at_a_time(tmp_path: Path, monkeypa
         assert other.stdin is not None
         other.stdin.close()
 
-    with artifacts.unfinished("download", "a", wait) as folder:
+    with resume.unfinished("download", "a", wait) as folder:
         assert other.wait() == 0, "the other has had its end"
         assert folder.is_dir(), "which did not take this one's folder"
     (message,) = told
@@ -252,7 +252,7 @@ def test_what_nobody_took_up_for_thirty_days_goes_but_not_what_is_held(
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for stage, key in (("download", "left"), ("train", "left"), ("train", "own")):
-        with pytest.raises(RuntimeError), artifacts.unfinished(stage, key) as folder:
+        with pytest.raises(RuntimeError), resume.unfinished(stage, key) as folder:
             (folder / "part").write_text("half")
             raise RuntimeError
     other = holding(tmp_path, "held")
@@ -260,7 +260,7 @@ def test_what_nobody_took_up_for_thirty_days_goes_but_not_what_is_held(
     (state / "studies/mine").mkdir(parents=True)
     for path in state.glob("*/*"):
         os.utime(path, (0, 0))
-    with artifacts.unfinished("train", "own") as folder:
+    with resume.unfinished("train", "own") as folder:
         assert (folder / "part").read_text() == "half", "what is taken up is not old"
         left = sorted(str(path.relative_to(state)) for path in state.glob("*/*"))
         assert left == ["download/held", "download/held.lock", "studies/mine", "train/own", "train/own.lock"]
@@ -283,7 +283,7 @@ def test_what_another_user_left_stands_in_nobodys_way(tmp_path: Path, monkeypatc
         return opened(self, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", forbidden)
-    with artifacts.unfinished("train", "mine"), Workspace(tmp_path).outputs("a.txt") as new:
+    with resume.unfinished("train", "mine"), Workspace(tmp_path).outputs("a.txt") as new:
         new("a.txt").write_text("a")
     assert (tmp_path / "a.txt").exists()
     assert all(path.exists() for path in theirs)
@@ -293,14 +293,15 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
     def without(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(artifacts.fcntl, "flock", without)
+    monkeypatch.setattr(locks.fcntl, "flock", without)
     with pytest.raises(StageError, match=r"staging/.*\.lock: cannot be locked \(No locks available\); put the project"):
         Workspace(tmp_path).outputs("a.txt").__enter__()
 
 
 AMONG_OTHERS = """
 import os
-from stages.artifacts import Workspace, unfinished
+from stages.resume import unfinished
+from stages.workspace import Workspace
 mine = str(os.getpid())
 for i in range(60):
     with unfinished("train", mine), Workspace().outputs(mine) as new:
@@ -322,9 +323,9 @@ def test_folders_that_go_when_they_are_empty_go_under_nobodys_feet(tmp_path: Pat
 def test_a_key_stands_for_the_code_that_runs_too(tmp_path: Path) -> None:
     package = tmp_path / "stages"
     package.mkdir()
-    for name in ("__init__.py", "artifacts.py", "errors.py"):
+    for name in ("__init__.py", "errors.py", "locks.py", "resume.py"):
         shutil.copy(ROOT / "stages" / name, package / name)
-    (package / "work.py").write_text("from stages import artifacts\nprint(artifacts.key_of(1))\n")
+    (package / "work.py").write_text("from stages import artifacts\nprint(resume.key_of(1))\n")
 
     def key(*command: str) -> str:
         result = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -332,5 +333,5 @@ def test_a_key_stands_for_the_code_that_runs_too(tmp_path: Path) -> None:
 
     before = key("-m", "stages.work")
     assert key("-c", "import stages.work") == before, "whichever way it is run"
-    (package / "work.py").write_text("from stages import artifacts\nprint(artifacts.key_of(1))  # otherwise\n")
+    (package / "work.py").write_text("from stages import artifacts\nprint(resume.key_of(1))  # otherwise\n")
     assert key("-m", "stages.work") != before

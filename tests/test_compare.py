@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from stages import images
+from stages import png
 from stages.errors import StageError
 from tests.conftest import ROOT, dvc, git
 from tools import compare
@@ -62,7 +62,7 @@ class History:
         """Write a picture of one shade."""
         path = self.folder / "reports/samples" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        images.save_png(np.full((4, 4, 1), shade, np.uint8), path, 1, facts)
+        png.save_png(np.full((4, 4, 1), shade, np.uint8), path, 1, facts)
 
     def commit(self, message: str, tag: str) -> None:
         """Commit all there is, under an annotated tag."""

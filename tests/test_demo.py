@@ -26,8 +26,8 @@ from demo.revisions import WORKSPACE, Revision
 from demo.state import DIRECTIONS, MOST_MOVE, MOST_SCALE, MOST_SEED, Place, State, place_at, place_of
 from stages import artifacts, records
 from stages.errors import StageError
-from stages.images import to_bytes
 from stages.latent import latent, slerp
+from stages.pixels import to_uint8
 from tests.conftest import CLASSES, Project, dvc, git
 from tests.test_decode import png
 
@@ -172,7 +172,7 @@ HERE = State(model=WORKSPACE)
 def test_the_grid_shows_the_samples_of_its_seeds(actions: Actions, tiny: Project) -> None:
     model = actions._models.get(WORKSPACE)
     drawn = pictures(actions.draw(dataclasses.replace(HERE, first=5, count=3)))
-    expected = to_bytes(model.sampler(latent(range(5, 8), 100)))[..., 0]
+    expected = to_uint8(model.sampler(latent(range(5, 8), 100)))[..., 0]
     assert len(drawn) == 3
     assert np.abs(np.stack(drawn).astype(int) - expected).max() <= 1
 
@@ -193,8 +193,8 @@ def test_a_way_begins_and_ends_at_its_ends_and_an_animation_comes_back(actions: 
     *strip, large = pictures(actions.between(state))
     ends = np.stack([Place(1).z(model.directions), Place(2, 0.5).z(model.directions)])
     for picture, z in zip((strip[0], strip[-1]), ends, strict=True):
-        assert np.abs(picture.astype(int) - to_bytes(model.sampler(z[None]))[0, ..., 0]).max() <= 1
-    quarter = to_bytes(model.sampler(slerp(ends[0], ends[1], 101)[25:26]))[0, ..., 0]
+        assert np.abs(picture.astype(int) - to_uint8(model.sampler(z[None]))[0, ..., 0]).max() <= 1
+    quarter = to_uint8(model.sampler(slerp(ends[0], ends[1], 101)[25:26]))[0, ..., 0]
     assert np.abs(large[::20, ::20].astype(int) - quarter).max() <= 1
     moving = re.search(r'src="data:image/png;base64,([^"]+)"', actions.animation(state))
     assert moving
@@ -208,7 +208,7 @@ def test_a_sum_is_of_pins_or_of_class_means_and_says_where_there_is_none(actions
     assert len(pictures(actions.calculate(state))) == 8
     z = latent([1, 2, 3], 100)
     total = z[0] - z[1] + z[2]
-    expected = to_bytes(model.sampler((total * np.sqrt(100) / np.linalg.norm(total))[None].astype(np.float32)))
+    expected = to_uint8(model.sampler((total * np.sqrt(100) / np.linalg.norm(total))[None].astype(np.float32)))
     assert np.abs(pictures(actions.calculate(state))[3].astype(int) - expected[0, ..., 0]).max() <= 1
     held = [i for i, mean in enumerate(model.class_means) if np.isfinite(mean).all()]
     missed = [i for i in range(len(CLASSES)) if i not in held]
@@ -423,7 +423,7 @@ def test_two_revisions_stand_beside_each_other_on_the_same_z(versioned: Path) ->
     a, b, c, d = pictures(html)
     z = latent(range(2), 100)
     for name, drawn in (("v1", (a, b)), ("other", (c, d))):
-        expected = to_bytes(models.get(name).sampler(z))[..., 0]
+        expected = to_uint8(models.get(name).sampler(z))[..., 0]
         assert np.abs(np.stack(drawn).astype(int) - expected).max() <= 1
     assert not np.array_equal(a, c)
     assert "<h3>v1</h3>" in html

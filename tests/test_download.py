@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from stages import fetch as transport
 from stages import params
-from stages.download import catalog, fetch
+from stages import transfer as transport
+from stages.download import catalog, named
 from stages.download.catalog import DataSet, DebianPackage, File
 from stages.download.settings import Settings
 from stages.errors import ParamsError, StageError
@@ -139,7 +139,7 @@ def get(server: Server, tmp_path: Path) -> Path:
 def get_file(tmp_path: Path, asked: DataSet) -> Path:
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
-    fetch.fetch("test", asked, out, tmp_path / "manual")
+    named.fetch("test", asked, out, tmp_path / "manual")
     return out / asked.files[0].name
 
 
@@ -258,7 +258,7 @@ def test_an_installed_debian_package_will_do(tmp_path: Path) -> None:
     place.mkdir()
     (place / "pictures.gz").write_bytes(PACKED)
     (tmp_path / "out").mkdir()
-    origin = fetch.fetch("test", data_set("", DebianPackage("some-set", str(place))), tmp_path / "out")
+    origin = named.fetch("test", data_set("", DebianPackage("some-set", str(place))), tmp_path / "out")
     assert origin == "Debian package some-set"
     assert (tmp_path / "out" / "pictures").read_bytes() == CONTENT
 
@@ -269,7 +269,7 @@ def test_no_network_and_no_package_lists_all_that_was_tried(tmp_path: Path, monk
     (tmp_path / "out").mkdir()
     asked = data_set("http://does-not-resolve.invalid", DebianPackage("some-set", str(tmp_path / "none")))
     with pytest.raises(StageError) as caught:
-        fetch.fetch("test", asked, tmp_path / "out", tmp_path / "manual")
+        named.fetch("test", asked, tmp_path / "out", tmp_path / "manual")
     lines = str(caught.value).splitlines()
     assert lines[0] == "Test set could not be had from anywhere. Tried:"
     assert "pictures[.gz] is not there" in lines[1]
@@ -289,7 +289,7 @@ def test_apts_own_complaint_is_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with (
         pytest.raises(transport.SourceError, match="apt-get failed: E: Unable to locate package"),
-        fetch.debian_folder("some-set", tmp_path / "none"),
+        named.debian_folder("some-set", tmp_path / "none"),
     ):
         pass
     assert not (tmp_path / ".state" / "apt").exists()

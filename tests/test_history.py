@@ -16,7 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages import images
+from stages import png
 from stages.artifacts import sha256
 from stages.errors import StageError
 from tests.conftest import ROOT, Clone, dvc, git
@@ -464,10 +464,10 @@ def trained(folder: Path, name: str) -> str:
 def drawn(path: Path, generator: str, description: str = SEEDS_0_TO_2, params: str = "", grid: str = "2x2") -> Path:
     """A picture of so many rows and columns that says that this generator made it, at a scale of 3."""
     rows, columns = map(int, grid.split("x"))
-    picture = images.grid(np.zeros((1, 16, 24, 1)), columns, rows=rows)
+    picture = png.grid(np.zeros((1, 16, 24, 1)), columns, rows=rows)
     facts = {"Description": description, "Source": f"generator.keras, SHA-256 {generator}", "Params": params}
     path.parent.mkdir(parents=True, exist_ok=True)
-    images.save_png(picture, path, 3, facts)
+    png.save_png(picture, path, 3, facts)
     return path
 
 
@@ -632,13 +632,13 @@ def test_a_picture_without_text_is_known_where_git_has_it(tmp_path: Path) -> Non
     lone(tmp_path)
     picture = tmp_path / "reports/train/plots/images/fixed_z/8.png"
     picture.parent.mkdir(parents=True)
-    images.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, {})
+    png.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, {})
     commit(tmp_path, "reports", subject="with plots")
     text = asked(tmp_path, picture)
     assert "with plots\n" in text
     assert "trained with: TensorFlow 2.21.0, lone" in text
     assert "python -m stages.train --out ../again " in text
-    images.save_png(np.ones((4, 4, 1), np.uint8), picture, 1, {})
+    png.save_png(np.ones((4, 4, 1), np.uint8), picture, 1, {})
     with pytest.raises(StageError, match=r"8\.png: it names no generator, and no commit has this file; .*`git fetch"):
         asked(tmp_path, picture)
 
@@ -647,14 +647,14 @@ def test_a_picture_of_the_data_is_told_by_its_manifest_and_has_no_generator(tmp_
     lone(tmp_path)
     picture = tmp_path / "x.png"
     facts = {"Description": "real", "Source": f"Tiny (MIT), manifest SHA-256 {MANIFEST}", "Params": SAMPLED}
-    images.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, facts)
+    png.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, facts)
     text = asked(tmp_path, picture)
     assert f"brought the data of manifest {MANIFEST[:12]}, the oldest first:" in text
     assert f"manifest: {MANIFEST}\n" in text
     assert "generator" not in text
     assert "checkpoint" not in text
     facts |= {"Source": "Tiny (MIT)", "Params": '{"records_per_shard": 8}'}
-    images.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, facts)
+    png.save_png(np.zeros((4, 4, 1), np.uint8), picture, 1, facts)
     with pytest.raises(StageError, match="names no generator"):
         asked(tmp_path, picture)
     (tmp_path / "reports/data").mkdir()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages import fetch, manifest, params, records, reference
+from stages import manifest, params, records, reference, transfer
 from stages.errors import ParamsError, StageError
-from stages.features import fetching
+from stages.features import inception_graph
 from stages.features.settings import Settings
 from stages.latent import Sampler
 from stages.metrics.frechet import frechet_distance, gaussian
@@ -139,7 +139,7 @@ def expected(images: np.ndarray) -> np.ndarray:
     return np.concatenate([y, np.max(windows, axis=0)], 3).mean((1, 2))
 
 
-def packed(graph: bytes, name: str = fetching.MEMBER) -> bytes:
+def packed(graph: bytes, name: str = inception_graph.MEMBER) -> bytes:
     """The archive as it is published: the graph among other files."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
@@ -171,7 +171,7 @@ def network() -> Inception:
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(transfer.time, "sleep", lambda seconds: None)
     serving = Server()
     serving.body = PACKED
     serving.headers = {"ETag": '"one"'}
@@ -343,7 +343,7 @@ def test_a_noted_graph_is_still_not_trusted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("behaviour", ["good", "redirect", "busy once", "breaks once", "no ranges", "no length"])
 def test_the_graph_arrives_as_published(server: Server, tmp_path: Path, behaviour: str) -> None:
     server.behaviour = behaviour
-    network = fetching.fetch(settings(server, SHA256), tmp_path / FILE)
+    network = inception_graph.fetch(settings(server, SHA256), tmp_path / FILE)
     assert (tmp_path / FILE).read_bytes() == GRAPH
     assert network(images(1)).shape == (1, FEATURES)
     assert not list((tmp_path / ".state/features").iterdir()), "unfinished downloads are cleared away"
@@ -352,12 +352,12 @@ def test_the_graph_arrives_as_published(server: Server, tmp_path: Path, behaviou
 def test_a_download_that_broke_off_is_gone_on_with(server: Server, tmp_path: Path) -> None:
     server.behaviour = "breaks"
     with pytest.raises(StageError, match=r"the connection failed or broke off .* \(tries: 4\)"):
-        fetching.fetch(settings(server), tmp_path / FILE)
+        inception_graph.fetch(settings(server), tmp_path / FILE)
     (part,) = (tmp_path / ".state/features").glob(f"*/{ARCHIVE}.part")
     have = part.stat().st_size
     assert 0 < have < len(PACKED)
     server.behaviour, server.requests = "good", []
-    fetching.fetch(settings(server), tmp_path / FILE)
+    inception_graph.fetch(settings(server), tmp_path / FILE)
     assert (tmp_path / FILE).read_bytes() == GRAPH
     assert server.requests == [f"bytes={have}-"]
 
@@ -383,7 +383,7 @@ def test_what_is_not_the_graph_is_named_and_nothing_is_kept(
 ) -> None:
     server.body = body
     with pytest.raises(StageError) as caught:
-        fetching.fetch(settings(server), tmp_path / FILE)
+        inception_graph.fetch(settings(server), tmp_path / FILE)
     message = str(caught.value)
     assert f"  - {server.address}/{ARCHIVE}: {complaint}" in message or complaint in message.splitlines()[2]
     assert "features.network: inception: its graph could not be had from anywhere. Tried:" in message
@@ -397,23 +397,25 @@ def test_a_graph_of_another_hash_is_not_taken(server: Server, tmp_path: Path) ->
     with pytest.raises(
         StageError, match=f"the SHA-256 of classify_image_graph_def.pb is {SHA256}, expected {'0' * 64}"
     ):
-        fetching.fetch(settings(server, "0" * 64), tmp_path / FILE)
+        inception_graph.fetch(settings(server, "0" * 64), tmp_path / FILE)
     assert not (tmp_path / FILE).exists()
 
 
 def test_a_bomb_ends_early(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "_MOST", 10 << 20)
+    monkeypatch.setattr(inception_graph, "_MOST", 10 << 20)
     server.body = gzip.compress(bytes(11 << 20))
     with pytest.raises(StageError, match="more than 10,485,760 bytes"):
-        fetching.fetch(settings(server), tmp_path / FILE)
+        inception_graph.fetch(settings(server), tmp_path / FILE)
 
 
-@pytest.mark.parametrize(("name", "content"), [(ARCHIVE, PACKED), (fetching.MEMBER, GRAPH)], ids=["archive", "graph"])
+@pytest.mark.parametrize(
+    ("name", "content"), [(ARCHIVE, PACKED), (inception_graph.MEMBER, GRAPH)], ids=["archive", "graph"]
+)
 def test_a_file_placed_by_hand_comes_first(server: Server, tmp_path: Path, name: str, content: bytes) -> None:
     place = tmp_path / "data/manual/inception"
     place.mkdir(parents=True)
     (place / name).write_bytes(content)
-    fetching.fetch(settings(server), tmp_path / FILE)
+    inception_graph.fetch(settings(server), tmp_path / FILE)
     assert (tmp_path / FILE).read_bytes() == GRAPH
     assert not server.requests
 
@@ -424,7 +426,7 @@ def test_a_file_placed_by_hand_comes_first(server: Server, tmp_path: Path, name:
 )
 def test_an_address_that_gives_nothing_is_named(server: Server, tmp_path: Path, address: str, complaint: str) -> None:
     with pytest.raises(StageError) as caught:
-        fetching.fetch(Settings(network="inception", inception_url=address), tmp_path / FILE)
+        inception_graph.fetch(Settings(network="inception", inception_url=address), tmp_path / FILE)
     message = str(caught.value)
     assert "  - data/manual/inception: neither" in message
     assert f"  - {address}: {complaint}" in message
@@ -433,7 +435,7 @@ def test_an_address_that_gives_nothing_is_named(server: Server, tmp_path: Path, 
 def test_a_server_that_is_gone_is_named(server: Server, tmp_path: Path) -> None:
     server.close()
     with pytest.raises(StageError, match=r"the connection failed or broke off \(ConnectionError\) \(tries: 4\)"):
-        fetching.fetch(settings(server), tmp_path / FILE)
+        inception_graph.fetch(settings(server), tmp_path / FILE)
 
 
 @pytest.mark.parametrize(
@@ -538,7 +540,7 @@ def test_without_inception_the_stage_says_so(tiny: Project) -> None:
 def test_a_stage_that_gets_a_hostile_graph_fails_and_leaves_nothing(tiny_copy: Project, tmp_path: Path) -> None:
     place = tiny_copy.folder / "data/manual/inception"
     place.mkdir(parents=True)
-    (place / fetching.MEMBER).write_bytes(spoilt(hostile("WriteFile")))
+    (place / inception_graph.MEMBER).write_bytes(spoilt(hostile("WriteFile")))
     for left in ("models", "reports/features.json", "data/reference.npz"):
         path = tiny_copy.folder / left
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from stages.latent import Sampler, class_means, directions, latent, resized, slerp
-from stages.networks.generator import Stem, generator
-from stages.networks.layers import BatchNormPlan
+from stages.networks.choices import BatchNormPlan, Stem
+from stages.networks.generator import generator
 
 
 def test_a_seeds_z_does_not_depend_on_its_neighbours() -> None:

@@ -13,8 +13,9 @@ from stages import params
 from stages.errors import StageError
 from stages.latent import Sampler, latent
 from stages.networks import saving
+from stages.networks.choices import Stem
 from stages.networks.discriminator import Head, discriminator
-from stages.networks.generator import Stem, generator
+from stages.networks.generator import generator
 from stages.networks.judge import FEATURES, Judge, judge
 from stages.networks.layers import (
     BatchNorm,

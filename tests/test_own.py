@@ -24,7 +24,7 @@ import zstandard
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
-from stages import artifacts, fetch
+from stages import artifacts, transfer
 from stages.download import own
 from stages.download.settings import Settings
 from stages.errors import StageError
@@ -1027,7 +1027,7 @@ def test_a_file_of_the_same_length_and_another_date_is_another_file(
 
     def first_bytes(*arguments: Any) -> Iterator[bytes]:
         yield next(usual(*arguments))
-        raise fetch.SourceError("broken off")
+        raise transfer.SourceError("broken off")
 
     with monkeypatch.context() as patch:
         patch.setattr(own, "_chunks", first_bytes)

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from stages import images, manifest, records, reference
+from stages import manifest, png, records, reference
 from stages.artifacts import sha256
 from stages.latent import Sampler
 from stages.metrics.frechet import frechet_distance, gaussian
@@ -124,7 +124,7 @@ def test_the_metrics_are_those_of_the_samples_and_of_the_data(tiny: Project) -> 
 
 
 def test_the_lowest_are_the_samples_of_lowest_realism(tiny: Project) -> None:
-    told = images.read_facts(tiny.folder / "reports/evaluate/lowest.png")["Description"]
+    told = png.read_facts(tiny.folder / "reports/evaluate/lowest.png")["Description"]
     assert told.startswith("The 16 samples of lowest realism")
     seeds = [int(seed) for seed in told.rpartition("seeds ")[2].split(", ")]
     assert len(set(seeds)) == 16
@@ -245,10 +245,10 @@ def test_pictures_say_how_they_came_about(tiny: Project) -> None:
     folder = tiny.folder / "reports/samples"
     names = {"grid", "real", "timeline", "timeline_animated", "interpolation", "nearest", "arithmetic"}
     assert {p.name for p in folder.iterdir()} == {f"{name}.png" for name in names}
-    grid = images.read_facts(folder / "grid.png")
+    grid = png.read_facts(folder / "grid.png")
     assert grid["Description"] == "Samples of the seeds 0 to 5 in order, uncurated"
     assert generator in grid["Source"]
-    assert sha256(tiny.folder / "data/prepared/manifest.json") in images.read_facts(folder / "real.png")["Source"]
+    assert sha256(tiny.folder / "data/prepared/manifest.json") in png.read_facts(folder / "real.png")["Source"]
 
 
 @pytest.mark.parametrize("stage", ["features", "train", "sample", "evaluate", "report"])

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages import artifacts, manifest, records, tfrecord
+from stages import artifacts, manifest, pixels, records
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.prepare import archives, shards, sources, tables
@@ -114,7 +114,7 @@ def test_a_shard_has_the_same_bytes_every_time_and_holds_what_was_prepared(tmp_p
     ((images, labels),) = records.batches(tmp_path / "a", data, "test", 100)
     pictures = sources.read_idx(tmp_path / "raw/t10k-images-idx3-ubyte", 3)[..., None]
     places = [int(key.rpartition("#")[2]) for key in part.keys]
-    expected = [tfrecord.normalise(shards.prepare_image(np.asarray(pictures[i]), settings)) for i in places]
+    expected = [pixels.normalise(shards.prepare_image(np.asarray(pictures[i]), settings)) for i in places]
     assert np.array_equal(images.numpy(), np.stack(expected))
     assert labels.numpy().tolist() == [i % len(CLASSES) for i in places]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages import manifest, records, tfrecord
+from stages import manifest, pixels, records, tfrecord
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.manifest import Manifest, Shard, Split
@@ -27,7 +27,7 @@ def write(folder: Path, dtype: str, count: int = 96, shards: int = 4) -> Manifes
         path = folder / f"train-{i:05d}-of-{shards:05d}.tfrecord"
         with tfrecord.Writer(path) as writer:
             for index in part:
-                image = images[index] if dtype == "uint8" else tfrecord.normalise(images[index])
+                image = images[index] if dtype == "uint8" else pixels.normalise(images[index])
                 writer.write(tfrecord.encode(image, int(index), f"pictures#{index}"))
         assert writer.sha256 == sha256(path)
         written.append(Shard(path.name, writer.sha256, len(part)))
@@ -56,7 +56,7 @@ def labels_of(batches: list[tuple[np.ndarray, np.ndarray]]) -> list[int]:
 def test_normalise_is_x_over_127_5_minus_1_in_float32() -> None:
     values = np.arange(256, dtype=np.uint8)
     expected = values.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    result = tfrecord.normalise(values)
+    result = pixels.normalise(values)
     assert result.dtype == np.float32
     assert np.array_equal(result, expected)
     assert (result[0], result[-1]) == (-1, 1)
@@ -147,7 +147,7 @@ def test_bytes_become_equal_tensors_eagerly_in_a_graph_and_in_the_pipeline(tmp_p
     in_a_graph, _ = tf.function(lambda: records._decode(record, data, half))()
     ((stored, _),) = records.batches(tmp_path, data, "train", 1)
     ((shuffled, _),) = records.shuffled([tmp_path / shard.name], data, 1, 0).take(1)
-    expected = tfrecord.normalise(values).tobytes()
+    expected = pixels.normalise(values).tobytes()
     assert [x.numpy().tobytes() == expected for x in (eagerly, in_a_graph, stored, shuffled)] == [True] * 4
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages import images, manifest, records
+from stages import manifest, pixels, png, records
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.latent import Sampler, latent
@@ -64,9 +64,9 @@ def test_a_grid_from_the_command_line_shows_these_seeds(tiny: Project, sampler: 
     out = tmp_path / "new" / "x.png"
     result = tiny.run("sample", "--seeds", "1,2,40", "--grid", "2x4", "--scale", "3", "--out", str(out))
     assert result.returncode == 0, result.stderr
-    expected = images.grid(sampler(latent([1, 2, 40], sampler.dimensions)), 4, rows=2)
+    expected = png.grid(sampler(latent([1, 2, 40], sampler.dimensions)), 4, rows=2)
     assert np.array_equal(drawn(out, 3), expected[..., 0])
-    told = images.read_facts(out)
+    told = png.read_facts(out)
     assert told["Description"] == "Samples of the seeds 1,2,40, in this order"
     assert sha256(tiny.folder / "models/generator.keras") in told["Source"]
     assert [path.name for path in out.parent.iterdir()] == ["x.png"], "nothing is left beside it"
@@ -77,9 +77,9 @@ def test_single_files_are_the_pictures_of_the_grid(tiny: Project, sampler: Sampl
     assert result.returncode == 0, result.stderr
     names = [f"seed-{seed:06d}.png" for seed in (0, 1, 2, 500)]
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == names
-    for name, picture in zip(names, images.to_bytes(sampler(latent([0, 1, 2, 500], sampler.dimensions))), strict=True):
+    for name, picture in zip(names, pixels.to_uint8(sampler(latent([0, 1, 2, 500], sampler.dimensions))), strict=True):
         assert np.array_equal(drawn(tmp_path / "pictures" / name, 1), picture[..., 0])
-    assert images.read_facts(tmp_path / "pictures" / names[3])["Description"] == "Sample of the seed 500"
+    assert png.read_facts(tmp_path / "pictures" / names[3])["Description"] == "Sample of the seed 500"
 
 
 def test_a_sample_alone_is_its_row_in_a_batch(sampler: Sampler) -> None:
@@ -138,16 +138,16 @@ def test_a_timeline_of_more_scores_than_fit_keeps_the_first_and_the_last(monkeyp
     picture, shown = drawing.timeline(history)
     assert shown == list(range(11))
     assert picture.shape == (11 * 6 - 2, 3 * 6 - 2, 1)
-    monkeypatch.setattr(images, "_MOST_PIXELS", 16 * (5 * 6 - 2))
+    monkeypatch.setattr(png, "_MOST_PIXELS", 16 * (5 * 6 - 2))
     picture, shown = drawing.timeline(history)
     assert shown == [0, 2, 5, 8, 10]
     assert picture[::6, 0, 0].tolist() == [0, 51, 128, 204, 255]
-    monkeypatch.setattr(images, "_MOST_PIXELS", 16 * 4)
+    monkeypatch.setattr(png, "_MOST_PIXELS", 16 * 4)
     assert drawing.timeline(history)[1] == [10], "what there is in the end"
 
 
 def test_a_picture_too_large_names_its_setting(tiny: Project, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("from stages import images\nimages._MOST_PIXELS = 1500\n")
+    (tmp_path / "sitecustomize.py").write_text("from stages import png\npng._MOST_PIXELS = 1500\n")
     result = tiny.run("sample", "--out", str(tmp_path / "out"), first_on_path=tmp_path)
     assert result.returncode == 1
     assert "error: sample.count: grid.png: a picture of 52 × 34 pixels is more than programs open" in result.stderr
@@ -174,7 +174,7 @@ def test_bands_hold_a_column_for_each_sample() -> None:
         top, left = sample // 3 * 28, sample % 3 * 6
         for row in range(3):
             block = whole[top + 6 * row : top + 6 * row + 4, left : left + 4]
-            assert (block == images.to_bytes(pictures[sample, row])).all()
+            assert (block == pixels.to_uint8(pictures[sample, row])).all()
     assert (whole[16:28] == 255).all()
     assert (whole[28:, 12:] == 255).all(), "an empty place is white"
 
@@ -238,6 +238,6 @@ def test_arithmetic_without_classes_is_a_clear_error(tiny: Project, tmp_path: Pa
 
 
 def test_what_no_sample_is_held_for_is_said(tiny: Project) -> None:
-    told = images.read_facts(tiny.folder / "reports/samples/arithmetic.png")["Description"]
+    told = png.read_facts(tiny.folder / "reports/samples/arithmetic.png")["Description"]
     assert "stripes, stripes, stripes, then stripes − stripes + stripes" in told
     assert "disc" not in told

@@ -431,7 +431,7 @@ def test_a_terminal_without_arrows_shows_all_findings(project: Path, tmp_path: P
 def test_a_tool_whose_reader_has_gone_ends_without_a_word(flush: bool) -> None:
     read, write = os.pipe()
     os.close(read)  # as `| head` does
-    code = f"from tools import run; run(lambda: print('a finding', flush={flush}))"
+    code = f"from stages.shell import run_command; run_command(lambda: print('a finding', flush={flush}))"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)

@@ -29,9 +29,10 @@ from PIL import Image
 from scmrepo.exceptions import SCMError as GitError
 
 from stages import artifacts
-from stages.artifacts import Workspace
 from stages.errors import StageError
-from tools import BETTER, fresh, run
+from stages.shell import run_command
+from stages.workspace import Workspace
+from tools import BETTER, fresh
 
 WORKSPACE = "workspace"  # DVC's name for the working tree
 METRICS = "reports/metrics.json"
@@ -367,4 +368,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

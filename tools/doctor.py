@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shlex
 import shutil
@@ -30,14 +29,17 @@ from dvc.repo import Repo
 from fsspec.asyn import sync
 from packaging.specifiers import SpecifierSet
 
-from stages import artifacts, manifest, params
+from stages import manifest, params, resume
 from stages.download import catalog
 from stages.download import settings as download
 from stages.errors import StageError
-from stages.pictures import is_candidate
+from stages.image_names import is_image_name
+from stages.locks import is_locked
+from stages.machine import cores
 from stages.prepare import settings as prepare
 from stages.progress import Progress
-from tools import audit, run
+from stages.shell import run_command
+from tools import audit
 
 _GB = 1e9
 # Beside its pixels a record has its key, its label and the frame of TensorFlow's format: 95 to 110 bytes by measure.
@@ -125,7 +127,7 @@ def _raw(project: Path, dataset: download.Settings) -> tuple[int | None, int | N
         return images, _size(project / "data/raw") or None
     place = project / dataset.own
     if place.is_dir():
-        images = sum(path.is_file() and is_candidate(str(path.relative_to(place))) for path in place.rglob("*"))
+        images = sum(path.is_file() and is_image_name(str(path.relative_to(place))) for path in place.rglob("*"))
     return images, _size(place)
 
 
@@ -266,7 +268,7 @@ def unfinished(project: Project) -> Iterator[Finding]:
         what = f"unfinished: {folder}, {_size(folder) / 1e6:,.0f} MB"
         lock = folder.with_suffix(".lock")
         try:
-            at_work = artifacts.is_locked(lock)
+            at_work = is_locked(lock)
             pid = lock.read_text(encoding="utf-8").strip() if at_work else ""
             if stage == "staging":  # whose locks are empty
                 pid = folder.name.split("-")[0]
@@ -283,7 +285,7 @@ def unfinished(project: Project) -> Iterator[Finding]:
             yield Finding("note", f"{what}: process {pid or '?'} is at work")
         elif stage == "staging":
             yield Finding("note", f"{what}: of a stage that was killed; the next one removes it")
-        elif days * 86400 > artifacts.ABANDONED_AFTER:
+        elif days * 86400 > resume.ABANDONED_AFTER:
             yield Finding("note", f"{what}: abandoned for {days:.0f} days", f"rm -r {shlex.quote(str(folder))}")
         else:
             remedy = f"dvc repro with those goes on; else remove it: rm -r {shlex.quote(str(folder))}"
@@ -389,8 +391,7 @@ def accelerator(project: Project) -> Iterator[Finding]:
     version, *cards = result.stdout.split("\n")[:-1]
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processor = f"{cores} processor cores ({', '.join(units) or 'no AVX2'})"
+    processor = f"{cores()} processor cores ({', '.join(units) or 'no AVX2'})"
     if cards:
         yield Finding("ok", f"TensorFlow {version} sees {', '.join(cards)}, and {processor}")
     elif Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
@@ -435,4 +436,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -17,7 +17,8 @@ from dvc.repo import Repo
 from dvc.utils.flatten import flatten
 
 from stages.errors import StageError
-from tools import git, run
+from stages.shell import run_command
+from tools.git import git
 
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
@@ -165,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -14,7 +14,8 @@ from dvc.exceptions import DvcException
 
 from stages import artifacts
 from stages.errors import StageError
-from tools import compare, run
+from stages.shell import run_command
+from tools import compare
 
 _PICTURES = ("grid.png", "real.png", "timeline.png")
 
@@ -91,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -18,9 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stages import shell
-from stages.artifacts import Workspace
 from stages.errors import StageError
-from tools import BETTER, git, run
+from stages.shell import run_command
+from stages.workspace import Workspace
+from tools import BETTER
+from tools.git import git
 
 METRICS = "reports/metrics.json"
 PICTURE = "reports/trends.svg"
@@ -125,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -21,8 +21,9 @@ from PIL import Image
 from stages import artifacts
 from stages.errors import StageError
 from stages.sample.command_line import layout_of, seeds_of
-from tools import git, run
+from stages.shell import run_command
 from tools.compare import one_line
+from tools.git import git, kind_and_name
 
 CARD = "reports/model_card.md"
 GENERATOR = "models/generator.keras"
@@ -49,11 +50,6 @@ _TOLD = {
 _OF_THE_DATA = ("data", "manifest")
 # The stage whose params have this one among them.
 _STAGES = {"interpolate": "sample", "mode_threshold": "evaluate", "records_per_shard": "prepare"}
-_REFERENCES = {
-    "tag": re.compile("refs/tags/(.+)"),
-    "experiment": re.compile("refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)"),
-    "branch": re.compile("refs/(?:heads|remotes)/(.+)"),
-}
 
 
 @dataclass(frozen=True)
@@ -152,10 +148,10 @@ def _names(project: Path, commit: Commit, has: Callable[[str], bool]) -> str:
     """The tags, experiments and branches that have it, or have had it."""
     listed = git(project, "for-each-ref", "--contains", commit.whole, "--format=%(refname)").splitlines()
     names = {
-        reference: f"{kind} {one_line(found[1])}"
-        for kind, pattern in _REFERENCES.items()
+        reference: " ".join(map(one_line, found))
+        for kind in ("tag", "experiment", "branch")
         for reference in listed
-        if (found := pattern.fullmatch(reference)) and not reference.endswith("/HEAD")
+        if (found := kind_and_name(reference)) and found[0] == kind and not reference.endswith("/HEAD")
     }
     now = [name for reference, name in names.items() if has(reference)]
     shown = now or list(names.values())
@@ -335,4 +331,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

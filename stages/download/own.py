@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from stages import artifacts, fetch, pictures, shell
+from stages import artifacts, image_names, resume, shell, transfer
 from stages.download.settings import OWN, Settings
 from stages.errors import StageError
-from stages.fetch import shown
 from stages.progress import Progress
+from stages.transfer import without_credentials
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 4
@@ -58,7 +58,7 @@ def _whole(names: Iterable[str], endings: tuple[str, ...]) -> list[str]:
 
 def _say_left_out(names: Iterable[str]) -> None:
     """Tell of what lies among the pictures and is none, by its name; hidden files nobody misses."""
-    if others := sorted(name for name in names if not pictures.is_candidate(name) and not _is_hidden(name)):
+    if others := sorted(name for name in names if not image_names.is_image_name(name) and not _is_hidden(name)):
         shell.say(f"left out, being no pictures by their names: {len(others):,} files (first: {repr(others[0])[1:-1]})")
 
 
@@ -70,7 +70,7 @@ def _flat(names: Sequence[str]) -> dict[str, str]:
         shared += 1
     flat = {name: "-".join(path[shared:]) for name, path in zip(names, parts, strict=True)}
     if len(set(flat.values())) < len(flat):
-        raise fetch.SourceError(f"two of these files would have the same name: {', '.join(names)}")
+        raise transfer.SourceError(f"two of these files would have the same name: {', '.join(names)}")
     return flat
 
 
@@ -90,7 +90,7 @@ def _chunks(opened: Opener, name: str, have: int, size: int | None, attempts: in
         except Exception as error:  # each store's library has exceptions of its own
             if attempt == attempts - 1 or isinstance(error, (FileNotFoundError, PermissionError)):
                 tries = f" (tries: {attempt + 1})" if attempts > 1 else ""
-                raise fetch.SourceError(f"{name}: {error or type(error).__name__}{tries}") from error
+                raise transfer.SourceError(f"{name}: {error or type(error).__name__}{tries}") from error
             shell.say(f"{name}: {error or type(error).__name__}; trying again in {2**attempt} s")
             time.sleep(2**attempt)
 
@@ -127,7 +127,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             link = Path(place) / name
             shown_as = link.relative_to(folder).as_posix()
             if link.is_symlink() and not _is_hidden(shown_as) and not link.resolve().is_relative_to(folder):
-                raise fetch.SourceError(
+                raise transfer.SourceError(
                     f"{shown_as}: a link to a folder, behind which DVC would not see a change; copy the pictures here, "
                     f"or set dataset.own to the folder that holds them all (which itself may be a link)"
                 )
@@ -140,17 +140,17 @@ def _from_disk(path: Path, folder: Path) -> list[str]:
     """A folder of pictures, or an archive of them (alone or in a folder), of this machine. Raises SourceError."""
     if path.is_file():
         if not _is_archive(path):
-            raise fetch.SourceError(f"neither a folder nor an archive: {_NO_ARCHIVE}")
+            raise transfer.SourceError(f"neither a folder nor an archive: {_NO_ARCHIVE}")
         shutil.copyfile(path, folder / path.name)
         return [path.name]
     if not path.is_dir():
-        raise fetch.SourceError("there is no such folder or archive")
+        raise transfer.SourceError("there is no such folder or archive")
     root = path.resolve()
     files = {file.relative_to(root).as_posix(): file for file in _walk(root)}
     entries: list[Entry] = [
         (name, file.stat().st_size, functools.partial(file.open, "rb"))
         for name, file in files.items()
-        if pictures.is_candidate(name)
+        if image_names.is_image_name(name)
     ]
     if entries:
         _say_left_out(files)
@@ -158,13 +158,13 @@ def _from_disk(path: Path, folder: Path) -> list[str]:
         return ["pictures.zip"]
     kept = _flat(_whole(files, (".parquet",)) or _whole(files, _ARCHIVES))
     if not kept:
-        raise fetch.SourceError(
+        raise transfer.SourceError(
             "no pictures in it (.jpg, .png, .webp, .gif, .bmp, .tif and the like), and no archive of them; "
             "copy pictures there, or set dataset.own to where they are"
         )
     for name, flat in kept.items():
         if not _is_archive(files[name]):
-            raise fetch.SourceError(f"{name}: {_NO_ARCHIVE}")
+            raise transfer.SourceError(f"{name}: {_NO_ARCHIVE}")
         shutil.copyfile(files[name], folder / flat)
     return list(kept.values())
 
@@ -174,13 +174,13 @@ def _from_web(url: str, folder: Path, parts: Path) -> list[str]:
     name = Path(urlsplit(url).path).name
     name = "pictures" if name in ("", "..", "source.json") else name
     part = parts / f"{name}.part"
-    fetch.fetch_address(url, part, pinned=False)
-    if fetch.is_page(part):
+    transfer.download(url, part, pinned=False)
+    if transfer.is_web_page(part):
         part.unlink()
-        raise fetch.SourceError("a web page came instead of an archive (an error, a quota or a confirmation page?)")
+        raise transfer.SourceError("a web page came instead of an archive (an error, a quota or a confirmation page?)")
     if not _is_archive(part):
         part.unlink()
-        raise fetch.SourceError(f"what came is {_NO_ARCHIVE}")
+        raise transfer.SourceError(f"what came is {_NO_ARCHIVE}")
     shutil.move(part, folder / name)
     return [name]
 
@@ -190,7 +190,7 @@ def _copy(system: Any, place: str, part: Path) -> None:
     try:
         about = system.info(place)
     except Exception as error:  # each store's library has exceptions of its own
-        raise fetch.SourceError(f"{place}: {type(error).__name__}: {error}") from error
+        raise transfer.SourceError(f"{place}: {type(error).__name__}: {error}") from error
     size = about.get("size")
     stamp = part.with_name(f"{part.name}.stamp")
     now = repr([about.get(name) for name in ("size", "ETag", "etag", "LastModified", "mtime", "blob_id")])
@@ -213,22 +213,22 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
     except Exception as error:  # each store's library has exceptions of its own
         extra = _EXTRAS.get(scheme) if isinstance(error, ImportError) else None
         hint = f"; .venv/bin/pip install -e '.[{extra}]'" if extra else ""
-        raise fetch.SourceError(f"{error}{hint}") from error
+        raise transfer.SourceError(f"{error}{hint}") from error
     try:
         if system.isfile(root):
             found = {root: system.info(root)}
         else:
             found = {path: about for path, about in system.find(root, detail=True).items() if about["type"] == "file"}
     except Exception as error:  # each store's library has exceptions of its own
-        raise fetch.SourceError(f"{type(error).__name__}: {error}") from error
+        raise transfer.SourceError(f"{type(error).__name__}: {error}") from error
     if not found:
-        raise fetch.SourceError("nothing is there")
+        raise transfer.SourceError("nothing is there")
     files = {path.removeprefix(root).lstrip("/") or path.rsplit("/", 1)[-1]: path for path in found}
-    candidates = [name for name in files if pictures.is_candidate(name)]
+    candidates = [name for name in files if image_names.is_image_name(name)]
     whole = list(files) if list(found) == [root] else _whole(files, (".parquet",))
     kept = _flat(whole or ([] if candidates else _whole(files, _ARCHIVES)))
     if not kept and not candidates:
-        raise fetch.SourceError("no pictures, no archive and no parquet tables there")
+        raise transfer.SourceError("no pictures, no archive and no parquet tables there")
     if not kept:
         entries: list[Entry] = [
             (name, found[files[name]].get("size"), functools.partial(system.open, files[name], "rb"))
@@ -241,7 +241,7 @@ def _from_store(url: str, folder: Path, parts: Path) -> list[str]:
         part = parts / f"{flat}.part"
         _copy(system, files[name], part)
         if not _is_archive(part):
-            raise fetch.SourceError(f"{name}: {_NO_ARCHIVE}")
+            raise transfer.SourceError(f"{name}: {_NO_ARCHIVE}")
     for flat in kept.values():  # when all are there: until then the next run finds in `parts` what this one got
         shutil.move(parts / f"{flat}.part", folder / flat)
     return list(kept.values())
@@ -286,21 +286,21 @@ def fetch_own(settings: Settings, folder: Path) -> dict[str, Any]:
         name, homepage = path.name or OWN, ""
         try:
             files = _from_disk(path, folder)
-        except (fetch.SourceError, PermissionError) as error:
+        except (transfer.SourceError, PermissionError) as error:
             raise StageError(f"dataset.own: {path}: {error}") from None
         hashes = _hashes(settings, folder, files)
     else:
         address = urlsplit(source)
-        name = Path(address.path).name or urlsplit(shown(source)).netloc
-        homepage = shown(source) if address.scheme.startswith("http") else ""
+        name = Path(address.path).name or urlsplit(without_credentials(source)).netloc
+        homepage = without_credentials(source) if address.scheme.startswith("http") else ""
         get = _from_web if address.scheme in ("http", "https") else _from_store
         key = hashlib.sha256(source.encode()).hexdigest()[:16]
-        with artifacts.unfinished("download", key, wait=shell.say) as parts:
+        with resume.unfinished("download", key, wait=shell.say) as parts:
             try:
                 files, hashes = _from_address(get, settings, folder, parts)
-            except fetch.SourceError as error:
+            except transfer.SourceError as error:
                 raise StageError(
-                    f"{shown(source)}: {error}\n"
+                    f"{without_credentials(source)}: {error}\n"
                     f"To bring the pictures in by hand: put the archive, or the pictures, into data/own (or name "
                     f"another place as dataset.own), set dataset.source: {OWN} and run the same command again."
                 ) from None

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import artifacts, images, neighbours, records, reference
-from stages.artifacts import Workspace
+from stages import artifacts, neighbours, pixels, records, reference
 from stages.errors import StageError
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler
@@ -21,6 +20,7 @@ from stages.networks import inception
 from stages.networks import judge as judges
 from stages.progress import Progress
 from stages.reference import Reference
+from stages.workspace import Workspace
 
 SEED = 0
 """Decides where the patches lie and which directions the sliced Wasserstein distance takes."""
@@ -181,7 +181,7 @@ def measure_samples(sampler: Sampler, networks: Networks, settings: Settings, co
 def look_at_test(folder: Path, data: Manifest, count: int) -> tuple[Look, np.ndarray]:
     """The first `count` test images, which prepare has shuffled, and their labels int64 (-1 where there are none)."""
     look, labels = Look(count, data.shape), []
-    size = images.batch_of(data.shape)
+    size = pixels.batch_size_for(data.shape)
     for batch, known in records.batches(folder, data, "test", size).take(-(-count // size)):
         look.add(batch.numpy())
         labels.append(known.numpy())
@@ -199,7 +199,7 @@ def look_at_train(
     patches = Patches(count, data.shape, SEED)
     searches = [neighbours.Nearest(query, min(1 + NEIGHBOURS, total)) for query in queries]
     with Progress("nearest training images", total, "images") as progress:
-        for batch, _ in records.batches(folder, data, "train", images.batch_of(data.shape)):
+        for batch, _ in records.batches(folder, data, "train", pixels.batch_size_for(data.shape)):
             patches.add(batch.numpy())
             points = neighbours.thumbnails(batch.numpy())
             for search in searches:

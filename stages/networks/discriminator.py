@@ -1,16 +1,12 @@
 """The discriminator: image => one logit, by strided convolutions and no pooling; the generator's mirror."""
 
-from typing import Literal
-
 import keras
 from keras import layers
 
+from stages.networks.choices import Activation, BatchNormPlan, Head, KernelSize, Precision
 from stages.networks.layers import (
-    Activation,
     BatchNorm,
-    BatchNormPlan,
     Initializers,
-    Precision,
     SpectralConv2D,
     SpectralDense,
     activate,
@@ -19,15 +15,13 @@ from stages.networks.layers import (
     width_before,
 )
 
-Head = Literal["conv", "dense", "gap"]
-
 
 def discriminator(
     size: int,
     channels: int,
     *,
     base_channels: int = 128,
-    kernel_size: int = 4,
+    kernel_size: KernelSize = 4,
     head: Head = "conv",
     activation: Activation = "leaky_relu",
     batch_norm: BatchNormPlan = "dcgan",

@@ -1,16 +1,12 @@
 """The generator: z => image, by fractionally-strided convolutions (Radford, Metz, Chintala 2016, figure 1)."""
 
-from typing import Literal
-
 import keras
 from keras import layers
 
+from stages.networks.choices import Activation, BatchNormPlan, KernelSize, Precision, Stem, Upsampling
 from stages.networks.layers import (
-    Activation,
     BatchNorm,
-    BatchNormPlan,
     Initializers,
-    Precision,
     ZeroInsertion2D,
     activate,
     doublings,
@@ -18,15 +14,12 @@ from stages.networks.layers import (
     width_before,
 )
 
-Upsampling = Literal["transposed", "fractional", "resize"]
-Stem = Literal["conv", "dense"]
-
 
 def _upsample(
     x: keras.KerasTensor,
     channels: int,
     how: Upsampling,
-    kernel_size: int,
+    kernel_size: KernelSize,
     bias: bool,
     init: Initializers,
     name: str,
@@ -53,7 +46,7 @@ def generator(
     *,
     latent_dim: int = 100,
     base_channels: int = 128,
-    kernel_size: int = 4,
+    kernel_size: KernelSize = 4,
     stem: Stem = "conv",
     upsampling: Upsampling = "transposed",
     activation: Activation = "relu",

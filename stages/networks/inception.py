@@ -12,7 +12,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from stages import artifacts
-from stages.images import to_bytes
+from stages.pixels import to_uint8
 
 FILE = "inception.pb"
 FACTS = "inception.json"
@@ -108,7 +108,7 @@ class Inception:
         """
         batches = []
         for i in range(0, len(images), _BATCH):
-            pixels = to_bytes(images[i : i + _BATCH])
+            pixels = to_uint8(images[i : i + _BATCH])
             colour = np.broadcast_to(pixels, (*pixels.shape[:3], 3)).astype(np.float32)
             batches.append(self._run(colour).reshape(-1, FEATURES))
         return np.concatenate(batches)

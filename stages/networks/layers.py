@@ -3,14 +3,12 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-Activation = Literal["relu", "leaky_relu", "elu", "maxout", "tanh"]
-BatchNormPlan = Literal["dcgan", "none", "all"]
-Precision = Literal["float32", "mixed_bfloat16"]
+from stages.networks.choices import Activation, Precision
 
 # Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 4: weights from a normal distribution of this deviation.
 _WEIGHT_STD = 0.02

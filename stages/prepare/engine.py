@@ -25,8 +25,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.artifacts import signals_held
 from stages.errors import StageError
+from stages.locks import hold_signals
+from stages.machine import cores
 
 if TYPE_CHECKING:  # they import OpenCV, which the workers are to start doing before this process does
     from stages.prepare.settings import Settings
@@ -39,9 +40,7 @@ def workers() -> int:
     text = os.environ.get("PREPARE_WORKERS", "")
     if text and not (text.isdigit() and int(text) > 0):
         raise StageError(f"PREPARE_WORKERS: expected a number from 1 up, got {text!r}")
-    return (
-        int(text) if text else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    return int(text) if text else cores()
 
 
 def _end_with_parent() -> None:
@@ -74,7 +73,7 @@ def _local() -> Iterator[Build]:
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_end_with_parent)
 
     def submit(*work: Any) -> "futures.Future[ShardResult]":
-        with signals_held():  # it may start a worker, which the pool could not end before it knows of it
+        with hold_signals():  # it may start a worker, which the pool could not end before it knows of it
             return pool.submit(*work)
 
     def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":

@@ -21,6 +21,7 @@ import xxhash
 from stages import tfrecord
 from stages.artifacts import sha256
 from stages.manifest import Shard
+from stages.pixels import normalise
 from stages.prepare import archives, geometry
 from stages.prepare.decode import RejectedError, decode
 from stages.prepare.settings import Settings
@@ -271,7 +272,7 @@ def build_shard(part: Part, settings: Settings, store: Store) -> ShardResult:
                     label = part.columns["label"][at]
                     if split not in writers:
                         writers[split] = stack.enter_context(tfrecord.Writer(Path(scratch) / split))
-                    stored = image if settings.dtype == "uint8" else tfrecord.normalise(image)
+                    stored = image if settings.dtype == "uint8" else normalise(image)
                     record = tfrecord.encode(stored, None if label == NO_LABEL else label, part.keys[at])
                     writers[split].write(record)
                     records[split] = records.get(split, 0) + 1

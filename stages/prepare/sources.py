@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from stages import artifacts, pictures, shell
+from stages import artifacts, image_names, shell
 from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.archives import Member
@@ -143,7 +143,7 @@ class _Builder:
         """Add every picture of an archive, unpacked from `origin`; returns how many other files it holds."""
         others = 0
         for member in archives.members(path, origin):
-            if pictures.is_candidate(member.name.replace("\\", "/")):
+            if image_names.is_image_name(member.name.replace("\\", "/")):
                 self.add(file, member)
             else:
                 others += 1

@@ -9,21 +9,15 @@ Writes reports/report.html and reports/model_card.md. Three seconds.
 from collections.abc import Mapping
 
 from stages import shell
-from stages.artifacts import Workspace
 from stages.report.settings import Settings
+from stages.workspace import Workspace
 
 
 def report(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Turn what the stages wrote into the page and the card."""
-    from stages.report import page
+    """Run the stage. Its code is imported here, so that --help and a mistake in the params need not wait for it."""
+    from stages.report import stage
 
-    content = page.gather(workspace)
-    report, card = page.render(content, settings)
-    with workspace.outputs("reports/report.html", "reports/model_card.md") as new:
-        new("reports/report.html").write_text(report, encoding="utf-8")
-        new("reports/model_card.md").write_text(card, encoding="utf-8")
-    shell.say(f"open {workspace.out / 'reports/report.html'}")
-    return {}
+    return stage.report(settings, workspace)
 
 
 if __name__ == "__main__":

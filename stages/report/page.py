@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -16,13 +16,14 @@ from pandas.api.types import is_numeric_dtype
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from stages import artifacts, images, manifest, params
-from stages.artifacts import Workspace
+from stages import artifacts, manifest, params, png
 from stages.errors import StageError
+from stages.flags import Flag
 from stages.manifest import Manifest
 from stages.metrics import memorization
 from stages.report import figures
 from stages.report.settings import Settings
+from stages.workspace import Workspace
 
 _MODEL = (
     *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "stopped", "flags"),
@@ -42,15 +43,6 @@ _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
 # Columns of tables that hold names: text, be it "01".
 _NAMES = dict.fromkeys(("split", "class", "reason", "kind"), str)
-
-
-@dataclass(frozen=True)
-class Flag:
-    """Something that went wrong in the training: after how many images, which kind of thing, and a sentence."""
-
-    images: int
-    kind: Literal["non_finite", "discriminator_saturated", "generator_collapsed"]
-    message: str
 
 
 @dataclass(frozen=True)
@@ -138,7 +130,7 @@ class Content:
 
 
 def _picture(path: Path) -> Picture:
-    facts = images.read_facts(path)
+    facts = png.read_facts(path)
     with Image.open(path) as picture:
         width, height = picture.size
     encoded = base64.b64encode(path.read_bytes()).decode()

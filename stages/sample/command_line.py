@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages import artifacts, shell
+from stages import artifacts, pixels, png, shell
 from stages.errors import StageError
 
 _MOST = 10_000
@@ -65,7 +65,6 @@ def _draw(arguments: argparse.Namespace) -> None:
     if not arguments.model.exists():
         raise artifacts.missing(arguments.model)
     shell.load_tensorflow("sample")
-    from stages import images
     from stages.latent import Sampler, latent
 
     sampler = Sampler.load(arguments.model)
@@ -80,14 +79,14 @@ def _draw(arguments: argparse.Namespace) -> None:
             else f"Sample of the seed {seeds[0]}"
         )
         facts["Description"] = which
-        grid = images.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
-        _write(out, lambda path: images.save_png(grid, path, arguments.scale, facts))
+        grid = png.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
+        _write(out, lambda path: png.save_png(grid, path, arguments.scale, facts))
         shell.say(f"{out}: {len(seeds):,} samples")
         return
-    pictures = (picture for batch in sampler.of(seeds) for picture in images.to_bytes(batch))
+    pictures = (picture for batch in sampler.of(seeds) for picture in pixels.to_uint8(batch))
     for seed, picture in zip(seeds, pictures, strict=True):
         told = facts | {"Description": f"Sample of the seed {seed}"}
-        _write(out / f"seed-{seed:06d}.png", lambda path: images.save_png(picture, path, arguments.scale, told))  # noqa: B023
+        _write(out / f"seed-{seed:06d}.png", lambda path: png.save_png(picture, path, arguments.scale, told))  # noqa: B023
     shell.say(f"{out}: {len(seeds):,} pictures, seed-{seeds[0]:06d}.png and so on")
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from stages import neighbours, records
 from stages.errors import StageError
-from stages.images import batch_of, grid, most_rows
 from stages.latent import Sampler, latent, near, resized, slerp
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
 from stages.params import nearest as nearest_name
+from stages.pixels import batch_size_for
+from stages.png import grid, most_rows
 
 _VARIATIONS = 4
 _BAND_GAP = 12  # pixels
@@ -71,7 +72,7 @@ def arithmetic(
 def nearest(folder: Path, data: Manifest, images: np.ndarray, k: int) -> np.ndarray:
     """The `k` training images nearest to each of NHWC, nearest first: float32 (N, k, H, W, C)."""
     search = neighbours.Nearest(neighbours.thumbnails(images), k)
-    for batch, _ in records.batches(folder, data, "train", batch_of(data.shape)):
+    for batch, _ in records.batches(folder, data, "train", batch_size_for(data.shape)):
         search.add(neighbours.thumbnails(batch.numpy()))
     return records.at(folder, data, "train", search.indices.ravel().tolist()).reshape(
         *search.indices.shape, *data.shape

@@ -2,13 +2,8 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-
-Kind = Literal["non_finite", "discriminator_saturated", "generator_collapsed"]
-KINDS: tuple[Kind, ...] = ("non_finite", "discriminator_saturated", "generator_collapsed")
 
 # D is saturated where its loss, over so many rows of the log, is within this part of the way from "right about
 # everything" to "cannot tell": G's gradient then comes from a D that has nothing left to learn.
@@ -18,15 +13,6 @@ _SATURATED = 0.01
 # A DCGAN's samples are at 0.86 of the real distance after 59,968 images of Fashion-MNIST, at 0.90 to 0.94 later.
 _SPREAD = 0.3
 _MODES = 0.5
-
-
-@dataclass(frozen=True)
-class Flag:
-    """What went wrong, and after how many images."""
-
-    images: int
-    kind: Kind
-    message: str
 
 
 class Saturation:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from dvclive import Live
 
-from stages import artifacts, images, tfrecord
+from stages import artifacts, pixels, png
+from stages.flags import KINDS, Flag, Kind
 from stages.latent import Sampler, latent
 from stages.progress import Progress
 from stages.train import guards
-from stages.train.guards import Flag
 from stages.train.settings import Settings
 
 FIXED_Z = 32
@@ -107,7 +107,7 @@ class Journal:
         assert self._live is not None and self._progress is not None  # noqa: S101 - within the block
         self._progress.__exit__(*error)  # type: ignore[arg-type]
         if error[0] is None:
-            for kind in guards.KINDS:
+            for kind in KINDS:
                 self._live.log_metric(f"flags/{kind}", sum(flag.kind == kind for flag in self.flags), plot=False)
             self._live.step = self.rows[-1].images  # next_step() has gone one past the last image
         self._live.__exit__(*error)
@@ -118,11 +118,11 @@ class Journal:
         for name, value in row.values.items():
             self._live.log_metric(name, value)
         if picture is not None:
-            grid = images.grid(tfrecord.normalise(picture), _COLUMNS)
+            grid = png.grid(pixels.normalise(picture), _COLUMNS)
             self._live.log_image(f"fixed_z/{row.images}.png", grid[..., 0] if grid.shape[2] == 1 else grid)
         self._live.next_step()
 
-    def _flag(self, seen: int, kind: guards.Kind, message: str) -> None:
+    def _flag(self, seen: int, kind: Kind, message: str) -> None:
         self.flags.append(Flag(seen, kind, message))
         self.say(f"after {seen:,} images: {message}")
 
@@ -171,7 +171,7 @@ class Journal:
     def _add(self, row: Row, pictures: np.ndarray) -> None:
         self.rows.append(row)
         if row.picture:
-            self.pictures.append(images.to_bytes(pictures))
+            self.pictures.append(pixels.to_uint8(pictures))
         self._write(row, self.pictures[-1] if row.picture else None)
 
     def fall_back(self, seen: int, sampler: Sampler) -> None:

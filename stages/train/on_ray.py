@@ -64,13 +64,14 @@ def run(workers: int, gpus: float, arguments: Sequence[str]) -> int:
         ray.shutdown()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Train with the workers that the command line asks for. Exits with the first exit code that is not 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workers", type=int, help="how many; no more than the cluster has processors or GPUs for")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs of each (0)")
-    known, rest = parser.parse_known_args()
-    try:
-        sys.exit(run(known.workers, known.gpus, rest))
-    except StageError as error:
-        shell.say(f"error: {error}")
-        sys.exit(error.code)
+    options, rest = parser.parse_known_args()
+    sys.exit(run(options.workers, options.gpus, rest))
+
+
+if __name__ == "__main__":
+    shell.run_command(main)

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.networks.choices import Activation, BatchNormPlan, Head, KernelSize, Precision, Stem, Upsampling
 from stages.params import FORBID_UNKNOWN, Bool, Float, Int, Seed
-
-Activation = Literal["relu", "leaky_relu", "elu", "maxout", "tanh"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,16 @@ class Settings:
     """Channels before the last convolution; each layer further from the image has twice as many."""
     discriminator_channels: Annotated[Int, Field(ge=1)] = 32
     """Channels after the first convolution; each layer further from the image has twice as many."""
-    kernel_size: Literal[4, 5] = 4
+    kernel_size: KernelSize = 4
     """Of the strided convolutions; 5 leaves checkerboards and costs half as much again."""
-    upsampling: Literal["transposed", "fractional", "resize"] = "transposed"
-    generator_stem: Literal["conv", "dense"] = "conv"
+    upsampling: Upsampling = "transposed"
+    generator_stem: Stem = "conv"
     """conv: from z straight to 4 × 4. dense: with one hidden fully connected layer before."""
-    discriminator_head: Literal["conv", "dense", "gap"] = "conv"
+    discriminator_head: Head = "conv"
     """conv: from 4 × 4 straight to the logit. dense: one hidden fully connected layer. gap: global average pooling."""
     generator_activation: Activation = "relu"
     discriminator_activation: Activation = "leaky_relu"
-    batch_norm: Literal["dcgan", "none", "all"] = "dcgan"
+    batch_norm: BatchNormPlan = "dcgan"
     """dcgan: everywhere but on G's output and D's input layer. D has none where spectral_norm or the penalty of
     wasserstein_gp is there in its place."""
     spectral_norm: Bool = False
@@ -58,7 +57,7 @@ class Settings:
     """The last part of the training, as a share, in which both rates fall to zero in a straight line."""
     beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.5
     beta_2: Annotated[Float, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Precision = "float32"
     """mixed_bfloat16: for processors and cards with bfloat16 units; elsewhere it is slower."""
     ema_halflife: Annotated[Float, Field(gt=0)] = 20_000.0
     """Images after which a weight counts half in the generator's average (that is decay 0.998 at batches of 64)."""

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from stages.errors import StageError
+from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
-from stages.networks.layers import Precision
 from stages.train.losses import OBJECTIVES, gradient_penalty
 from stages.train.settings import Settings
 

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from stages import artifacts, shell
+from stages import resume, shell
 from stages.errors import StageError
 from stages.features.settings import Settings
-from stages.fetch import MANUAL_FOLDER, SourceError, fetch_address, is_page, shown
 from stages.networks.inception import Inception
+from stages.transfer import MANUAL_FOLDER, SourceError, download, is_web_page, without_credentials
 
 MEMBER = "classify_image_graph_def.pb"
 _MOST = 256 << 20  # bytes that a file, or what it unpacks to, may have; the published archive has 88,931,400
@@ -32,7 +32,7 @@ def _graph(path: Path) -> bytes:
     The member is found by its name and read; nothing is extracted to where an archive says. All of the archive is
     unpacked before, so that its end and its checksum are seen.
     """
-    if is_page(path):
+    if is_web_page(path):
         raise SourceError("a web page came instead of the file (an error or a quota page?)")
     try:
         with path.open("rb") as file:
@@ -75,9 +75,9 @@ def _from_folder(place: Path, name: str, settings: Settings) -> tuple[bytes, Inc
 def _from_address(name: str, settings: Settings) -> tuple[bytes, Inception]:
     """The graph from its address; what has arrived of it waits in the state folder. Raises SourceError."""
     key = hashlib.sha256(settings.inception_url.encode()).hexdigest()[:16]
-    with artifacts.unfinished("features", key, wait=shell.say) as folder:
+    with resume.unfinished("features", key, wait=shell.say) as folder:
         part = folder / f"{name}.part"
-        fetch_address(settings.inception_url, part, pinned=False)
+        download(settings.inception_url, part, pinned=False)
         try:
             return _verified(part, settings.inception_sha256)
         except SourceError:
@@ -95,7 +95,7 @@ def fetch(settings: Settings, target: Path) -> Inception:
     name = Path(urlsplit(url).path).name or "inception.tgz"
     sources: dict[str, Callable[[], tuple[bytes, Inception]]] = {
         str(place): partial(_from_folder, place, name, settings),
-        shown(url): partial(_from_address, name, settings),
+        without_credentials(url): partial(_from_address, name, settings),
     }
     tried = ""
     for source, get in sources.items():

@@ -7,7 +7,7 @@ EXTENSIONS = frozenset(
 _TEXTS = frozenset(("authors", "changelog", "copying", "license", "licence", "makefile", "notice", "readme", "version"))
 
 
-def is_candidate(name: str) -> bool:
+def is_image_name(name: str) -> bool:
     """Whether a file is to be looked at: an image's extension, whatever its content proves to be, or none at all.
 
     Hidden files and what macOS and Windows leave in folders are not. `name` is a path with slashes.

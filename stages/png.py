@@ -11,21 +11,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from stages.artifacts import damaged, missing
 from stages.errors import StageError
+from stages.pixels import to_uint8
 
 _MAX_PIXELS = 40_000_000
 # What Pillow opens again without a warning; browsers have limits of the like.
 _MOST_PIXELS = 89_478_485
-_BATCH, _BATCH_BYTES = 500, 64 << 20
-
-
-def batch_of(shape: tuple[int, int, int]) -> int:
-    """How many float32 images of a shape (H, W, C) are held at a time: 500, or what 64 MB hold of larger ones."""
-    return max(1, min(_BATCH, _BATCH_BYTES // (4 * math.prod(shape))))
-
-
-def to_bytes(images: np.ndarray) -> np.ndarray:
-    """float32 [-1,1] => uint8 [0,255], any shape, rounded to the nearest."""
-    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def grid(images: np.ndarray, columns: int, gap: int = 2, rows: int = 0) -> np.ndarray:
@@ -37,7 +27,7 @@ def grid(images: np.ndarray, columns: int, gap: int = 2, rows: int = 0) -> np.nd
     columns = columns if rows else min(columns, count)
     rows = rows or -(-count // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
-    for index, image in enumerate(to_bytes(images)):
+    for index, image in enumerate(to_uint8(images)):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image
     return canvas

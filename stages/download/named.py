@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from stages import shell
-from stages.artifacts import state_folder, unfinished
 from stages.download.catalog import DataSet, DebianPackage, File
 from stages.errors import StageError
-from stages.fetch import CHUNK, MANUAL_FOLDER, SourceError, fetch_address, is_page
+from stages.resume import state_folder, unfinished
+from stages.transfer import CHUNK, MANUAL_FOLDER, SourceError, download, is_web_page
 
 
 def _decompressed(stream: IO[bytes]) -> IO[bytes]:
@@ -41,7 +41,7 @@ def verified(source: Path, expected: File, target: Path) -> None:
     hashes["MD5"] = (hashlib.md5(usedforsecurity=False), expected.md5)
     size = 0
     try:
-        if is_page(source):
+        if is_web_page(source):
             raise SourceError("a web page came instead of the file (an error or a quota page?)")
         with source.open("rb") as raw, target.open("wb") as out:
             stream = _decompressed(raw) if expected.unpack else raw
@@ -143,7 +143,7 @@ def _either(file: File) -> str:
 def _from_address(url: str, file: File, part: Path, target: Path) -> None:
     """One file from one address, by way of `part`. Raises SourceError."""
     begun = part.exists()
-    fetch_address(url, part, pinned=file.pinned)
+    download(url, part, pinned=file.pinned)
     try:
         verified(part, file, target)
     except SourceError:

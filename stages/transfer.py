@@ -21,18 +21,18 @@ class SourceError(Exception):
     """This source did not give the file; the message says why. The next one is tried."""
 
 
-def shown(address: str) -> str:
+def without_credentials(address: str) -> str:
     """An address without the name and the password that it may have: for messages and results, which are passed on."""
     return re.sub(r"^([^/?#]+://)[^/?#]*@", r"\1", address)  # of one that is none, too
 
 
-def is_page(path: Path) -> bool:
+def is_web_page(path: Path) -> bool:
     """Whether a file begins as a web page does: an error's, or a quota's, that was saved as the file."""
     with path.open("rb") as file:
         return file.read(512).lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
 
 
-def fetch_address(url: str, part: Path, *, pinned: bool) -> None:
+def download(url: str, part: Path, *, pinned: bool) -> None:
     """Download `url` to `part`, going on where an earlier try stopped if the server allows ranges.
 
     What an earlier run left is only gone on from where the server says that its file is still the same one, or where
@@ -61,11 +61,11 @@ def fetch_address(url: str, part: Path, *, pinned: bool) -> None:
                     return
                 part.unlink()
                 hopeless = False
-            told = _short(error).replace(url, shown(url))
+            told = _short(error).replace(url, without_credentials(url))
             if hopeless or attempt == _ATTEMPTS - 1:
                 raise SourceError(f"{told} (tries: {attempt + 1})") from error
             pause = 2.0**attempt
-            shell.say(f"{shown(url)}: {told}; trying again in {pause:g} s")
+            shell.say(f"{without_credentials(url)}: {told}; trying again in {pause:g} s")
             time.sleep(pause)
 
 

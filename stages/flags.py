@@ -1,0 +1,16 @@
+"""Flags: what went wrong in a training. `train` writes them to models/model.json, and later stages read them there."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["non_finite", "discriminator_saturated", "generator_collapsed"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One problem: after how many images seen, its kind, and a sentence about it."""
+
+    images: int
+    kind: Kind
+    message: str
