@@ -1,8 +1,8 @@
-"""The evaluate stage, start to end, on what the pipeline has made: its seconds and its memory.
+"""Time and memory of the evaluate stage on the pipeline's outputs.
 
     make repro && make bench
 
-The goal is a minute for the default run on two cores. Writes benchmarks/results/evaluation.json.
+The goal is one minute for the default run on two cores. Writes benchmarks/results/evaluation.json.
 """
 
 import os
@@ -23,7 +23,7 @@ ROUNDS = 3
 
 
 def seconds_of(stage: str, out: Path) -> float:
-    """How long a stage takes as a command, with this project's inputs, its outputs below `out`."""
+    """The seconds that a stage takes as a command, with this project's inputs and with outputs below `out`."""
     started = time.perf_counter()
     command = [sys.executable, "-m", f"stages.{stage}", "--out", str(out), "--base", "."]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
@@ -31,7 +31,7 @@ def seconds_of(stage: str, out: Path) -> float:
 
 
 def main(report: Callable[[str], None] = print) -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     if not Path("models/generator.keras").is_file():
         sys.exit("error: models/generator.keras: missing; `make repro` makes it, `dvc pull` fetches it")
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""The reference: what real data looks like in a network's features, kept so that no later stage computes it again."""
+"""The reference: statistics and features of the real data, computed once and read by every later stage."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from stages.metrics.frechet import Gaussian
 
 @dataclass(frozen=True)
 class Reference:
-    """Real data in the features of a network: the judge's 64, or Inception's 2048.
+    """Real data in the feature space of a network: 64 features of the judge, or 2048 of Inception.
 
     `train`: mean and covariance of the training images' features. `held_out`: features of the first test images,
-    float32 (N, d), which no network was trained on.
+    float32 (N, d), on which no network was trained.
     """
 
     train: Gaussian
@@ -23,7 +23,10 @@ class Reference:
 
 
 def save(path: Path, reference: Reference | None) -> None:
-    """Write a reference as .npz (NumPy gives its members no date: the same arrays, the same bytes). None: no judge."""
+    """Write a reference as .npz; None writes an empty reference, for data without a judge.
+
+    The same arrays give the same bytes: NumPy writes no dates.
+    """
     arrays: dict[str, Any] = {}
     if reference is not None:
         arrays = {
@@ -35,7 +38,7 @@ def save(path: Path, reference: Reference | None) -> None:
 
 
 def load(path: Path) -> Reference | None:
-    """Read a reference; None where there was no network. Raises StageError naming the file missing or damaged."""
+    """Read a reference; None if it is empty. Raises StageError, naming the file, if it is missing or damaged."""
     (measured,) = artifacts.read_arrays(path, "measured")
     if not measured:
         return None

@@ -1,1 +1,1 @@
-"""The evaluate room: how good the samples are, in numbers with their protocol."""
+"""The evaluate stage: measure the quality of the samples, and record the protocol of the measurement."""

@@ -1,4 +1,4 @@
-"""What the evaluate stage can be told."""
+"""The settings of the evaluate stage."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,12 +10,13 @@ from stages.params import FORBID_UNKNOWN, Float, Int, Seed
 
 @dataclass(frozen=True)
 class Settings:
-    """The `evaluate` section: how many samples, of which seeds."""
+    """The `evaluate` section: the number of samples, their seeds, and when a class counts as covered."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     samples: Annotated[Int, Field(ge=4, le=50_000)] = 10_000
+    """The number of samples to measure."""
     first_seed: Seed = 1_000_000
-    """The samples are of this seed and those that follow: none that the grid shows."""
+    """The samples use this seed and the following ones. By default none of them is in the sample stage's grid."""
     mode_threshold: Annotated[Float, Field(gt=0, le=1)] = 0.1
-    """A class is covered when its share among the samples is at least this part of its share in the data."""
+    """A class is covered if its share among the samples is at least this fraction of its share in the data."""

@@ -1,7 +1,6 @@
-"""The evaluate stage: measure the samples against the data."""
+"""The evaluate stage: measure samples of the generator against the data."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,31 +10,76 @@ import pandas as pd
 
 from stages import artifacts, manifest, png, shell
 from stages.errors import StageError
-from stages.evaluate import measuring, values
+from stages.evaluate import collectors, measuring, values
+from stages.evaluate.measuring import HeldOutImages, Samples
+from stages.evaluate.networks import Networks, load_networks
 from stages.evaluate.plane import POINTS, plane
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler, latent
 from stages.manifest import Manifest
 from stages.metrics import memorization
-from stages.metrics.modes import class_histogram, modes
+from stages.metrics.modes import class_histogram
+from stages.metrics.prdc import realism
 from stages.workspace import Workspace
 
-# How many of the samples furthest from real images are shown.
+# lowest.png: the number of samples, of columns, and the side of a pixel's block.
 _LOWEST, _COLUMNS, _SCALE = 16, 8, 2
 
 
-def _protocol(
-    settings: Settings, folder: Path, data: Manifest, samples: int, count: int
-) -> dict[str, str | int | float]:
-    """What numbers hold under: they can be compared where all of it is the same."""
+def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
+    """Measure the generator's samples; write the metrics, their tables and the samples of lowest realism."""
+    folder = workspace.input("data/prepared")
+    data = manifest.read(folder)
+    networks = load_networks(workspace, data)
+    model = workspace.input("models/generator.keras")
+    sampler = _load_sampler(model, data)
+    count = _compared_images(settings, folder, data)
 
-    return {
-        "feature_network": "none",
-        "samples": samples,
+    started = time.monotonic()
+    samples = measuring.measure_samples(sampler, networks, settings, count)
+    seconds = time.monotonic() - started
+    test = measuring.measure_test_images(folder, data, count)
+    train = measuring.measure_training_images(folder, data, count, samples.images.thumbnails, test.images.thumbnails)
+
+    metrics = values.compute(samples, test, train, data.splits["train"].shares, settings.mode_threshold)
+    protocol = _protocol(settings, folder, data, networks, samples, count)
+    with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
+        artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
+        tables = new("reports/evaluate")
+        tables.mkdir()
+        _class_shares(data, samples).to_csv(tables / "modes.csv", index=False)
+        _points(settings, data, samples, test).to_csv(tables / "points.csv", index=False)
+        _draw_lowest(settings, sampler, networks, samples, model, folder, tables / "lowest.png")
+    shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
+    return {"samples_per_second": samples.count / seconds}
+
+
+def _load_sampler(model: Path, data: Manifest) -> Sampler:
+    sampler = Sampler.load(model)
+    if sampler.shape != data.shape:
+        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
+    return sampler
+
+
+def _compared_images(settings: Settings, folder: Path, data: Manifest) -> int:
+    """The number of samples, test images and training images that the metrics without a network compare."""
+    count = min(settings.samples, data.splits["test"].records, data.splits["train"].records)
+    if count < 2:
+        raise StageError(f"{folder}: images in the smallest split: {count}; evaluating needs at least 2")
+    return count
+
+
+def _protocol(
+    settings: Settings, folder: Path, data: Manifest, networks: Networks, samples: Samples, count: int
+) -> dict[str, str | int | float]:
+    """The conditions of the measurement. Only metrics of the same protocol can be compared."""
+    protocol: dict[str, str | int | float] = {
+        "feature_network": networks.name,
+        "samples": samples.count,
         "first_seed": settings.first_seed,
         "without_network_samples": count,
-        "swd_seed": measuring.SEED,
-        "memorization_samples": min(count, measuring.THUMBNAILS),
+        "swd_seed": collectors.SWD_SEED,
+        "memorization_samples": min(count, collectors.MAX_THUMBNAILS),
         "memorization_needs": memorization.FEWEST,
         "mode_threshold": settings.mode_threshold,
         "data": data.source["title"],
@@ -45,29 +89,39 @@ def _protocol(
         "size": data.shape[0],
         "channels": data.shape[2],
     }
+    if samples.features:
+        protocol |= {
+            "feature_network_sha256": networks.sha256,
+            "floor_samples": len(samples.features.floor),
+            "compared_samples": len(samples.features.pairs[0]),
+        }
+    return protocol
 
 
-def _points(
-    settings: Settings,
-    data: Manifest,
-    real: np.ndarray,
-    labels: np.ndarray,
-    generated: np.ndarray,
-    classes: np.ndarray | None,
-) -> pd.DataFrame:
-    """The first test images and samples in a plane, with the class of each: its label, or what the judge holds it for.
+def _class_shares(data: Manifest, samples: Samples) -> pd.DataFrame:
+    """The share of each class among samples and training images; no rows without a judge."""
+    if samples.classes is None:
+        return pd.DataFrame({"class": [], "generated": [], "real": []})
+    generated = class_histogram(samples.classes, len(data.classes)).round(6)
+    return pd.DataFrame({"class": data.classes, "generated": generated, "real": data.splits["train"].shares.round(6)})
 
-    From features (N, d) and (M, d), labels (N,), and classes (M,), or None without a judge.
+
+def _points(settings: Settings, data: Manifest, samples: Samples, test: HeldOutImages) -> pd.DataFrame:
+    """The first test images and samples as points of a plane; no rows without features.
+
+    `class` is a test image's label or the judge's class of a sample. It is empty for data without labels.
     """
-
-    shown = min(POINTS, len(real), len(generated), len(labels))
-    classes = np.full(shown, -1) if classes is None else classes[:shown]
+    if samples.features is None:
+        return pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
+    real, generated = samples.features.reference.held_out, samples.features.first
+    shown = min(POINTS, len(real), len(generated), len(test.labels))
+    classes = np.full(shown, -1) if samples.classes is None else samples.classes[:shown]
     places = plane(real[:shown], generated[:shown], settings.first_seed % 2**32).round(2)
-    names = np.array([*data.classes, ""])  # -1: without a label
+    names = np.array([*data.classes, ""])  # -1, the missing label, takes the last one
     return pd.DataFrame(
         {
             "kind": np.repeat(["real", "generated"], shown),
-            "class": names[np.concatenate([labels[:shown], classes])],
+            "class": names[np.concatenate([test.labels[:shown], classes])],
             "x": places[:, 0],
             "y": places[:, 1],
         }
@@ -75,71 +129,36 @@ def _points(
 
 
 def _draw_lowest(
-    settings: Settings, sampler: Sampler, realism: np.ndarray, network: str, model: Path, target: Path
+    settings: Settings,
+    sampler: Sampler,
+    networks: Networks,
+    samples: Samples,
+    model: Path,
+    folder: Path,
+    target: Path,
 ) -> None:
-    """Draw the samples of lowest `realism` (N,), the lowest first."""
-
-    lowest = realism.argsort(kind="stable")[:_LOWEST]
+    """Draw the samples of lowest realism, the lowest first. Draws nothing if there are too few features to compare."""
+    if samples.features is None:
+        return
+    generated, real = samples.features.pairs
+    if not len(generated):
+        return
+    lowest = realism(generated, real).argsort(kind="stable")[:_LOWEST]
     seeds = [settings.first_seed + int(index) for index in lowest]
+    generator_sha256 = artifacts.sha256(model)
     png.save_png(
         png.grid(sampler(latent(seeds, sampler.dimensions)), _COLUMNS),
         target,
         _SCALE,
-        {
-            "Description": f"The {len(seeds)} samples of lowest realism (Kynkäänniemi et al. 2019) of "
-            f"{len(realism):,}, in the features of {network}, the lowest first: seeds {', '.join(map(str, seeds))}",
-            "Source": f"generator.keras, SHA-256 {artifacts.sha256(model)}",
-            "Params": json.dumps(dataclasses.asdict(settings)),
-        },
+        png.Provenance(
+            description=f"The {len(seeds)} samples of lowest realism (Kynkäänniemi et al. 2019) of {len(generated):,}, "
+            f"in the features of {networks.name}, the lowest first: seeds {', '.join(map(str, seeds))}",
+            source=f"generator.keras, SHA-256 {generator_sha256}",
+            params=dataclasses.asdict(settings),
+            stage="evaluate",
+            seeds=",".join(map(str, seeds)),
+            generator_sha256=generator_sha256,
+            manifest_sha256=artifacts.sha256(folder / manifest.FILE),
+            grid=png.grid_layout(len(seeds), _COLUMNS),
+        ),
     )
-
-
-def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Turn the generator into metrics."""
-
-    folder = workspace.input("data/prepared")
-    data = manifest.read(folder)
-    networks = measuring.networks(workspace, data)
-    model = workspace.input("models/generator.keras")
-    sampler = Sampler.load(model)
-    if sampler.shape != data.shape:
-        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
-    count = min(settings.samples, data.splits["test"].records, data.splits["train"].records)
-    if count < 2:
-        raise StageError(f"{folder}: a split of {count} image cannot be measured against; it takes 2")
-
-    started = time.monotonic()
-    samples = measuring.measure_samples(sampler, networks, settings, count)
-    seconds = time.monotonic() - started
-    test, labels = measuring.look_at_test(folder, data, count)
-    train, nearest = measuring.look_at_train(folder, data, count, (samples.look.thumbnails, test.thumbnails))
-    found = values.of_pictures(samples.look, test, train, nearest)
-    protocol = _protocol(settings, folder, data, samples.count, count)
-    shares = pd.DataFrame({"class": [], "generated": [], "real": []})
-    points = pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
-    if samples.classes is not None:
-        histogram, real = class_histogram(samples.classes, len(data.classes)), data.splits["train"].shares
-        found = {**modes(histogram, real, settings.mode_threshold), **found}
-        shares = pd.DataFrame({"class": data.classes, "generated": histogram.round(6), "real": real.round(6)})
-    measured = None
-    if networks.real is not None and samples.features is not None:
-        measured = values.in_features(samples.features, networks.real)
-        found = {**measured.values, **found}
-        protocol |= {
-            "feature_network": networks.name,
-            "feature_network_sha256": networks.sha256,
-            "floor_samples": measured.floor_samples,
-            "compared_samples": measured.compared,
-        }
-        points = _points(settings, data, networks.real.held_out, labels, samples.features.first, samples.classes)
-    metrics = {name: value if isinstance(value, int) else artifacts.rounded(value) for name, value in found.items()}
-    with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
-        artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
-        tables = new("reports/evaluate")
-        tables.mkdir()
-        shares.to_csv(tables / "modes.csv", index=False)
-        points.to_csv(tables / "points.csv", index=False)
-        if measured is not None and measured.realism is not None:
-            _draw_lowest(settings, sampler, measured.realism, networks.name, model, tables / "lowest.png")
-    shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
-    return {"samples_per_second": samples.count / seconds}

@@ -1,62 +1,65 @@
-"""The list of all metrics: from what was gathered to numbers by name."""
+"""Compute the metrics from the collected statistics."""
 
-from dataclasses import dataclass
+import importlib
 
 import numpy as np
 
-from stages.evaluate.measuring import SEED, Features, Look
-from stages.metrics import memorization, prdc
+from stages.artifacts import rounded
+from stages.evaluate.collectors import SWD_SEED, FeatureStatistics
+from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
+from stages.metrics import memorization
+from stages.metrics.catalog import FEATURE_MODULES, METRICS
 from stages.metrics.checkerboard import checkerboard
 from stages.metrics.frechet import frechet_distance, gaussian
-from stages.metrics.kid import kernel_distance
+from stages.metrics.modes import class_histogram, modes
 from stages.metrics.swd import sliced_wasserstein
-from stages.reference import Reference
 
 
-def of_pictures(
-    samples: Look, test: Look, train_patches: list[np.ndarray], nearest: list[np.ndarray]
+def compute(
+    samples: Samples, test: HeldOutImages, train: TrainingImages, shares: np.ndarray, mode_threshold: float
 ) -> dict[str, float]:
-    """What needs no network. `nearest`: distances of samples and of test images to their nearest training images."""
-    held_out = test.descriptors()
+    """All metrics by name, in the order of the catalog and rounded.
+
+    `shares` (K,) are the classes' shares in the training split. Raises KeyError for a metric that the catalog lacks.
+    """
+    values = _image_values(samples, test, train)
+    if samples.classes is not None:
+        values |= modes(class_histogram(samples.classes, len(shares)), shares, mode_threshold)
+    if samples.features:
+        values |= _feature_values(samples.features)
+    position = {name: index for index, name in enumerate(METRICS)}
     return {
-        **sliced_wasserstein(samples.descriptors(), held_out, SEED),
-        "swd_floor": sliced_wasserstein(train_patches, held_out, SEED)["swd"],
-        "checkerboard": checkerboard(samples.power),
-        "checkerboard_real": checkerboard(test.power),
-        "ms_ssim": float(samples.similarities.mean()),
-        "ms_ssim_real": float(test.similarities.mean()),
-        **memorization.memorization(*nearest),
+        name: values[name] if isinstance(values[name], int) else rounded(values[name])
+        for name in sorted(values, key=position.__getitem__)
     }
 
 
-@dataclass(frozen=True)
-class InFeatures:
-    """What was measured in a network's features, and of how many.
+def _image_values(samples: Samples, test: HeldOutImages, train: TrainingImages) -> dict[str, float]:
+    """The metrics of images, which need no network."""
+    held_out = test.images.descriptors()
+    return {
+        **sliced_wasserstein(samples.images.descriptors(), held_out, SWD_SEED),
+        "swd_floor": sliced_wasserstein(train.patches, held_out, SWD_SEED)["swd"],
+        "checkerboard": checkerboard(samples.images.power),
+        "checkerboard_real": checkerboard(test.images.power),
+        "ms_ssim": float(samples.images.similarities.mean()),
+        "ms_ssim_real": float(test.images.similarities.mean()),
+        **memorization.memorization(train.sample_distances, train.test_distances),
+    }
 
-    `realism` is that of the first `compared` samples; None where so few images were held out that there is none, nor
-    what else compares features one by one.
-    """
 
-    values: dict[str, float]
-    realism: np.ndarray | None
-    floor_samples: int
-    compared: int
-
-
-def in_features(samples: Features, real: Reference) -> InFeatures:
-    """What is measured in a network's features."""
-    floor_samples = min(samples.count, len(real.held_out))
-    fid = frechet_distance(samples.all, real.train)
+def _feature_values(samples: FeatureStatistics) -> dict[str, float]:
+    """The metrics in a network's features: the Fréchet distances, and those that the catalog names a module for."""
+    train = samples.reference.train
+    fid = frechet_distance(samples.whole, train)
     values = {
         "fid": fid,
-        "fid_floor": frechet_distance(gaussian(real.held_out[:floor_samples]), real.train),
-        # Chong, Forsyth 2020 (arXiv:1911.07023): the bias goes with 1/N, so half of the samples have as much again.
-        "fid_bias": sum(frechet_distance(half, real.train) for half in samples.halves) / 2 - fid,
+        "fid_floor": frechet_distance(gaussian(samples.floor), train),
+        # Chong, Forsyth 2020 (arXiv:1911.07023): the bias is proportional to 1/N, so half of the samples double it.
+        "fid_bias": sum(frechet_distance(half, train) for half in samples.halves) / 2 - fid,
     }
-    compared = min(len(samples.first), len(real.held_out))
-    if compared <= prdc.DENSITY_K:
-        return InFeatures(values, None, floor_samples, 0)
-    generated, held_out = samples.first[:compared], real.held_out[:compared]
-    neighbourhoods = prdc.compare(held_out, generated)
-    values |= {**kernel_distance(generated, held_out), **neighbourhoods.values}
-    return InFeatures(values, neighbourhoods.realism, floor_samples, compared)
+    generated, real = samples.pairs
+    if len(generated):
+        for module in FEATURE_MODULES:
+            values |= importlib.import_module(f"stages.metrics.{module}").compute(generated, real)
+    return values

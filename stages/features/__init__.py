@@ -1,1 +1,1 @@
-"""The features room: the judge, and what real data looks like to it."""
+"""The features stage: the judge, and the real data in its features."""

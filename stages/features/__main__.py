@@ -1,16 +1,22 @@
-"""Train the judge on the labels, and note what real data looks like to it; and to Inception where that is asked for.
+"""Train the judge, a small classifier, and measure the real data in its features.
 
     python -m stages.features
 
-Reads data/prepared (once it is validated: reports/validation.json) and the `features` section. Writes models/features/
-(judge.keras: images => logits and 64 features; features.json: how the judge came about), data/reference.npz (mean and
-covariance of the training images' features, the test images' features) and reports/features.json (the judge's
-accuracy). Data with fewer than two classes has no judge: then the files say so, and models/features/ has no
-judge.keras. Fashion-MNIST: about a minute on two cores, 91 % or more on the test split.
+Reads data/prepared (after validation: reports/validation.json) and the `features` section of the params. Writes:
 
-models/inception/inception.json says whether `features.network` asks for the graph of 2015 that published Fréchet
-distances are measured in; if so, inception.pb beside it is that graph as published, and reference.npz what real data
-looks like to it. The judge and its reference are the same bytes either way.
+    models/features/         judge.keras (images => logits and 64 features) and features.json (how it was trained)
+    data/reference.npz       mean and covariance of the training images' features; the test images' features
+    reports/features.json    the judge's accuracy
+    models/inception/        inception.json; for `features.network: inception` also the graph of 2015 that published
+                             Fréchet distances use (inception.pb) and the data in its features (reference.npz)
+
+Data with fewer than two classes gets no judge: the files say so, and judge.keras is missing. The judge and
+data/reference.npz have the same bytes with and without Inception. Fashion-MNIST takes one to two minutes on two cores.
+Prints:
+
+    features: loading TensorFlow ...
+    judge accuracy 91.6% on 10,000 test images
+    features: done in 122.1 s
 """
 
 from collections.abc import Mapping
@@ -21,7 +27,7 @@ from stages.workspace import Workspace
 
 
 def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Run the stage. Its code is imported here, so that --help and a mistake in the params need not wait for it."""
+    """Run the stage. The import is here so that --help and errors in the params do not wait for TensorFlow."""
     from stages.features import stage
 
     return stage.features(settings, workspace)

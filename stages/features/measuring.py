@@ -1,4 +1,4 @@
-"""What real data looks like in a network's features."""
+"""Measure the real data in a network's features."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,21 +16,22 @@ _READ_BATCH = 250
 
 
 def _features(folder: Path, data: Manifest, split: str, count: int, network: Network) -> Iterator[np.ndarray]:
-    """Features (N, d) of a split in stored order, batch by batch, up to the batch that brings them to `count`."""
+    """Features (N, d) of a split in stored order, in whole batches until there are at least `count`."""
     with Progress(f"features of the {split} images", count, "images") as progress:
         for images, _ in records.batches(folder, data, split, _READ_BATCH).take(-(-count // _READ_BATCH)):
             yield network(images.numpy())
             progress.advance(len(images))
 
 
-def reference(folder: Path, data: Manifest, network: Network, dimensions: int, most: int) -> Reference:
-    """All training images and the first `most` test images in the `dimensions` features of a network.
+def measure_data(folder: Path, data: Manifest, network: Network, dimensions: int, max_held_out: int) -> Reference:
+    """Measure all training images and the first `max_held_out` test images in the `dimensions` features of a network.
 
-    Memory: the test images' features and two dimensions × dimensions float64, however many training images there are.
+    Holds the test images' features and two matrices of dimensions × dimensions float64, for any number of training
+    images.
     """
     train = Moments(dimensions)
     for features in _features(folder, data, "train", data.splits["train"].records, network):
         train.add(features)
-    count = min(most, data.splits["test"].records)
+    count = min(max_held_out, data.splits["test"].records)
     held_out = np.concatenate(list(_features(folder, data, "test", count, network)))[:count]
     return Reference(train.gaussian(), held_out)

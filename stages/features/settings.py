@@ -1,4 +1,4 @@
-"""What the features stage can be told."""
+"""The settings of the features stage."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,44 +11,48 @@ from stages.params import FORBID_UNKNOWN, Float, Int, Seed, Text
 
 
 def _address(value: str) -> str:
-    urlsplit(value)  # raises ValueError for brackets that are no IPv6 address
+    urlsplit(value)  # raises ValueError for brackets that are not an IPv6 address
     return value
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The `features` section: the judge's size and training, and whether Inception is wanted besides."""
+    """The `features` section: the judge's size and training, and whether to measure in Inception's features too."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     network: Literal["judge", "inception"] = "judge"
-    """What samples are measured in: the judge's features; inception: also in those of the graph of 2015 that published
-    Fréchet distances are measured in (a download of 89 MB, and slow without a GPU). The judge is trained either way."""
+    """The network whose features measure the samples. inception: the graph of 2015 that published distances use
+    (a download of 89 MB, slow without a GPU). The judge is always trained, for the train stage and class coverage."""
     base_channels: Annotated[Int, Field(ge=4, le=512)] = 24
+    """Channels of the judge's first layer."""
     images: Annotated[Int, Field(ge=1)] = 240_000
-    """How many images the judge sees in training, repeats counted."""
+    """The number of images that the judge is trained on, counting repeats."""
     batch_size: Annotated[Int, Field(ge=2)] = 128
+    """Images in a training batch of the judge."""
     learning_rate: Annotated[Float, Field(gt=0)] = 3e-3
-    """Of Adam at the start; it falls to zero along a cosine."""
+    """Adam's initial learning rate. It falls to zero along a cosine."""
     seed: Seed = 0
+    """Seed of the judge's initial weights, its dropout and the order of the images."""
     inception_url: Annotated[Text, AfterValidator(_address)] = (
         "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
     )
-    """Where the graph is fetched from: the published archive, or another one with classify_image_graph_def.pb in it."""
+    """The address of the graph: the published archive, or another one that contains classify_image_graph_def.pb."""
     inception_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """What classify_image_graph_def.pb must hash to; by default the first download decides, and dvc.lock holds it."""
+    """The expected SHA-256 of classify_image_graph_def.pb. Empty: not checked, and dvc.lock records the first
+    download's hash."""
 
     def __post_init__(self) -> None:
-        """Reject a training that has no step."""
+        """Reject settings that give less than one training step."""
         if self.images < self.batch_size:
             raise ValueError(f"images: expected at least a batch ({self.batch_size}), got {self.images}")
 
     @property
-    def of_judge(self) -> dict[str, Any]:
-        """What decides about the judge.
+    def judge_params(self) -> dict[str, Any]:
+        """The settings that the judge depends on, for features.json.
 
-        Nothing about Inception: features.json holds this, the train stage reads that file, and another network to
-        measure samples in must not make a trained GAN stale.
+        They exclude Inception's: the train stage reads features.json, and choosing another network to measure samples
+        must not make a trained GAN stale.
         """
         return {
             name: value

@@ -17,93 +17,109 @@ from stages.networks.judge import FEATURES, FILE, Judge
 from stages.transfer import without_credentials
 from stages.workspace import Workspace
 
-# Test images whose features are kept: as many as any metric compares, in 13 MB of the judge's and 82 MB of Inception's.
-_HELD_OUT_JUDGE = 50_000
-_HELD_OUT_INCEPTION = 10_000
+# Test images whose features are stored: as many as any metric compares, in 13 MB for the judge and 82 MB for Inception.
+_MAX_HELD_OUT_JUDGE = 50_000
+_MAX_HELD_OUT_INCEPTION = 10_000
 
-
-def _counts(data: Manifest) -> dict[str, int]:
-    return {f"{split}_images": data.splits[split].records for split in ("train", "test")}
-
-
-def _write_judge(settings: Settings, folder: Path, data: Manifest, new: Callable[[str], Path]) -> dict[str, float]:
-    """Write the judge, its reference and its accuracy, or that there is none; the stage's figures."""
-
-    made = new("models/features")
-    facts = {**_counts(data), "params": settings.of_judge}
-    if len(data.classes) < 2:
-        shell.say(
-            "fewer than two classes, so no judge: training will be scored by sliced Wasserstein distance "
-            "(for a judge, sort the pictures into a folder for each class, or name attributes as prepare.labels)"
-        )
-        artifacts.write_json(made / "features.json", {"network": "none", **facts})
-        reference.save(new("data/reference.npz"), None)
-        artifacts.write_json(new("reports/features.json"), {"judge": False})
-        return {}
-    started = time.monotonic()
-    model = training.train_judge(folder, data, settings)
-    seconds = time.monotonic() - started
-    made.mkdir()
-    saving.save(model, made / FILE)
-    judge = Judge(model)
-
-    def look(images: np.ndarray) -> np.ndarray:
-        features = judge(images).features
-        if not np.isfinite(features).all():
-            raise StageError("features: the judge's training diverged; lower features.learning_rate")
-        return features
-
-    seen = measuring.reference(folder, data, look, FEATURES, _HELD_OUT_JUDGE)
-    reference.save(new("data/reference.npz"), seen)
-    accuracy = training.accuracy(folder, data, judge)
-    artifacts.write_json(new("reports/features.json"), {"judge_accuracy": artifacts.rounded(accuracy)})
-    artifacts.write_json(
-        made / "features.json",
-        {
-            "network": "judge",
-            "sha256": artifacts.sha256(made / FILE),
-            "parameters": model.count_params(),
-            "features": FEATURES,
-            **facts,
-        },
-    )
-    shell.say(f"the judge is right on {accuracy:.2%} of {data.splits['test'].records:,} test images")
-    return {"images_per_second": settings.images / seconds}
-
-
-def _write_inception(network: Inception, url: str, folder: Path, data: Manifest, made: Path) -> None:
-    """Write what real data looks like to Inception, and what that is."""
-
-    reference.save(
-        made / inception.REFERENCE, measuring.reference(folder, data, network, inception.FEATURES, _HELD_OUT_INCEPTION)
-    )
-    facts = {
-        "network": "inception",
-        "sha256": artifacts.sha256(made / inception.FILE),
-        "url": url,
-        "features": inception.FEATURES,
-    }
-    artifacts.write_json(made / inception.FACTS, {**facts, **_counts(data)})
+New = Callable[[str], Path]
+"""The path at which to write an output (Workspace.outputs)."""
 
 
 def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Turn data/prepared into the judge and the reference, and into those of Inception where it is asked for."""
-
-    workspace.input("reports/validation.json")  # there only where the data is what its schema says
+    """Train the judge and measure the data in its features; if the params choose Inception, in Inception's too."""
+    workspace.input("reports/validation.json")  # exists only if the data is valid
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
     outputs = ("data/reference.npz", "models/features", "models/inception", "reports/features.json")
     with workspace.outputs(*outputs) as new:
-        made = new("models/inception")
-        made.mkdir()
-        if settings.network == "judge":
-            artifacts.write_json(made / inception.FACTS, {"network": "none"})
-            return _write_judge(settings, folder, data, new)
-        if data.splits["train"].records < 2:
-            raise StageError(f"{folder}: one training image has no covariance in Inception's features")
-        network = inception_graph.fetch(
-            settings, made / inception.FILE
-        )  # first: where it cannot be had, no judge is trained in vain
-        figures = _write_judge(settings, folder, data, new)
-        _write_inception(network, without_credentials(settings.inception_url), folder, data, made)
+        # Inception first: if the download fails, no time is lost on the judge.
+        network = _fetch_inception(settings, folder, data, new)
+        new("models/features").mkdir()
+        if len(data.classes) < 2:
+            _write_without_judge(settings, data, new)
+            figures = {}
+        else:
+            figures = _write_judge(settings, folder, data, new)
+        if network is not None:
+            _write_inception_reference(settings, network, folder, data, new("models/inception"))
         return figures
+
+
+def _image_counts(data: Manifest) -> dict[str, int]:
+    return {f"{split}_images": data.splits[split].records for split in ("train", "test")}
+
+
+def _write_without_judge(settings: Settings, data: Manifest, new: New) -> None:
+    """Write the outputs of data that has no judge."""
+    shell.say(
+        "fewer than two classes, so no judge: training will be scored by sliced Wasserstein distance "
+        "(for a judge, sort the pictures into one folder per class, or name attributes in prepare.labels)"
+    )
+    facts = {"network": "none", **_image_counts(data), "params": settings.judge_params}
+    artifacts.write_json(new("models/features") / "features.json", facts)
+    reference.save(new("data/reference.npz"), None)
+    artifacts.write_json(new("reports/features.json"), {"judge": False})
+
+
+def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> dict[str, float]:
+    """Train the judge; write it, its accuracy and the data in its features. Return its speed."""
+    started = time.monotonic()
+    model = training.train_judge(folder, data, settings)
+    seconds = time.monotonic() - started
+    path = new("models/features") / FILE
+    saving.save(model, path)
+    judge = Judge(model)
+    reference.save(new("data/reference.npz"), _measure_data(folder, data, judge))
+    accuracy = training.accuracy(folder, data, judge)
+    artifacts.write_json(new("reports/features.json"), {"judge_accuracy": artifacts.rounded(accuracy)})
+    facts = {
+        "network": "judge",
+        "sha256": artifacts.sha256(path),
+        "parameters": model.count_params(),
+        "features": FEATURES,
+        **_image_counts(data),
+        "params": settings.judge_params,
+    }
+    artifacts.write_json(path.with_name("features.json"), facts)
+    shell.say(f"judge accuracy {accuracy:.1%} on {data.splits['test'].records:,} test images")
+    return {"images_per_second": settings.images / seconds}
+
+
+def _measure_data(folder: Path, data: Manifest, judge: Judge) -> reference.Reference:
+    """Measure the data in the judge's features. Raises StageError if they are not finite."""
+
+    def finite_features(images: np.ndarray) -> np.ndarray:
+        values = judge(images).features
+        if not np.isfinite(values).all():
+            raise StageError("features: the judge's training diverged; lower features.learning_rate")
+        return values
+
+    return measuring.measure_data(folder, data, finite_features, FEATURES, _MAX_HELD_OUT_JUDGE)
+
+
+def _fetch_inception(settings: Settings, folder: Path, data: Manifest, new: New) -> Inception | None:
+    """Get Inception's graph if the params choose it. Otherwise write a file that says so, and return None."""
+    target = new("models/inception")
+    target.mkdir()
+    if settings.network == "judge":
+        artifacts.write_json(target / inception.FACTS, {"network": "none"})
+        return None
+    if data.splits["train"].records < 2:
+        raise StageError(f"{folder}: features.network: inception needs at least 2 training images")
+    return inception_graph.fetch(settings, target / inception.FILE)
+
+
+def _write_inception_reference(
+    settings: Settings, network: Inception, folder: Path, data: Manifest, target: Path
+) -> None:
+    """Write the data in Inception's features, and facts about the graph."""
+    real = measuring.measure_data(folder, data, network, inception.FEATURES, _MAX_HELD_OUT_INCEPTION)
+    reference.save(target / inception.REFERENCE, real)
+    facts = {
+        "network": "inception",
+        "sha256": artifacts.sha256(target / inception.FILE),
+        "url": without_credentials(settings.inception_url),
+        "features": inception.FEATURES,
+        **_image_counts(data),
+    }
+    artifacts.write_json(target / inception.FACTS, facts)

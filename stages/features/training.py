@@ -1,5 +1,6 @@
-"""Train the judge, and see what it has learnt."""
+"""Train the judge and test its accuracy."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -16,24 +17,30 @@ _READ_BATCH = 1000
 
 
 def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model:
-    """A classifier of the training split: Adam along a cosine, cross-entropy. The same arguments, the same weights.
+    """Train a classifier on the training split: cross-entropy, Adam, a learning rate that falls along a cosine.
 
-    Raises StageError where the data has fewer images than a batch.
+    The same arguments give the same weights. Raises StageError if the data has fewer images than a batch.
     """
     if data.splits["train"].records < settings.batch_size:
-        raise StageError(
-            f"features.batch_size: {settings.batch_size} is more than the {data.splits['train'].records} images"
-        )
-    model = judge(
-        data.shape[0],
-        data.shape[2],
-        len(data.classes),
-        base_channels=settings.base_channels,
-        seed=settings.seed,
-    )
-    variables = model.trainable_variables
+        images = data.splits["train"].records
+        raise StageError(f"features.batch_size: {settings.batch_size} is more than the {images} training images")
+    size, _, channels = data.shape
+    model = judge(size, channels, len(data.classes), base_channels=settings.base_channels, seed=settings.seed)
     steps = settings.images // settings.batch_size
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps))
+    step = _train_step(model, settings.learning_rate, steps)
+    files = manifest.verified_shards(folder, data, "train")
+    batches = records.shuffled(files, data, settings.batch_size, settings.seed).take(steps)
+    with Progress("train the judge", steps * settings.batch_size, "images") as progress:
+        for done, (images, labels) in enumerate(batches, start=1):
+            loss = step(images, labels)
+            progress.advance(settings.batch_size, f"loss {float(loss):.3f}" if done % 50 == 0 else "")
+    return model
+
+
+def _train_step(model: keras.Model, learning_rate: float, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function that trains the model on a batch of images and labels, and returns the loss."""
+    variables = model.trainable_variables
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
     optimizer.build(variables)
 
     @tf.function
@@ -44,18 +51,12 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
-    files = manifest.verified_shards(folder, data, "train")
-    batches = records.shuffled(files, data, settings.batch_size, settings.seed).take(steps)
-    with Progress("train the judge", steps * settings.batch_size, "images") as progress:
-        for done, (images, labels) in enumerate(batches, start=1):
-            loss = step(images, labels)
-            progress.advance(settings.batch_size, f"loss {float(loss):.3f}" if done % 50 == 0 else "")
-    return model
+    return step
 
 
 def accuracy(folder: Path, data: Manifest, judge: Judge) -> float:
-    """The part of the test images whose class the judge tells."""
-    right = 0
+    """The share of the test images that the judge classifies correctly."""
+    correct = 0
     for images, labels in records.batches(folder, data, "test", _READ_BATCH):
-        right += int((judge(images.numpy()).classes == labels.numpy()).sum())
-    return right / data.splits["test"].records
+        correct += int((judge(images.numpy()).classes == labels.numpy()).sum())
+    return correct / data.splits["test"].records

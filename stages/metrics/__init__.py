@@ -1,1 +1,1 @@
-"""Metrics: one file each, arrays in, floats out."""
+"""Metrics: one file each, arrays in, numbers out. catalog.py lists them."""

@@ -1,8 +1,8 @@
-"""Checkerboards: how much a period of two pixels, the stride of the last up-sampling, sticks out of the spectrum.
+"""Checkerboards: how much a period of two pixels, the stride of the last up-sampling, stands out in the spectrum.
 
-Odena, Dumoulin, Olah 2016 ("Deconvolution and Checkerboard Artifacts", Distill, doi:10.23915/distill.00003): where a
-kernel overlaps itself unevenly, it leaves a pattern with the period of its stride. Any sharp or noisy image has power
-at that frequency; a pattern has more there than just beside it.
+Odena, Dumoulin, Olah 2016 ("Deconvolution and Checkerboard Artifacts", Distill, doi:10.23915/distill.00003): a kernel
+that overlaps itself unevenly leaves a pattern with the period of its stride. Any sharp or noisy image has power at that
+frequency; a pattern has more power there than at the neighbouring frequencies.
 """
 
 import numpy as np
@@ -17,10 +17,10 @@ def power(images: np.ndarray) -> np.ndarray:
 def checkerboard(total: np.ndarray) -> float:
     """Power at a period of two pixels, in rows or in columns, over the mean power at the two next longer periods.
 
-    `total` (H, W) is a sum of power spectra. 1 for noise, less for smooth pictures, whose spectrum falls: compare
-    with real images of the same size. 1 as well where there is no power at all.
+    `total` (H, W) is a sum of power spectra. The result is 1 for noise, and less for smooth images, whose spectrum
+    falls: compare it with real images of the same size. It is 1 for flat images, which have no power.
     """
     rows, columns = total.sum(1), total.sum(0)
     half = len(total) // 2
-    beside = sum(line[half - 1] + line[half - 2] for line in (rows, columns)) / 2
-    return float((rows[half] + columns[half]) / beside) if beside > 0 else 1.0
+    neighbours = sum(line[half - 1] + line[half - 2] for line in (rows, columns)) / 2
+    return float((rows[half] + columns[half]) / neighbours) if neighbours > 0 else 1.0

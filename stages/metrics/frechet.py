@@ -7,16 +7,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean (d,) and covariance (d, d) in float64 of a set of features."""
+    """Mean (d,) and covariance (d, d) of a set of features, in float64."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
 
 class Moments:
-    """Mean and covariance of features (N, d) that come batch by batch, in the memory of d × d float64, whatever N.
+    """Mean and covariance of features (N, d) that come batch by batch. Holds d × d float64 for any N.
 
-    Batches are joined by their means and their scatter Σ(x − μ)(x − μ)ᵀ: Chan, Golub, LeVeque 1979, "Updating Formulae
+    It joins batches by their means and their scatter Σ(x − μ)(x − μ)ᵀ: Chan, Golub, LeVeque 1979, "Updating Formulae
     and a Pairwise Algorithm for Computing Sample Variances" (STAN-CS-79-773), equation 2.1, here for all pairs of
     features. A sum of squares would lose the covariance of features whose mean is far from zero.
     """
@@ -27,35 +27,35 @@ class Moments:
         self._scatter = np.zeros((dimensions, dimensions))
 
     def add(self, features: np.ndarray) -> None:
-        """Take in features (N, d), N at least 1."""
+        """Add features (N, d), N at least 1."""
         features = features.astype(np.float64)
         mean = features.mean(0)
         features -= mean
         self._join(len(features), mean, features.T @ features)
 
     def merge(self, other: "Moments") -> None:
-        """Take in what another one has seen."""
+        """Add all features of another `Moments`."""
         self._join(other.count, other._mean, other._scatter)
 
     def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
         total = self.count + count
         if total == 0:
             return
-        apart = mean - self._mean
-        self._mean += apart * (count / total)
+        difference = mean - self._mean
+        self._mean += difference * (count / total)
         self._scatter += scatter
-        self._scatter += np.outer(apart, apart * (self.count * count / total))
+        self._scatter += np.outer(difference, difference * (self.count * count / total))
         self.count = total
 
     def gaussian(self) -> Gaussian:
-        """Mean and unbiased covariance of all that was taken in. Raises ValueError where that is fewer than 2."""
+        """Mean and unbiased covariance of all features added. Raises ValueError for fewer than 2."""
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 features, got {self.count}")
         return Gaussian(self._mean.copy(), self._scatter / (self.count - 1))
 
 
 def gaussian(features: np.ndarray) -> Gaussian:
-    """Features (N, d) => their mean and unbiased covariance, in float64. Raises ValueError where N is less than 2."""
+    """Features (N, d) => their mean and unbiased covariance, in float64. Raises ValueError for N below 2."""
     moments = Moments(features.shape[1])
     moments.add(features)
     return moments.gaussian()
@@ -64,8 +64,8 @@ def gaussian(features: np.ndarray) -> Gaussian:
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """|μa − μb|² + tr(Σa + Σb − 2(ΣaΣb)^½), never negative.
 
-    The trace of the root comes from the eigenvalues of Σa^½ Σb Σa^½, which is symmetric: so it stays real, and a
-    singular covariance (a dead feature) does no harm.
+    The trace of the root comes from the eigenvalues of Σa^½ Σb Σa^½. That matrix is symmetric, so the result stays real
+    even for a singular covariance (a dead feature).
     """
     values, vectors = np.linalg.eigh(a.covariance)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T

@@ -1,10 +1,10 @@
-"""Memorisation: do samples lie closer to single training images than real images that were held out do?
+"""Memorisation: do samples lie closer to single training images than held-out real images do?
 
-A sample is held to be a copy where it is much closer to one training image than to that image's surroundings: where the
-distance to the nearest, over the mean distance to the next ones, is below what all but 1 % of held-out real images show
-(the ratio is that of Carlini et al. 2023, arXiv:2301.13188, section 4.1, there over the next 50), and in any case below
-a tenth: data sets have duplicates across their splits. The ratio, not the distance: samples are smoother than
-photographs and lie nearer to everything.
+A sample counts as a copy if it is much closer to one training image than to the next ones. The measure is the distance
+to the nearest training image over the mean distance to the next 50 (the ratio of Carlini et al. 2023, arXiv:2301.13188,
+section 4.1). A sample is a copy if its ratio is below those of 99 % of held-out real images, or below a tenth, because
+the splits of a data set can share duplicates. The distance alone is not enough: samples are smoother than photographs
+and lie closer to every image.
 """
 
 import numpy as np
@@ -12,25 +12,24 @@ import numpy as np
 NEIGHBOURS = 50
 QUANTILE = 0.01
 FEWEST = 200
-"""With fewer images held out there is no answer: of 100, one in fifteen honest generators would be accused."""
-_SURELY = 0.1
+"""With fewer held-out images there is no verdict. With 100, it would accuse one in fifteen honest generators."""
+_CERTAIN_RATIO = 0.1
 _SHARE, _TIMES = 0.05, 2
-_MOST = 0.5
-_ROUNDING = 1e-3  # smaller distances are none
+_MAX_THRESHOLD = 0.5
+_ROUNDING = 1e-3  # smaller distances are rounding errors of zero
 
 
 def memorization(samples: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """Ascending distances to the nearest training images, (N, k) and (M, k), k of 2 or more => three figures.
+    """Ascending distances to the nearest training images, (N, k) and (M, k), k at least 2 => three metrics.
 
-    `memorization`: the share of samples that are closer to one training image, relative to the next ones, than all but
-    1 % of held-out images are, or ten times closer than to the next ones; `memorization_real`: the share of held-out
-    images that are so, 1 % where the splits have no duplicates in common; `nearest_distance`: the samples' median
-    distance to the nearest training image, over the held-out images' median. Raises ValueError for k below 2.
+    `memorization`: the share of samples that are copies by the measure above; `memorization_real`: the same share of
+    held-out images, 1 % if the splits share no duplicates; `nearest_distance`: the samples' median distance to the
+    nearest training image, over the held-out images' median. Raises ValueError for k below 2.
     """
     if min(samples.shape[1], held_out.shape[1]) < 2:
-        raise ValueError(f"expected two neighbours or more, got {samples.shape[1]} and {held_out.shape[1]}")
+        raise ValueError(f"at least 2 neighbours are needed, got {samples.shape[1]} and {held_out.shape[1]}")
     real = _ratios(held_out)
-    limit = max(np.quantile(real, QUANTILE), _SURELY)
+    limit = max(np.quantile(real, QUANTILE), _CERTAIN_RATIO)
     medians = [max(float(np.median(distances[:, 0])), _ROUNDING) for distances in (samples, held_out)]
     return {
         "memorization": float((_ratios(samples) < limit).mean()),
@@ -40,23 +39,24 @@ def memorization(samples: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
 
 
 def threshold(real: float) -> float:
-    """The share of samples above which training images are held to be copied, where `real` of the held-out ones are.
+    """The share of samples above which the verdict is "copied", if the share among held-out images is `real`.
 
-    5 %, or twice the held-out images' share where that is more: samples as good as new data have as many.
+    It is 5 %, or twice `real` if that is more: perfect samples would have a share of `real` too.
     """
     return max(_SHARE, _TIMES * real)
 
 
 def copied(share: float, real: float) -> bool | None:
-    """Whether training images are copied, where `share` of the samples and `real` of the held-out images look copied.
+    """Whether the generator copies training images.
 
-    None where the data repeats itself so much, `real` above 25 %, that copies cannot be told from what is new.
+    `share` and `real` are the shares of samples and of held-out images that look like copies. None for `real` above
+    25 %: the data repeats itself too much to distinguish copies from new images.
     """
     limit = threshold(real)
-    return share > limit if limit <= _MOST else None
+    return share > limit if limit <= _MAX_THRESHOLD else None
 
 
 def _ratios(distances: np.ndarray) -> np.ndarray:
-    """(N, k) => (N,): the nearest's distance over the others' mean; 1 where all are at 0."""
+    """Distances (N, k) => (N,): the nearest over the mean of the others; 1 where all are 0."""
     others = distances[:, 1:].mean(1, dtype=np.float64)
     return np.divide(distances[:, 0], others, out=np.ones(len(distances)), where=others > 0)

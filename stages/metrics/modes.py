@@ -1,4 +1,4 @@
-"""Modes: which classes of the data a generator reaches, and how evenly."""
+"""Modes: which classes of the data a generator covers, and how evenly."""
 
 import numpy as np
 
@@ -11,16 +11,17 @@ def class_histogram(classes: np.ndarray, total: int) -> np.ndarray:
 def modes(generated: np.ndarray, real: np.ndarray, threshold: float) -> dict[str, float]:
     """Compare two class histograms (K,).
 
-    `modes_covered`: classes whose share among generated images is at least `threshold` times their share in the data;
-    `modes_total`: classes the data has; `mode_kl`: KL(generated ‖ real) in nats, over the classes the data has (for a
-    balanced data set that is the KL to the uniform distribution); `rarest_mode`: the smallest share.
+    `modes_covered`: the number of classes whose share among generated images is at least `threshold` times their share
+    in the data; `modes_total`: the number of classes in the data; `mode_kl`: KL(generated ‖ real) in nats, over the
+    classes in the data (for a balanced data set, the KL to the uniform distribution); `rarest_mode`: the smallest share
+    of a class among generated images.
     """
-    there = real > 0
-    p, q = generated[there], real[there]
+    present = real > 0
+    p, q = generated[present], real[present]
     positive = p > 0
     return {
         "modes_covered": int((p >= threshold * q).sum()),
-        "modes_total": int(there.sum()),
+        "modes_total": int(present.sum()),
         "mode_kl": float(max((p[positive] * np.log(p[positive] / q[positive])).sum(), 0.0)),
         "rarest_mode": float(p.min()),
     }

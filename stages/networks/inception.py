@@ -1,7 +1,7 @@
-"""Inception: the graph of 2015 in whose features published Fréchet distances are measured, as data and never as code.
+"""Inception: the graph of 2015 whose features published Fréchet distances use. It is read as data, never as code.
 
 Heusel et al. 2017 (arXiv:1706.08500) take the 2048 means of its last feature maps (`pool_3`). Their values hold for
-this file only: later ports of the network resize, pool or round otherwise, and give other distances.
+this file only: later ports of the network resize, pool or round differently, so their distances differ.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ REFERENCE = "reference.npz"
 FEATURES = 2048
 _BATCH = 50
 
-# From the pixels, as float32 (N, H, W, 3) in [0,255], to the features (N, 1, 1, 2048); in between the graph resizes to
-# 299 × 299. What comes before the pixels (it decodes one JPEG) and after the features (classes) is left out.
+# The nodes for the pixels, float32 (N, H, W, 3) in [0,255], and the features (N, 1, 1, 2048). Between them the graph
+# resizes to 299 × 299. The nodes before (they decode one JPEG) and after (they classify) are not used.
 _PIXELS, _POOL = "ExpandDims", "pool_3"
-# The operations of the published graph between those two (TensorFlow's documentation of summarize_graph counts them):
-# arithmetic, each of them. Anything else is refused; so no graph can read or write a file, open a connection or call
-# Python here, whatever it says and wherever it came from.
+# The operations of the published graph between those two (TensorFlow's documentation of summarize_graph counts them).
+# All of them are arithmetic. Any other operation is rejected, so a graph from any source cannot read or write a file,
+# open a connection or call Python.
 _OPERATIONS = frozenset(
     {
         "AvgPool",
@@ -49,44 +49,46 @@ def _parsed(content: bytes) -> tf.compat.v1.GraphDef:
     try:
         graph.ParseFromString(content)
     except DecodeError as error:
-        raise ValueError(f"no GraphDef: {error}") from None
+        raise ValueError(f"not a GraphDef: {error}") from None
     if graph.library.function or graph.library.gradient:
-        raise ValueError("it brings functions of its own, which are not let in")
+        raise ValueError("it defines functions, which are not allowed")
     return graph
 
 
 def _cut(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """The part of a graph that computes the features from the pixels. Raises ValueError for what is not let in.
+    """Extract the part of a graph that computes the features from the pixels.
 
-    The graph's versions are kept: its batch norm was removed from newer ones. The shapes noted in it are not, since
-    they say that there is one image.
+    It keeps the graph's version, because newer versions lack this batch norm. It drops the shapes stored in the
+    graph, because they are those of a single image. Raises ValueError for a missing node or a forbidden operation.
     """
     nodes = {node.name: node for node in graph.node}
     kept = tf.compat.v1.GraphDef(versions=graph.versions)
-    waiting, seen = [_POOL], {_PIXELS}
+    waiting, visited = [_POOL], {_PIXELS}
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         if name not in nodes:
             raise ValueError(f"it has no node {name!r}")
         if nodes[name].op not in _OPERATIONS:
-            raise ValueError(f"its node {name!r} is a {nodes[name].op!r}, which is not let in")
+            raise ValueError(f"its node {name!r} has the operation {nodes[name].op!r}, which is not allowed")
         node = kept.node.add()
         node.CopyFrom(nodes[name])
         node.attr.pop("_output_shapes", None)
-        waiting += [source.removeprefix("^").partition(":")[0] for source in node.input]  # ^: only to be run before
+        waiting += [
+            source.removeprefix("^").partition(":")[0] for source in node.input
+        ]  # ^ marks a node that only has to run before
     return kept
 
 
 class Inception:
-    """The network at work."""
+    """Inception in inference mode."""
 
     def __init__(self, content: bytes) -> None:
-        """Take the bytes of classify_image_graph_def.pb. Raises ValueError with the reason where they are not fit."""
+        """Load the bytes of classify_image_graph_def.pb. Raises ValueError, with the reason, for another graph."""
         part = _cut(_parsed(content))
-        # A session, and no tf.function: that would run as the newest GraphDef version, which has not this batch norm.
+        # A session, because tf.function would use the newest GraphDef version, which lacks this batch norm.
         graph = tf.Graph()
         try:
             with graph.as_default():
@@ -97,14 +99,14 @@ class Inception:
             self._run = tf.compat.v1.Session(graph=graph).make_callable(pooled, [pixels])
             features = self._run(np.zeros((2, 8, 8, 3), np.float32))
         except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"it cannot be run: {' '.join(str(error).split())}") from None
+            raise ValueError(f"it does not run: {' '.join(str(error).split())}") from None
         if features.shape != (2, 1, 1, FEATURES):
-            raise ValueError(f"it gives {features.shape} for two images, expected (2, 1, 1, {FEATURES})")
+            raise ValueError(f"it returns {features.shape} for two images, expected (2, 1, 1, {FEATURES})")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Images float32 NHWC in [-1,1] => their features float32 (N, 2048), in batches of 50.
 
-        As published distances have it: pixels rounded to whole numbers of [0,255], gray as three equal channels.
+        As for published distances, pixels are rounded to integers in [0,255], and gray becomes three equal channels.
         """
         batches = []
         for i in range(0, len(images), _BATCH):
@@ -115,9 +117,9 @@ class Inception:
 
 
 def load(folder: Path) -> Inception | None:
-    """The network in models/inception; None where the params did not ask for it.
+    """Load the network from models/inception; None if the params do not choose it.
 
-    Raises StageError naming the file that is missing or is not what the features stage wrote.
+    Raises StageError, naming the file, if one is missing or is not the features stage's output.
     """
     facts = artifacts.read_json(folder / FACTS, "network")
     if facts["network"] == "none":

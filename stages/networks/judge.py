@@ -1,4 +1,4 @@
-"""The judge: a small classifier of the real data, in whose features and classes generated images are measured."""
+"""The judge: a small classifier trained on the real data. Its classes and features measure generated images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ _BATCH = 500
 
 
 def judge(size: int, channels: int, classes: int, *, base_channels: int = 32, seed: int = 0) -> keras.Model:
-    """Images (N, size, size, channels) in [-1,1] => logits (N, classes) and features (N, 64).
+    """Build the network images (N, size, size, channels) in [-1,1] => logits (N, classes) and features (N, 64).
 
-    A strided 5 × 5 and then 3 × 3 convolutions with max pooling down to 4 × 4, batch norm throughout, one fully
-    connected layer of 64 features with a leaky ReLU (a dead feature would make the features' covariance singular).
+    A strided 5 × 5 convolution comes first, then 3 × 3 convolutions with max pooling down to 4 × 4, all with batch
+    norm, then a fully connected layer of 64 features with a leaky ReLU: a dead feature would make the features'
+    covariance singular.
     """
     init = Initializers(seed)
     image = x = keras.Input((size, size, channels), name="image")
@@ -58,17 +59,17 @@ def judge(size: int, channels: int, classes: int, *, base_channels: int = 32, se
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the judge says of N images: class probabilities' argmax int64 (N,) and features float32 (N, 64)."""
+class Prediction:
+    """The judge's output for N images: the most probable classes int64 (N,) and features float32 (N, 64)."""
 
     classes: np.ndarray
     features: np.ndarray
 
 
 def load(folder: Path, data: Manifest) -> "Judge | None":
-    """The judge of a data set from models/features; None where the data has fewer than two classes, and so no judge.
+    """Load a data set's judge from models/features; None for data with fewer than two classes, which has no judge.
 
-    Raises StageError where the file is missing or none, or was trained on other images or classes.
+    Raises StageError if the file is missing or not a network, or was trained on other images or classes.
     """
     if len(data.classes) < 2:
         return None
@@ -78,19 +79,19 @@ def load(folder: Path, data: Manifest) -> "Judge | None":
     if (shape, classes) != (data.shape, len(data.classes)):
         raise StageError(
             f"{path}: trained on {shape} images of {classes} classes, but the data set has "
-            f"{data.shape} and {len(data.classes)}; run `dvc repro`"
+            f"{data.shape} images of {len(data.classes)}; run `dvc repro`"
         )
     return Judge(model)
 
 
 class Judge:
-    """A trained judge at work, in inference mode."""
+    """A trained judge in inference mode."""
 
     def __init__(self, model: keras.Model) -> None:
         self._infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
-    def __call__(self, images: np.ndarray) -> Judgement:
+    def __call__(self, images: np.ndarray) -> Prediction:
         """Images float32 NHWC in [-1,1] => their classes and features, in batches of 500."""
         outputs = [self._infer(tf.constant(images[i : i + _BATCH])) for i in range(0, len(images), _BATCH)]
         logits = np.concatenate([batch[0].numpy() for batch in outputs])
-        return Judgement(logits.argmax(1), np.concatenate([batch[1].numpy() for batch in outputs]))
+        return Prediction(logits.argmax(1), np.concatenate([batch[1].numpy() for batch in outputs]))

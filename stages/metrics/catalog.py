@@ -1,0 +1,170 @@
+"""The table of metrics: each one's name, label, meaning and direction.
+
+This is the order of reports/metrics.json. The evaluate stage, `make compare`, `make trends`, the report and
+docs/metrics.md read this table.
+"""
+
+from dataclasses import dataclass
+
+LEVELS = tuple(16 << level for level in range(7))
+"""Sides in pixels of the levels of the Laplacian pyramid, for `swd_16` to `swd_1024`."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of reports/metrics.json.
+
+    `better`: lower, higher, or the value (`near 1`) or the metric (`near ms_ssim_real`) that good samples come close
+    to. Empty for floors, errors and totals, which only help to read another metric. `headline`: shown when only a few
+    metrics fit.
+
+    `module`: a file of stages/metrics that compares two sets of features. The evaluate stage calls its
+    `compute(generated (N, d), real (N, d)) -> dict[str, float]`, N at least 6, which returns the metrics whose rows
+    name the module. Empty for metrics that the evaluate stage computes from something else.
+    """
+
+    name: str
+    label: str
+    meaning: str
+    better: str = ""
+    headline: bool = False
+    module: str = ""
+
+
+_ROWS = (
+    Metric(
+        "fid",
+        "Fréchet distance",
+        "Distance between samples and training images, modelled as Gaussians in a network's features (Heusel 2017). "
+        "It measures quality and variety together",
+        "lower",
+        headline=True,
+    ),
+    Metric(
+        "fid_floor",
+        "Fréchet distance of real images",
+        "`fid` of held-out real images. A perfect generator would come close to it",
+    ),
+    Metric(
+        "fid_bias",
+        "bias of the Fréchet distance",
+        "Estimate of how much `fid` is too high because the number of samples is finite (Chong, Forsyth 2020)",
+    ),
+    Metric(
+        "kid",
+        "kernel distance",
+        "Squared maximum mean discrepancy in a network's features (Bińkowski 2018). Unlike `fid` it has no bias",
+        "lower",
+        headline=True,
+        module="kid",
+    ),
+    Metric("kid_se", "standard error of the kernel distance", "Standard error of `kid`", module="kid"),
+    Metric(
+        "precision",
+        "precision",
+        "Share of samples that lie among real images (Kynkäänniemi 2019): quality",
+        "higher",
+        headline=True,
+        module="prdc",
+    ),
+    Metric(
+        "recall",
+        "recall",
+        "Share of real images that lie among samples (Kynkäänniemi 2019): variety",
+        "higher",
+        headline=True,
+        module="prdc",
+    ),
+    Metric(
+        "density",
+        "density",
+        "How many real images' neighbourhoods a sample lies in, over the number expected of a real image (Naeem 2020): "
+        "quality",
+        "near 1",
+        module="prdc",
+    ),
+    Metric(
+        "coverage",
+        "coverage",
+        "Share of real images with a sample in their neighbourhood (Naeem 2020): variety",
+        "higher",
+        headline=True,
+        module="prdc",
+    ),
+    Metric(
+        "modes_covered",
+        "classes covered",
+        "Classes whose share among the samples is at least `evaluate.mode_threshold` (a tenth) of their share in the "
+        "data",
+        "higher",
+        headline=True,
+    ),
+    Metric("modes_total", "classes", "Classes in the data"),
+    Metric(
+        "mode_kl",
+        "divergence of the class shares",
+        "KL divergence of the samples' class shares from the data's, in nats",
+        "lower",
+    ),
+    Metric("rarest_mode", "share of the rarest class", "Smallest share of a class among the samples", "higher"),
+    Metric(
+        "swd",
+        "sliced Wasserstein distance",
+        "Distance ×10³ between patches of the images' Laplacian pyramids, mean over the levels (Karras 2018). It needs "
+        "no network and no labels",
+        "lower",
+        headline=True,
+    ),
+    *(
+        Metric(
+            f"swd_{side}",
+            f"sliced Wasserstein distance at {side} pixels",
+            "`swd` at one level of the pyramid: patches of images with this many pixels a side",
+            "lower",
+        )
+        for side in reversed(LEVELS)
+    ),
+    Metric(
+        "swd_floor",
+        "sliced Wasserstein distance of real images",
+        "`swd` of training images. A perfect generator would come close to it",
+    ),
+    Metric(
+        "checkerboard",
+        "checkerboard",
+        "Power in the spectrum at a period of two pixels, over that at the next longer periods: high if up-sampling "
+        "leaves a pattern (Odena 2016)",
+        "near checkerboard_real",
+    ),
+    Metric("checkerboard_real", "checkerboard of real images", "`checkerboard` of held-out real images"),
+    Metric(
+        "ms_ssim",
+        "similarity of samples",
+        "Mean similarity of pairs of samples (MS-SSIM, Odena 2017): 1 for identical images",
+        "near ms_ssim_real",
+    ),
+    Metric("ms_ssim_real", "similarity of real images", "`ms_ssim` of held-out real images"),
+    Metric(
+        "memorization",
+        "samples that look like copies",
+        "Share of samples that lie as close to one training image as a copy would (after Carlini 2023). Above 0.05 and "
+        "above twice `memorization_real`, the generator copies training images",
+        "near memorization_real",
+        headline=True,
+    ),
+    Metric(
+        "memorization_real",
+        "real images that look like copies",
+        "`memorization` of held-out real images. Above 0.25 the data repeats itself too much to detect copies",
+    ),
+    Metric(
+        "nearest_distance",
+        "distance to training images",
+        "Median distance of samples to their nearest training image, over that of held-out real images",
+        "near 1",
+    ),
+)
+METRICS = {metric.name: metric for metric in _ROWS}
+"""By name, in the order of reports/metrics.json."""
+FEATURE_MODULES = tuple(dict.fromkeys(metric.module for metric in _ROWS if metric.module))
+"""The files of stages/metrics that compare two sets of features."""
