@@ -1,10 +1,10 @@
-"""The page as people meet it: its first picture, a slider's picture, and twenty of them at once.
+"""Benchmarks of the demo's page: the first picture, a slider's picture, and twenty users at once.
 
     make repro && make bench
 
 Goals: the first picture within 3 s of opening the page, a slider's picture within 150 ms at the median, and twenty
-users for a minute without an error and with a median below a second. The first two are in Chromium, of a page that is
-already served; the last asks for pictures as the sliders do, each user for the next as soon as the last has come. Needs
+users for a minute without an error and with a median below a second. The first two are measured in Chromium, with the
+server already running. The users send the requests of the sliders, the next one as soon as the last is answered. Needs
 the extra `slow` and Chromium. Writes benchmarks/results/demo.json.
 """
 
@@ -26,9 +26,9 @@ from benchmarks.data import RESULTS
 from stages import artifacts
 from stages.machine import processor
 
-OPENED, SLID = 5, 60
+PAGE_LOADS, SLIDER_MOVES = 5, 60
 USERS, SECONDS = 20, 60
-# Moves a slider and says after how many milliseconds the picture was another.
+# Moves a slider and returns the milliseconds until the picture changes.
 SLIDE = """async (step) => {
   const slider = document.querySelector('#direction-1 input[type=range]');
   const shown = () => document.querySelector('#picture img').src;
@@ -41,14 +41,14 @@ SLIDE = """async (step) => {
 
 
 def in_browser(address: str) -> tuple[list[float], list[float]]:
-    """Seconds to the first picture, each time in a browser without a cache, and milliseconds to a slider's pictures."""
+    """Seconds to the first picture, each time with an empty cache, and milliseconds to a slider's pictures."""
     from playwright.sync_api import sync_playwright
 
     first = []
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        for _ in range(OPENED):
+        for _ in range(PAGE_LOADS):
             page = browser.new_context().new_page()
             started = time.perf_counter()
             page.goto(address)
@@ -56,20 +56,20 @@ def in_browser(address: str) -> tuple[list[float], list[float]]:
             first.append(time.perf_counter() - started)
         page.goto(f"{address}/en/?tab=explore")
         page.wait_for_selector("#picture img")
-        slid = [page.evaluate(SLIDE, 0.1 if i % 40 < 20 else -0.1) for i in range(SLID)]
+        slider_times = [page.evaluate(SLIDE, 0.1 if i % 40 < 20 else -0.1) for i in range(SLIDER_MOVES)]
         browser.close()
-    return first, slid
+    return first, slider_times
 
 
-def at_once(address: str) -> tuple[list[float], int]:
-    """Seconds to each picture of all users, and how many requests failed."""
+def with_users(address: str) -> tuple[list[float], int]:
+    """Seconds to each picture of all users, and the number of failed requests."""
     config = requests.get(f"{address}/en/config", timeout=60).json()
     parts = {part["id"]: part["props"] for part in config["components"]}
     ids = {props.get("elem_id"): number for number, props in parts.items()}
     events = config["dependencies"]
     load = next(event["id"] for event in events if "load" in [target[1] for target in event["targets"]])
     move = next(event for event in events if event["outputs"] == [ids["picture"]])
-    taken: list[float] = []
+    latencies: list[float] = []
     failed = [0]
     ends = time.perf_counter() + SECONDS
 
@@ -91,47 +91,48 @@ def at_once(address: str) -> tuple[list[float], int]:
                 step += 1
                 values |= {ids["seed"]: number, ids["direction-1"]: step % 120 / 10 - 6}
                 started = time.perf_counter()
-                answer = run(move["id"], list(values.values()))
-                taken.append(time.perf_counter() - started)
-                failed[0] += "data:image/png" not in answer
+                response = run(move["id"], list(values.values()))
+                latencies.append(time.perf_counter() - started)
+                failed[0] += "data:image/png" not in response
 
     users = [threading.Thread(target=user, args=(number,)) for number in range(USERS)]
     for thread in users:
         thread.start()
     for thread in users:
         thread.join()
-    return taken, failed[0]
+    return latencies, failed[0]
 
 
 def main(report: Callable[[str], None] = print) -> None:
-    """Measure, print, write."""
+    """Measure, print the results and write them."""
     if not Path("models/generator.keras").is_file():
-        sys.exit("error: models/generator.keras: missing; `make repro` makes it, `dvc pull` fetches it")
+        sys.exit("error: models/generator.keras: missing; run `make repro` or `dvc pull`")
     if shutil.which("chromium") is None:
-        sys.exit("error: chromium is not installed; the page is measured in it")
+        sys.exit("error: chromium is not installed; this benchmark needs it")
     command = [sys.executable, "-m", "demo", "--port", "0", "--no-browser"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr  # noqa: S101 - it is a pipe
-        address = next((found[1] for line in server.stderr if (found := re.match(r"The page: (\S+)", line))), "")
+        matches = (re.match(r"The page: (\S+)", line) for line in server.stderr)
+        address = next((match[1] for match in matches if match), "")
         try:
             if not address:
-                sys.exit("error: the page is not served; `make demo` says why")
-            first, slid = in_browser(address)
-            taken, failed = at_once(address)
+                sys.exit("error: the demo did not start; `make demo` shows why")
+            first, slider_times = in_browser(address)
+            latencies, failed = with_users(address)
         finally:
             server.terminate()
     result = {
         "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0))},
         "first_picture_seconds": round(statistics.median(first), 2),
         "first_picture_worst_seconds": round(max(first), 2),
-        "slider_milliseconds": round(statistics.median(slid)),
-        "slider_worst_milliseconds": round(max(slid)),
+        "slider_milliseconds": round(statistics.median(slider_times)),
+        "slider_worst_milliseconds": round(max(slider_times)),
         "users": USERS,
         "users_seconds": SECONDS,
-        "users_pictures": len(taken),
+        "users_pictures": len(latencies),
         "users_failed": failed,
-        "users_median_seconds": round(statistics.median(taken), 3),
-        "users_95_percent_seconds": round(statistics.quantiles(taken, n=20)[-1], 3),
+        "users_median_seconds": round(statistics.median(latencies), 3),
+        "users_95_percent_seconds": round(statistics.quantiles(latencies, n=20)[-1], 3),
     }
     artifacts.write_json(RESULTS / "demo.json", result)
     for name, value in result.items():

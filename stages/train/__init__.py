@@ -1,1 +1,1 @@
-"""The train room: the DCGAN's losses, its training step and the loop around it."""
+"""The train stage: the losses, the training step, the training loop and the checkpoints."""

@@ -2,13 +2,25 @@
 
     python -m stages.train
 
-Reads data/prepared, models/features, the reference, and the `train` section. Writes the best checkpoint by score (the
-Fréchet distance in the judge's features; without labels the sliced Wasserstein distance): models/generator.keras (the
-moving average, what samples come from) and models/discriminator.keras; models/model.json (how they came about, and what
-went wrong on the way); models/timeline.npz (the same 32 z at every score); and reports/train/ (DVCLive's curves and the
-fixed-z pictures). An interrupted training goes on from its last checkpoint, to the same bytes. All GPUs of the machine
-train together, and several machines where TF_CONFIG or Slurm names them. The default takes about four minutes on
-two cores.
+Reads data/prepared, models/features, data/reference.npz and the `train` section of the params. Writes:
+
+    models/generator.keras       the moving average of the generator, which makes the samples
+    models/discriminator.keras
+    models/model.json            how the two networks were trained, and the problems that arose
+    models/timeline.npz          images from the same 32 z at every score
+    reports/train/               DVCLive's curves, and the same images as pictures
+
+The networks are those of the best checkpoint by score: the Fréchet distance in the judge's features or, without labels,
+the sliced Wasserstein distance. After an interrupt, the same command resumes from the last checkpoint and ends with the
+same bytes. All GPUs of the machine train together, and so do several machines that TF_CONFIG or Slurm names. The
+default takes four to seven minutes on two cores. Prints a line for each score:
+
+    train: loading TensorFlow ...
+    generator 370,049 parameters, discriminator 167,201; watch .state/staging/.../reports/train/plots/images
+    train: 29,952 images seen, score 105.86
+    ...
+    best: score 38.53 after 179,712 of 240,000 images
+    train: done in 388.9 s
 """
 
 from collections.abc import Mapping
@@ -19,7 +31,7 @@ from stages.workspace import Workspace
 
 
 def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | None:
-    """Run the stage. Its code is imported here, so that --help and a mistake in the params need not wait for it."""
+    """Run the stage. The import is here so that --help and errors in the params do not wait for TensorFlow."""
     from stages.train import stage
 
     return stage.train(settings, workspace)

@@ -1,6 +1,7 @@
-"""The loop around the step: rows of the log, scores, checkpoints, and what is done when something goes wrong."""
+"""The training loop: rows of the log, scores and checkpoints, and the response to a problem."""
 
 import contextlib
+import enum
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +15,26 @@ from stages.latent import Sampler
 from stages.train.checkpoints import Checkpoints
 from stages.train.journal import Journal
 from stages.train.settings import Settings
-from stages.train.trainer import NAMES, Trainer
+from stages.train.trainer import STEP_METRICS, Trainer
 
 # Rows in the log: enough to see a collapse begin, few enough to keep in Git.
 _ROWS = 200
-# Steps in one call of the compiled graph: the host looks in between only.
+# Steps in one call of the compiled graph, between which Python cannot intervene.
 _STEPS_PER_CALL = 20
-_MOST_ROLLBACKS = 3
-_GO_ON, _STOP, _ROLL_BACK = range(3)
+_MAX_ROLLBACKS = 3
+
+
+class _Action(enum.IntEnum):
+    """How training continues after a row of the log."""
+
+    CONTINUE = 0
+    STOP = 1
+    ROLL_BACK = 2
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Where the loop halts: at this step, for a row of the log, and for a score too."""
+    """A step at which the loop halts: to write a row of the log, and to score, if these are set."""
 
     step: int
     row: bool
@@ -34,10 +42,10 @@ class Stop:
 
 
 def stops(steps: int, row_every: int, score_every: int, done: int) -> Iterator[Stop]:
-    """Where a training of `steps` halts after `done` of them; the same places whatever `done` is.
+    """The stops of a run of `steps` steps that come after step `done`. Their places do not depend on `done`.
 
-    Rows lie at the multiples of `row_every`. So do scores, at those of `score_every`, but the last is at the end: a
-    last tenth of an interval is no interval of its own.
+    Rows are at the multiples of `row_every`, scores at those of `score_every`. The last score is at the end. A multiple
+    of `score_every` less than a tenth of that interval before the end has no score.
     """
     scores = set(range(score_every, steps - score_every // 10, score_every)) | {steps}
     for step in range(done + 1, steps + 1):
@@ -54,67 +62,90 @@ def _seconds_between_checkpoints() -> float:
         raise StageError(f"TRAIN_CHECKPOINT_SECONDS: expected a number of seconds, got {text!r}") from None
 
 
-class _Saver:
-    """Puts trainer and journal away: at every score, and between them when a minute has passed."""
+class _Chief:
+    """The duties of the one worker that has a journal: it records, decides how to continue, and saves checkpoints."""
 
-    def __init__(self, trainer: Trainer, journal: Journal, checkpoints: Checkpoints) -> None:
-        self._trainer, self._journal, self._checkpoints = trainer, journal, checkpoints
+    def __init__(self, trainer: Trainer, settings: Settings, journal: Journal, checkpoints: Checkpoints) -> None:
+        self._trainer, self._settings, self._journal, self._checkpoints = trainer, settings, journal, checkpoints
+        self._sampler = Sampler(trainer.average)  # one for all scores, because each is compiled
         self._every, self._last = _seconds_between_checkpoints(), time.monotonic()
 
-    def due(self) -> bool:
-        return time.monotonic() - self._last >= self._every
+    def decide(self, stop: Stop, row: dict[str, float]) -> tuple[int, int, int]:
+        """Record a row. Returns the action, the step that a rollback returns to, and the number of rollbacks."""
+        action = self._action(stop, row)
+        return action, self._journal.last_good, self._journal.rollbacks
+
+    def _action(self, stop: Stop, row: dict[str, float]) -> _Action:
+        journal, guard = self._journal, self._settings.guard
+        flags = journal.record(stop.step, self._images(stop), row, self._sampler if stop.score else None)
+        diverged = bool(flags) and flags[-1].kind == "non_finite"
+        at_end = stop.step == self._trainer.steps
+        if not diverged:
+            if stop.score:
+                self._keep_if_best()
+            if journal.stopped:
+                return _Action.STOP
+            if not flags or guard == "continue" or at_end:
+                return _Action.CONTINUE
+        rollbacks_left = journal.rollbacks < _MAX_ROLLBACKS and not at_end
+        if guard == "rollback" and rollbacks_left and (journal.last_good or diverged):
+            journal.roll_back()
+            return _Action.ROLL_BACK
+        if diverged or guard == "stop" or journal.last_good:
+            journal.stopped = f"ended after {flags[-1].images:,} images: {flags[-1].message}"
+            return _Action.STOP
+        return _Action.CONTINUE  # there is no good score yet to return to
+
+    def _images(self, stop: Stop) -> int:
+        return stop.step * self._settings.images_per_step
+
+    def _keep_if_best(self) -> None:
+        self._journal.keep_if_best(self._trainer.average.get_weights(), self._trainer.discriminator.get_weights())
+
+    def finish_stop(self, stop: Stop, action: _Action, sums: np.ndarray) -> None:
+        """Save a checkpoint if it is time. A run that stops without a score falls back to its initial networks."""
+        if action is _Action.STOP and not self._journal.best.average:
+            self._trainer.restore(self._checkpoints.must_load(0))
+            self._journal.record_untrained(self._images(stop), self._sampler)
+            self._keep_if_best()
+        if stop.score or action is not _Action.CONTINUE or time.monotonic() - self._last >= self._every:
+            self.save(stop.step, sums)
 
     def save(self, step: int, sums: np.ndarray) -> None:
-        """What `step` steps have come to; `sums` are those of the row that is under way."""
+        """Save the state after `step` steps. `sums` are those of the row in progress."""
         state = {**self._trainer.state(), **self._journal.state(), "sums": sums}
         self._checkpoints.save(step, state, keep={self._journal.last_good})
         self._last = time.monotonic()
 
 
 def _resume(trainer: Trainer, journal: Journal | None, checkpoints: Checkpoints) -> tuple[int, bool, np.ndarray]:
-    """The step to go on from and whether that is the end, on all workers the chief's; and the sums of its row."""
-    found = checkpoints.latest() if journal else None
-    if journal and found:
-        journal.restore(found[1])
-    told = trainer.chiefs([found[0] if found else 0, float(bool(journal and journal.stopped))])
-    done, ended = int(told[0]), bool(told[1])
-    sums = np.zeros(len(NAMES) + 1)  # the last is how many steps they are of
-    if done:
-        state = found[1] if found else checkpoints.must_load(done)
+    """Load the newest checkpoint. Returns its step, whether training had ended there, and the sums of its row.
+
+    Every worker loads the checkpoint that the chief has chosen.
+    """
+    step, state = (checkpoints.latest() if journal else None) or (0, None)
+    if journal and state:
+        journal.restore(state)
+    step, ended = map(int, trainer.from_chief([step, bool(journal and journal.stopped)]))
+    sums = np.zeros(len(STEP_METRICS) + 1)  # the last one counts the steps
+    if step:
+        state = state or checkpoints.must_load(step)
         trainer.restore(state)
         sums = state["sums"].copy()
         if journal:
-            shell.say(f"train: going on from the checkpoint after {done:,} of {trainer.steps:,} steps")
-    return done, ended, sums
+            shell.say(f"train: resuming from the checkpoint after {step:,} of {trainer.steps:,} steps")
+    return step, bool(ended), sums
 
 
-def _decide(
-    journal: Journal, trainer: Trainer, sampler: Sampler, settings: Settings, stop: Stop, row: dict[str, float]
-) -> int:
-    """Write the row, with its score, and say what follows from it."""
-    seen = stop.step * settings.images_per_step
-    wrong = journal.record(stop.step, seen, row, sampler if stop.score else None)
-    fatal = bool(wrong) and wrong[-1].kind == "non_finite"
-    ends = stop.step == trainer.steps
-    if not fatal:
-        if stop.score:
-            journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
-        if journal.stopped:
-            return _STOP
-        if not wrong or settings.guard == "continue" or ends:
-            return _GO_ON
-    if (
-        settings.guard == "rollback"
-        and not ends
-        and journal.rollbacks < _MOST_ROLLBACKS
-        and (journal.last_good or fatal)
-    ):
-        journal.rolled_back()
-        return _ROLL_BACK
-    if fatal or settings.guard == "stop" or journal.last_good:
-        journal.stopped = f"ended after {wrong[-1].images:,} images: {wrong[-1].message}"
-        return _STOP
-    return _GO_ON  # before the first good score there is nothing better to go back to
+def _end_row(trainer: Trainer, chief: _Chief | None, checkpoints: Checkpoints, stop: Stop, sums: np.ndarray) -> _Action:
+    """Turn `sums` into a row of the log and clear them. The chief decides how to continue, and every worker follows."""
+    row = dict(zip(STEP_METRICS, map(float, sums[:-1] / sums[-1]), strict=True))
+    sums[:] = 0
+    decision = trainer.from_chief(chief.decide(stop, row) if chief else (0, 0, 0))
+    action, good_step, rollbacks = map(int, decision)
+    if action == _Action.ROLL_BACK:
+        trainer.roll_back(checkpoints.must_load(good_step), stop.step, 0.5**rollbacks)
+    return _Action(action)
 
 
 def train(
@@ -124,21 +155,20 @@ def train(
     journal: Journal | None,
     checkpoints: Checkpoints,
 ) -> float:
-    """Take all the steps, from the last checkpoint on; images per second of this run's part.
+    """Take all steps after the last checkpoint. Returns the images per second of this run.
 
-    `batches_from(k)` is the stream of batches from the k-th on. The chief has a journal, the other workers have none:
-    they do as it says. What the training came to is in the journal: the best checkpoint, not the last.
+    `batches_from(k)` is the stream of batches from number k on. Only the chief has a journal; the other workers follow
+    its decisions. The journal holds the result: the best checkpoint, not the last.
     """
     done, ended, sums = _resume(trainer, journal, checkpoints)
     row_every = max(1, trainer.steps // _ROWS)
     score_every = max(1, settings.score_every // settings.images_per_step)
     batches = batches_from(done * settings.discriminator_steps)
-    saver = _Saver(trainer, journal, checkpoints) if journal else None
-    sampler = Sampler(trainer.average)  # one for all scores: each would be compiled anew
+    chief = _Chief(trainer, settings, journal, checkpoints) if journal else None
     first, seconds = done, 0.0
     with journal or contextlib.nullcontext():
-        if saver and not done:
-            saver.save(0, sums)
+        if chief and not done:
+            chief.save(0, sums)
         for stop in () if ended else stops(trainer.steps, row_every, score_every, done):
             started = time.monotonic()
             count = stop.step - done
@@ -148,25 +178,9 @@ def train(
             sums += count * np.array([*means.values(), 1.0])
             if journal:
                 journal.advance(count * settings.images_per_step, means)
-            action = _GO_ON
-            if stop.row:
-                row = dict(zip(NAMES, map(float, sums[:-1] / sums[-1]), strict=True))
-                sums[:] = 0
-                decided = _decide(journal, trainer, sampler, settings, stop, row) if journal else _GO_ON
-                (action, back_to, rollbacks) = map(int, trainer.chiefs([decided, *_where(journal)]))
-                if action == _ROLL_BACK:
-                    trainer.roll_back(checkpoints.must_load(back_to), done, 0.5**rollbacks)
-            if saver and journal and (stop.score or action != _GO_ON or saver.due()):
-                if action == _STOP and not journal.best.average:
-                    trainer.restore(checkpoints.must_load(0))
-                    journal.fall_back(done * settings.images_per_step, sampler)
-                    journal.keep_if_best(trainer.average.get_weights(), trainer.discriminator.get_weights())
-                saver.save(done, sums)
-            if action == _STOP:
+            action = _end_row(trainer, chief, checkpoints, stop, sums) if stop.row else _Action.CONTINUE
+            if chief:
+                chief.finish_stop(stop, action, sums)
+            if action is _Action.STOP:
                 break
     return (done - first) * settings.images_per_step / seconds if seconds else 0.0
-
-
-def _where(journal: Journal | None) -> tuple[int, int]:
-    """The step that a rollback goes back to, and how many there were."""
-    return (journal.last_good, journal.rollbacks) if journal else (0, 0)

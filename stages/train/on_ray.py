@@ -1,9 +1,9 @@
-"""Train on a Ray cluster: workers on its nodes, each with the TF_CONFIG that TensorFlow asks for.
+"""Train on a Ray cluster: one worker per task, each with the TF_CONFIG that TensorFlow expects.
 
     RAY_ADDRESS=head:6379 python -m stages.train.on_ray 4 --gpus 1
 
-Every node must see the current folder under the same path. Without RAY_ADDRESS Ray starts on this machine. Afterwards
-`dvc commit --force train` takes what they made as the stage's result.
+Every node must see the current folder under the same path. Without RAY_ADDRESS, Ray starts on this machine. Afterwards,
+`dvc commit --force train` records the output as the stage's result.
 """
 
 import argparse
@@ -14,17 +14,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from stages import shell
+from stages import ray_cluster, shell
 from stages.errors import StageError
 
 
 class Worker:
-    """One worker, on some node."""
+    """A worker on one of the nodes."""
 
     def address(self) -> str:
-        """Where the others can reach it: the node's address and a port that was free a moment ago."""
+        """The address for the other workers: the node's, with a port that was free a moment ago."""
         import ray
 
         with socket.socket() as listener:
@@ -32,7 +31,7 @@ class Worker:
             return f"{ray.util.get_node_ip_address()}:{listener.getsockname()[1]}"
 
     def train(self, addresses: Sequence[str], index: int, folder: str, arguments: Sequence[str]) -> int:
-        """Run the stage to its end, as the `index`-th of the workers; its exit code."""
+        """Run the stage as the worker with this index. Returns its exit code."""
         config = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
         command = [sys.executable, "-m", "stages.train", *arguments]
@@ -40,35 +39,28 @@ class Worker:
 
 
 def run(workers: int, gpus: float, arguments: Sequence[str]) -> int:
-    """Train with so many workers; the first exit code that is not 0. Raises StageError without Ray."""
-    try:
-        import ray
-    except ImportError:
-        raise StageError("stages.train.on_ray needs Ray: .venv/bin/pip install -e '.[ray]'") from None
-    here: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):  # a Ray of our own listens to this machine alone
-        here = {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    ray.init(logging_level="warning", **here)
-    try:
-        remote: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")(Worker)
+    """Train with this number of workers. Returns the first exit code that is not 0. Raises StageError without Ray."""
+    with ray_cluster.connected("stages.train.on_ray", workers) as ray:
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")(Worker)
         actors = [remote.remote() for _ in range(workers)]
-        addresses = ray.get([actor.address.remote() for actor in actors])
-        folder = str(Path.cwd())
-        codes = [actor.train.remote(addresses, i, folder, arguments) for i, actor in enumerate(actors)]
-        return next((code for code in ray.get(codes) if code), 0)
-    except ray.exceptions.RayActorError as error:
-        raise StageError(
-            f"train: a node was lost ({str(error).splitlines()[0]}); run the same command again: it goes on"
-        ) from None
-    finally:
-        ray.shutdown()
+        try:
+            addresses = ray.get([actor.address.remote() for actor in actors])
+            codes = [actor.train.remote(addresses, i, str(Path.cwd()), arguments) for i, actor in enumerate(actors)]
+            return next((code for code in ray.get(codes) if code), 0)
+        except ray.exceptions.RayActorError as error:
+            raise StageError(
+                f"train: a node was lost ({str(error).splitlines()[0]}); run the same command again to resume from the "
+                "last checkpoint"
+            ) from None
 
 
 def main() -> None:
-    """Train with the workers that the command line asks for. Exits with the first exit code that is not 0."""
+    """Train as the command line says. Exits with the first exit code that is not 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workers", type=int, help="how many; no more than the cluster has processors or GPUs for")
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs of each (0)")
+    parser.add_argument(
+        "workers", type=int, help="the number of workers, at most one per processor (per GPU with --gpus 1)"
+    )
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs per worker (default: 0)")
     options, rest = parser.parse_known_args()
     sys.exit(run(options.workers, options.gpus, rest))
 

@@ -1,4 +1,4 @@
-"""How a generator is scored while it trains: in the judge's features, or by sliced Wasserstein distance without one."""
+"""Score the generator during training: Fréchet distance in the judge's features, or sliced Wasserstein distance."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +18,13 @@ from stages.train import guards
 from stages.train.journal import Measurement, Real
 from stages.train.settings import Settings
 
-# Seeds that no other stage draws from, the same for every score.
+# The first seed of the samples. Every score uses the same seeds, and no other stage uses them.
 _FIRST_SEED = 1 << 40
-# Decides the patches and directions of the sliced Wasserstein distance.
+# Decides the places of the patches and the directions of the sliced Wasserstein distance.
 _SWD_SEED = 0
-# Pictures whose distances from each other are looked at, and the part of its share from which a class is reached.
-_SPREAD_OF = 256
+# Images whose distances from each other make up the spread.
+_SPREAD_IMAGES = 256
+# A class is covered if its share among the samples is at least this fraction of its share in the data.
 _MODE_THRESHOLD = 0.1
 _BATCH = 500
 
@@ -31,44 +32,46 @@ _BATCH = 500
 def scorer(
     folder: Path, data: Manifest, judge: Judge | None, reference: Reference | None, settings: Settings
 ) -> tuple[Callable[[Sampler], Measurement], Real, str]:
-    """What measures a generator, what the data is held to be, and the score's name with its protocol.
+    """Return a function that measures a generator, the same figures for the real data, and the score's name.
 
-    Raises StageError where a judge has no reference, or a single test image leaves nothing to compare.
+    Without a judge the score is the sliced Wasserstein distance. Raises StageError for a judge without a reference, and
+    for fewer than two test images.
     """
     held_out = data.splits["test"].records
     if held_out < 2:
-        raise StageError(f"{folder}: the test split has {held_out} image; scoring needs at least 2")
-    (first,) = records.batches(folder, data, "test", min(_SPREAD_OF, held_out)).take(1)
-    real = Real(guards.spread(first[0].numpy()), len(data.classes) if judge else 0)
+        raise StageError(f"{folder}: test images: {held_out}; scoring needs at least 2")
+    ((images, _),) = records.batches(folder, data, "test", min(_SPREAD_IMAGES, held_out)).take(1)
+    real = Real(guards.spread(images.numpy()), len(data.classes) if judge else 0)
     if judge is None:
-        return (
-            _by_patches(folder, data, min(settings.score_samples, held_out)),
-            real,
-            (f"Sliced Wasserstein distance ×10³, {min(settings.score_samples, held_out)} samples against test images"),
-        )
+        count = min(settings.score_samples, held_out)
+        name = f"Sliced Wasserstein distance ×10³, {count} samples against test images"
+        return _patch_scorer(folder, data, count), real, name
     if reference is None:
-        raise StageError("data/reference.npz: made without a judge, but the data set has labels; run `dvc repro`")
-    measure = _by_features(judge, reference, data.splits["train"].shares, settings.score_samples)
+        raise StageError("data/reference.npz: made from a data set without labels; run `dvc repro`")
+    measure = _feature_scorer(judge, reference, data.splits["train"].shares, settings.score_samples)
     return measure, real, f"Fréchet distance in the judge's features, {settings.score_samples} samples"
 
 
-def _by_features(
+def _feature_scorer(
     judge: Judge, reference: Reference, shares: np.ndarray, count: int
 ) -> Callable[[Sampler], Measurement]:
+    """Score `count` samples by their Fréchet distance to the training images."""
+
     def measure(sampler: Sampler) -> Measurement:
-        spread, judgements = 0.0, []
-        for images in sampler.of(range(_FIRST_SEED, _FIRST_SEED + count)):
-            spread = spread or guards.spread(images[:_SPREAD_OF])
-            judgements.append(judge(images))
-        histogram = class_histogram(np.concatenate([judgement.classes for judgement in judgements]), len(shares))
-        features = np.concatenate([judgement.features for judgement in judgements])
+        spread, predictions = 0.0, []
+        for images in sampler.batches(range(_FIRST_SEED, _FIRST_SEED + count)):
+            spread = spread or guards.spread(images[:_SPREAD_IMAGES])
+            predictions.append(judge(images))
+        histogram = class_histogram(np.concatenate([prediction.classes for prediction in predictions]), len(shares))
+        features = np.concatenate([prediction.features for prediction in predictions])
         covered = modes(histogram, shares, _MODE_THRESHOLD)["modes_covered"]
         return Measurement(frechet_distance(gaussian(features), reference.train), spread, int(covered))
 
     return measure
 
 
-def _by_patches(folder: Path, data: Manifest, count: int) -> Callable[[Sampler], Measurement]:
+def _patch_scorer(folder: Path, data: Manifest, count: int) -> Callable[[Sampler], Measurement]:
+    """Score `count` samples by their sliced Wasserstein distance to as many test images."""
     patches = swd.Patches(count, data.shape, _SWD_SEED)
     for images, _ in records.batches(folder, data, "test", _BATCH).take(-(-count // _BATCH)):
         patches.add(images.numpy())
@@ -76,8 +79,8 @@ def _by_patches(folder: Path, data: Manifest, count: int) -> Callable[[Sampler],
 
     def measure(sampler: Sampler) -> Measurement:
         spread, patches = 0.0, swd.Patches(count, data.shape, _SWD_SEED)
-        for images in sampler.of(range(_FIRST_SEED, _FIRST_SEED + count)):
-            spread = spread or guards.spread(images[:_SPREAD_OF])
+        for images in sampler.batches(range(_FIRST_SEED, _FIRST_SEED + count)):
+            spread = spread or guards.spread(images[:_SPREAD_IMAGES])
             patches.add(images)
         return Measurement(swd.sliced_wasserstein(patches.descriptors(), real, _SWD_SEED)["swd"], spread, None)
 

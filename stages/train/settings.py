@@ -1,4 +1,4 @@
-"""What the train stage can be told."""
+"""The settings of the train stage."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -7,83 +7,99 @@ from pydantic import Field
 
 from stages.networks.choices import Activation, BatchNormPlan, Head, KernelSize, Precision, Stem, Upsampling
 from stages.params import FORBID_UNKNOWN, Bool, Float, Int, Seed
+from stages.train.losses.catalog import LOSSES, LossName
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The `train` section: the two networks, the loss, the optimizers. Sizes are in images seen, repeats counted."""
+    """The `train` section: the two networks, the loss and the optimizers.
+
+    Durations are in images that the discriminator has seen, counting repeats.
+    """
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     latent_dim: Annotated[Int, Field(ge=1)] = 100
+    """Length of the latent vector z."""
     generator_channels: Annotated[Int, Field(ge=1)] = 32
-    """Channels before the last convolution; each layer further from the image has twice as many."""
+    """Channels before the generator's last convolution; each layer further from the image has twice as many."""
     discriminator_channels: Annotated[Int, Field(ge=1)] = 32
-    """Channels after the first convolution; each layer further from the image has twice as many."""
+    """Channels after the discriminator's first convolution; each layer further from the image has twice as many."""
     kernel_size: KernelSize = 4
-    """Of the strided convolutions; 5 leaves checkerboards and costs half as much again."""
+    """Side of the strided convolutions' kernels; 5 leaves checkerboards and costs half as much again."""
     upsampling: Upsampling = "transposed"
+    """How the generator doubles the sides of an image."""
     generator_stem: Stem = "conv"
-    """conv: from z straight to 4 × 4. dense: with one hidden fully connected layer before."""
+    """conv: one layer from z to 4 × 4. dense: a fully connected hidden layer before it."""
     discriminator_head: Head = "conv"
-    """conv: from 4 × 4 straight to the logit. dense: one hidden fully connected layer. gap: global average pooling."""
+    """conv: one layer from 4 × 4 to the logit. dense: a fully connected hidden layer before it. gap: global average
+    pooling."""
     generator_activation: Activation = "relu"
+    """Activation of the generator's hidden layers."""
     discriminator_activation: Activation = "leaky_relu"
+    """Activation of the discriminator's hidden layers."""
     batch_norm: BatchNormPlan = "dcgan"
-    """dcgan: everywhere but on G's output and D's input layer. D has none where spectral_norm or the penalty of
-    wasserstein_gp is there in its place."""
+    """dcgan: every layer except the generator's last and the discriminator's first. The discriminator has none at all
+    with spectral_norm or a gradient penalty, which replace it."""
     spectral_norm: Bool = False
-    """Divide each of D's kernels by its spectral norm (Miyato et al. 2018)."""
-    loss: Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein_gp"] = "non_saturating"
+    """Divide each kernel of the discriminator by its spectral norm (Miyato et al. 2018)."""
+    loss: LossName = "non_saturating"
+    """The loss of both networks; stages/train/losses has the formulas."""
     gradient_penalty: Annotated[Float, Field(ge=0)] = 10.0
-    """The weight of wasserstein_gp's penalty (Gulrajani et al. 2017); other losses have none."""
+    """Weight of the gradient penalty (Gulrajani et al. 2017) in a loss that has one, such as wasserstein_gp."""
     label_smoothing: Annotated[Float, Field(ge=0, lt=0.5)] = 0.0
-    """One-sided: D is to say 1 − this of real images (Salimans et al. 2016). hinge and wasserstein_gp have none."""
+    """The discriminator's target for real images is 1 minus this (Salimans et al. 2016). A loss without labels, such as
+    hinge, needs 0."""
     images: Annotated[Int, Field(ge=1)] = 240_000
-    """How many images D sees before training ends."""
+    """The number of images that the discriminator sees, counting repeats."""
     horizontal_flip: Bool = False
-    """Mirror half of the real images, anew each time they are read: for faces and rooms, not for letters."""
+    """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters."""
     batch_size: Annotated[Int, Field(ge=2)] = 64
-    """Over all devices together."""
+    """Images in a batch, on all devices together."""
     discriminator_steps: Annotated[Int, Field(ge=1)] = 1
-    """How often D learns, each time from a new batch, before G does."""
+    """Steps of the discriminator, each on a new batch, per step of the generator."""
     updates: Literal["alternating", "simultaneous"] = "alternating"
-    """Whether G learns from D as it is after its update, or from what D said before it, which spares a pass through D:
-    a tenth of the time, and worth less per image (studies/recipe.yaml)."""
+    """alternating: the generator's step uses the updated discriminator. simultaneous: it uses the discriminator from
+    before the update, which takes a tenth less time and learns less per image (studies/recipe.yaml)."""
     generator_learning_rate: Annotated[Float, Field(gt=0)] = 1e-3
-    """Of Adam. The paper has 2e-4; studies/recipe.yaml measures what this one is worth."""
+    """Adam's rate; the paper uses 2e-4, and studies/recipe.yaml measures the difference."""
     discriminator_learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
+    """Adam's rate, as in the paper."""
     learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.0
-    """The last part of the training, as a share, in which both rates fall to zero in a straight line."""
+    """The last part of training, as a fraction, in which both learning rates fall linearly to zero."""
     beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.5
+    """Adam's decay of the gradients' mean."""
     beta_2: Annotated[Float, Field(ge=0, lt=1)] = 0.999
+    """Adam's decay of the squared gradients' mean."""
     precision: Precision = "float32"
-    """mixed_bfloat16: for processors and cards with bfloat16 units; elsewhere it is slower."""
+    """mixed_bfloat16: for processors and GPUs with bfloat16 units; others get slower."""
     ema_halflife: Annotated[Float, Field(gt=0)] = 20_000.0
-    """Images after which a weight counts half in the generator's average (that is decay 0.998 at batches of 64)."""
+    """Images after which a weight counts half in the generator's moving average (decay 0.998 at batches of 64)."""
     ema_rampup: Annotated[Float, Field(gt=0)] = 0.2
-    """The half-life is at most this share of the images seen, so that the average forgets the initialisation."""
+    """The half-life is at most this share of the images seen, so that the average forgets the initial weights."""
     score_every: Annotated[Int, Field(ge=1)] = 30_000
-    """Images between two scores, by which the best checkpoint is chosen; each also gives a row of the timeline."""
+    """Images between two scores; the score selects the best checkpoint and adds a row to the timeline."""
     score_samples: Annotated[Int, Field(ge=2, le=50_000)] = 5000
     """Images generated for a score."""
     patience: Annotated[Int, Field(ge=0)] = 120_000
-    """Training ends when so many images have brought no better score; 0: it goes on to its end."""
+    """Stop after this many images without a better score; 0: never."""
     guard: Literal["continue", "stop", "rollback"] = "continue"
-    """What a saturated D, a collapsed G or a loss that is not finite leads to, besides a flag; rollback: back to the
-    last good score with half the rates, three times, then stop. A loss that is not finite cannot go on."""
+    """The response, besides a flag, if the discriminator saturates, the generator collapses or a loss is not finite.
+    continue: only a loss that is not finite ends training. stop: each of them does. rollback: return to the last good
+    score and halve the learning rates, at most three times, then stop."""
     seed: Seed = 0
+    """Seed of the initial weights, the order of the images and every z."""
 
     @property
     def images_per_step(self) -> int:
-        """How many images D sees for each step of G."""
+        """How many images the discriminator sees for each step of the generator."""
         return self.batch_size * self.discriminator_steps
 
     def __post_init__(self) -> None:
-        """Reject a training that has no step, and combinations that mean nothing."""
+        """Reject a run shorter than one step, and label smoothing for a loss without labels."""
         if self.images < self.images_per_step:
-            raise ValueError(f"images: expected at least a step ({self.images_per_step}), got {self.images}")
-        if self.label_smoothing and self.loss in ("hinge", "wasserstein_gp"):
+            raise ValueError(f"images: expected at least one step ({self.images_per_step}), got {self.images}")
+        if self.label_smoothing and not LOSSES[self.loss].smoothing:
             raise ValueError(
                 f"label_smoothing: expected 0, since {self.loss} has no labels, got {self.label_smoothing}"
             )

@@ -1,4 +1,4 @@
-"""The training step of a DCGAN and everything it changes: two networks, two optimizers, the generator's average."""
+"""The training step of a DCGAN, and its state: two networks, two optimizers, the generator's moving average."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,15 +10,16 @@ from stages.errors import StageError
 from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
-from stages.train.losses import OBJECTIVES, gradient_penalty
+from stages.train.losses.catalog import LOSSES
+from stages.train.losses.penalty import gradient_penalty
 from stages.train.settings import Settings
 
-NAMES = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
-"""What `Trainer.run` tells of, in this order."""
+STEP_METRICS = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
+"""The values that `Trainer.run` returns, in this order."""
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """A constant rate, then a straight line to zero over the last `share` of `steps`; times a factor."""
+    """A constant rate, which falls linearly to zero over the last `share` of `steps`; times a factor."""
 
     def __init__(self, rate: float, steps: int, share: float, factor: tf.Variable) -> None:
         self.rate, self.steps, self.share, self.factor = rate, steps, share, factor
@@ -28,30 +29,30 @@ class _Rate(keras.optimizers.schedules.LearningRateSchedule):
         rate = self.rate * self.factor
         if not self.share:
             return rate
-        left = 1 - tf.cast(step, tf.float32) / self.steps
-        return rate * tf.clip_by_value(left / self.share, 0.0, 1.0)
+        remaining = 1 - tf.cast(step, tf.float32) / self.steps
+        return rate * tf.clip_by_value(remaining / self.share, 0.0, 1.0)
 
 
 def ema_decay(images: tf.Tensor, batch: int, halflife: float, rampup: float) -> tf.Tensor:
-    """What the average keeps of itself in a step of `batch` images, after `images` (float, > 0) images.
+    """The decay of the moving average in a step of `batch` images, once `images` (float, > 0) have been seen.
 
-    Karras et al. 2020 (arXiv:2006.06676), as in their code. Its half-life is `halflife` images,
-    but at most `rampup` times the images seen so far.
+    Karras et al. 2020 (arXiv:2006.06676), as in their code. The half-life is `halflife` images, but at most `rampup`
+    times the images seen so far.
     """
     return 0.5 ** (batch / tf.minimum(halflife, rampup * images))
 
 
 class Trainer:
-    """Two networks that learn in turn; `run` takes as many steps as it is told in one call of a compiled graph.
+    """Trains the two networks: `run` takes any number of steps in one call of a compiled graph.
 
-    With a `strategy` of several replicas each holds an equal part of every batch, and the result is that of one device
-    but for rounding: gradients are means over the whole batch, batch norm's statistics the whole batch's.
+    Under a `strategy` with several replicas, each replica takes an equal part of every batch. Gradients and batch
+    norm's statistics are those of the whole batch, so the result equals that of one device except for rounding.
     """
 
     def __init__(
         self, settings: Settings, size: int, channels: int, strategy: tf.distribute.Strategy | None = None
     ) -> None:
-        """Raises StageError where the batch cannot be dealt out, and ValueError where `size` is no power of two."""
+        """Raises StageError if a batch cannot be shared equally, and ValueError if `size` is not a power of two."""
         self._settings = s = settings
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
@@ -61,11 +62,12 @@ class Trainer:
             )
         self._size, self._channels = size, channels
         self.steps = s.images // s.images_per_step
-        self._objective = OBJECTIVES[s.loss]
+        self._loss = LOSSES[s.loss]
+        self._formulas = self._loss.formulas
         with self._strategy.scope():
             self.generator = self._new_generator(s.precision)
             self.average = self._new_generator("float32")
-            """The exponential moving average of the generator: what samples are taken from."""
+            """The exponential moving average of the generator, which makes the samples."""
             self.discriminator = self._new_discriminator(s.precision)
             self._rate_factor = tf.Variable(1.0, trainable=False, name="rate_factor")
             self._optimizers = {}
@@ -104,9 +106,9 @@ class Trainer:
             kernel_size=s.kernel_size,
             head=s.discriminator_head,
             activation=s.discriminator_activation,
-            # Both bound D in batch norm's place: the penalty is one of each image, which batch norm would mix with its
-            # neighbours (Gulrajani et al. 2017, section 4), and a norm after W/σ would undo the division.
-            batch_norm="none" if s.spectral_norm or s.loss == "wasserstein_gp" else s.batch_norm,
+            # Both replace batch norm. It would mix the images of a batch, but the penalty is for each image alone
+            # (Gulrajani et al. 2017, section 4). After W/σ it would undo the division.
+            batch_norm="none" if s.spectral_norm or self._loss.penalty else s.batch_norm,
             spectral_norm=s.spectral_norm,
             compute=compute,
             seed=2 * s.seed + 1,
@@ -116,14 +118,14 @@ class Trainer:
         return {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
 
     def networks(self, average: Sequence[np.ndarray], discriminator: Sequence[np.ndarray]) -> tuple[keras.Model, ...]:
-        """A generator and a discriminator of these weights, on one device, that compute in float32: to be saved."""
-        made = self._new_generator("float32"), self._new_discriminator("float32")
-        for network, weights in zip(made, (average, discriminator), strict=True):
+        """The generator and the discriminator to save: with these weights, on one device, computing in float32."""
+        networks = self._new_generator("float32"), self._new_discriminator("float32")
+        for network, weights in zip(networks, (average, discriminator), strict=True):
             network.set_weights(list(weights))
-        return made
+        return networks
 
-    def _part(self, batch: tf.Tensor) -> tf.Tensor:
-        """This replica's part of what is there for the whole batch."""
+    def _replica_part(self, batch: tf.Tensor) -> tf.Tensor:
+        """This replica's part of a tensor for the whole batch."""
         if self._replicas == 1:
             return batch
         share = self._settings.batch_size // self._replicas
@@ -132,138 +134,141 @@ class Trainer:
 
     def _latent(self, turn: tf.Tensor) -> tf.Tensor:
         s = self._settings
-        return self._part(tf.random.stateless_normal((s.batch_size, s.latent_dim), tf.stack([s.seed, turn])))
+        z = tf.random.stateless_normal((s.batch_size, s.latent_dim), tf.stack([s.seed, turn]))
+        return self._replica_part(z)
 
-    def _judged(self, real: tf.Tensor, fake: tf.Tensor, turn: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """What D is to descend; its loss, the same without penalty; its outputs for the real and the fake batch."""
+    def _discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor, turn: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """D's loss with the penalty, to minimise; D's loss without it; D's outputs for the real and the fake batch."""
         s = self._settings
-        # Real and fake in batches of their own: batch norm must not mix their statistics.
+        # Two batches, because batch norm must not mix the statistics of real and fake images.
         real_outputs = self.discriminator(real, training=True)
         fake_outputs = self.discriminator(fake, training=True)
-        loss = total = self._objective.discriminator(real_outputs, fake_outputs, s.label_smoothing)
-        if s.loss == "wasserstein_gp":
+        loss = total = self._formulas.discriminator(real_outputs, fake_outputs, s.label_smoothing)
+        if self._loss.penalty:
             mix = tf.random.stateless_uniform((s.batch_size, 1, 1, 1), tf.stack([s.seed, -1 - turn]))
             total += s.gradient_penalty * gradient_penalty(
-                lambda images: self.discriminator(images, training=True), real, fake, self._part(mix)
+                lambda images: self.discriminator(images, training=True), real, fake, self._replica_part(mix)
             )
         return total, loss, real_outputs, fake_outputs
 
-    def _learn(self, tape: tf.GradientTape, *losses: tuple[keras.Model, tf.Tensor]) -> None:
-        """Each network takes a step down its loss; all gradients are of the networks as they were before."""
-        share = tf.constant(1 / self._replicas)  # the optimizer adds the replicas' gradients up
+    def _descend(self, tape: tf.GradientTape, *losses: tuple[keras.Model, tf.Tensor]) -> None:
+        """Update each network to lower its loss. All gradients are computed before the first update."""
+        share = tf.constant(1 / self._replicas)  # the optimizer sums the replicas' gradients
         gradients = [tape.gradient(loss, network.trainable_variables, share) for network, loss in losses]
-        for (network, _), of_network in zip(losses, gradients, strict=True):
-            pairs = zip(of_network, network.trainable_variables, strict=True)
+        for (network, _), network_gradients in zip(losses, gradients, strict=True):
+            pairs = zip(network_gradients, network.trainable_variables, strict=True)
             self._optimizers[network.name].apply_gradients(pairs)
 
-    def _step(self, batches: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
-        """D's steps with G as it is, and G's own, on the last fake batch, with D after or before its last step.
+    def _train_step(self, batches: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
+        """One update of D for each batch, and one of G on the last fake batch, after or before D's last update.
 
         Alternating and simultaneous gradient descent (Mescheder et al. 2018, arXiv:1801.04406, section 2). The second
-        spares a pass through D, a tenth of the step.
+        saves a pass through D, a tenth of the step.
         """
         s = self._settings
         turn = index * s.discriminator_steps
         for i, real in enumerate(batches[:-1]):
             fake = self.generator(self._latent(turn + i), training=True)
             with tf.GradientTape() as tape:
-                total, *_ = self._judged(self._part(real), fake, turn + i)
-            self._learn(tape, (self.discriminator, total))
+                total, *_ = self._discriminator_loss(self._replica_part(real), fake, turn + i)
+            self._descend(tape, (self.discriminator, total))
         turn += s.discriminator_steps - 1
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(self._latent(turn), training=True)
-            total, d_loss, real_outputs, fake_outputs = self._judged(self._part(batches[-1]), fake, turn)
-            last, answers = [(self.discriminator, total)], fake_outputs
+            total, d_loss, real_outputs, fake_outputs = self._discriminator_loss(
+                self._replica_part(batches[-1]), fake, turn
+            )
+            d_update, outputs_for_g = [(self.discriminator, total)], fake_outputs
             if s.updates == "alternating":
                 with tape.stop_recording():
-                    self._learn(tape, *last)
-                last, answers = [], self.discriminator(fake, training=True)
-            g_loss = self._objective.generator(answers)
-        self._learn(tape, *last, (self.generator, g_loss))
-        shown = tf.sigmoid if self._objective.logistic else tf.identity
-        return tf.stack([d_loss, g_loss, tf.reduce_mean(shown(real_outputs)), tf.reduce_mean(shown(fake_outputs))])
+                    self._descend(tape, *d_update)
+                d_update, outputs_for_g = [], self.discriminator(fake, training=True)
+            g_loss = self._formulas.generator(outputs_for_g)
+        self._descend(tape, *d_update, (self.generator, g_loss))
+        scale = tf.sigmoid if self._loss.logistic else tf.identity
+        return tf.stack([d_loss, g_loss, tf.reduce_mean(scale(real_outputs)), tf.reduce_mean(scale(fake_outputs))])
 
-    def _average_weights(self, index: tf.Tensor) -> None:
+    def _update_average(self, index: tf.Tensor) -> None:
         s = self._settings
         images = tf.cast(index + 1, tf.float32) * s.images_per_step
         decay = ema_decay(images, s.images_per_step, s.ema_halflife, s.ema_rampup)
 
-        def towards(average: tf.Variable, now: tf.Tensor) -> None:
-            average.assign(now + (average - now) * decay)
+        def move(average: tf.Variable, weight: tf.Tensor) -> None:
+            average.assign(weight + (average - weight) * decay)
 
-        for average, now in zip(self.average.weights, self.generator.weights, strict=True):
+        for average, weight in zip(self.average.weights, self.generator.weights, strict=True):
             if self._replicas == 1:
-                towards(average.value, now.value)
+                move(average.value, weight.value)
             else:
-                self._strategy.extended.update(average.value, towards, args=(now.value,))
+                self._strategy.extended.update(average.value, move, args=(weight.value,))
 
     @tf.function(reduce_retracing=True)
-    def _steps(self, batches: Iterator, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        sums = tf.zeros(len(NAMES))
+    def _train_steps(self, batches: Iterator, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        sums = tf.zeros(len(STEP_METRICS))
         for i in tf.range(count):
             real = [next(batches)[0] for _ in range(self._settings.discriminator_steps)]
             if self._replicas == 1:
-                sums += self._step(real, first + i)
+                sums += self._train_step(real, first + i)
             else:
-                values = self._strategy.run(self._step, args=(real, first + i))
+                values = self._strategy.run(self._train_step, args=(real, first + i))
                 sums += self._strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None)
-            self._average_weights(first + i)
+            self._update_average(first + i)
         return sums / tf.cast(count, tf.float32)
 
     def run(self, batches: Iterator, first: int, count: int) -> dict[str, float]:
-        """Take `count` steps, the first of which has the index `first`, and return the means of what was seen.
+        """Take `count` steps, the first with the index `first`, and return the means of STEP_METRICS over them.
 
-        `batches` is the iterator of a tf.data pipeline of (float32 NHWC [-1,1], labels). Means: `loss/discriminator`
-        (without a gradient penalty), `loss/generator`, and what D says before it learns from them, `output/real` and
-        `output/fake`: the mean probability of "real" where the loss is logistic, else the mean of D's numbers.
+        `batches` iterates over a tf.data pipeline of (float32 NHWC [-1,1], labels). `loss/discriminator` excludes the
+        gradient penalty. `output/real` and `output/fake` are D's outputs before its update: the mean probability of
+        "real" if the loss is logistic, else the mean output.
         """
-        means = self._steps(batches, tf.constant(first), tf.constant(count)).numpy()
-        return dict(zip(NAMES, map(float, means), strict=True))
+        means = self._train_steps(batches, tf.constant(first), tf.constant(count)).numpy()
+        return dict(zip(STEP_METRICS, map(float, means), strict=True))
 
     def _variables(self) -> dict[str, keras.Variable | tf.Variable]:
-        """Everything that a step changes, by a name of its own."""
-        named = {
+        """Everything that a step changes, by a unique name."""
+        variables: dict[str, keras.Variable | tf.Variable] = {
             f"{name}/{i:03}": w for name, network in self._networks().items() for i, w in enumerate(network.weights)
         }
         for name, optimizer in self._optimizers.items():
-            named |= {f"{name}_optimizer/{i:03}": v for i, v in enumerate(optimizer.variables)}
-        return {**named, "rate_factor": self._rate_factor}
+            variables |= {f"{name}_optimizer/{i:03}": v for i, v in enumerate(optimizer.variables)}
+        return {**variables, "rate_factor": self._rate_factor}
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of everything that a step changes: `restore` of it goes on to the same bit."""
+        """A copy of everything that a step changes. Training continues from it to the same bits (see `restore`)."""
         return {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Become what `state` was taken from. Raises StageError where that was another network."""
+        """Load a `state`. Raises StageError if it belongs to another network."""
         variables = self._variables()
-        expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-        found = {name: state[name].shape for name in state if name in expected}
-        wrong = next((name for name in expected if found.get(name) != expected[name]), None)
-        if wrong:
-            raise StageError(
-                f"a checkpoint of another network: {wrong} is {found.get(wrong, 'not there')}, expected "
-                f"{expected[wrong]}; remove the folder to start from the beginning"
-            )
+        for name, variable in variables.items():
+            shape = state[name].shape if name in state else None
+            if shape != tuple(variable.shape):
+                raise StageError(
+                    f"the checkpoint is of another network: {name} is {shape or 'missing'}, expected "
+                    f"{tuple(variable.shape)}; remove .state/train to start from scratch"
+                )
         for name, variable in variables.items():
             variable.assign(state[name])
 
     def roll_back(self, state: Mapping[str, np.ndarray], done: int, factor: float) -> None:
-        """Take the weights of an earlier `state`, but stay at step `done`, and go on with `factor` times the rates."""
+        """Load the weights of an earlier `state`, but stay at step `done`, and multiply both rates by `factor`."""
         self.restore(state)
         self._rate_factor.assign(factor)
         for name, optimizer in self._optimizers.items():
             optimizer.iterations.assign(done * (self._settings.discriminator_steps if name == "discriminator" else 1))
 
-    def chiefs(self, values: Sequence[float]) -> list[float]:
-        """What the first replica's worker says, on every worker (float32)."""
+    def from_chief(self, values: Sequence[float]) -> list[float]:
+        """The chief's values (float32), on every worker."""
         if self._replicas == 1:
             return list(values)
-        return [float(value) for value in self._told(tf.constant(values, tf.float32)).numpy()]
+        return self._broadcast(tf.constant([float(value) for value in values])).numpy().tolist()
 
     @tf.function(reduce_retracing=True)
-    def _told(self, values: tf.Tensor) -> tf.Tensor:
-        def mine(values: tf.Tensor) -> tf.Tensor:
+    def _broadcast(self, values: tf.Tensor) -> tf.Tensor:
+        def contribution(values: tf.Tensor) -> tf.Tensor:
             first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
             return tf.where(first, values, tf.zeros_like(values))
 
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(mine, args=(values,)), axis=None)
+        contributions = self._strategy.run(contribution, args=(values,))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, contributions, axis=None)

@@ -1,0 +1,17 @@
+"""The Wasserstein loss (Arjovsky et al. 2017, arXiv:1701.07875). The trainer adds the gradient penalty."""
+
+import tensorflow as tf
+
+
+def discriminator(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+    """E[D(G(z))] − E[D(x)], without the penalty. It has no labels to smooth."""
+    return tf.reduce_mean(fake) - tf.reduce_mean(real)
+
+
+def generator(fake: tf.Tensor) -> tf.Tensor:
+    """−E[D(G(z))]."""
+    return -tf.reduce_mean(fake)
+
+
+def bounds(smoothing: float) -> None:
+    """None: the difference of two means has no smallest value."""
