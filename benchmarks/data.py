@@ -1,9 +1,9 @@
-"""The data path: archive to TFRecords, TFRecords to batches.
+"""Benchmarks of the data path: from an archive to TFRecords, and from TFRecords to batches.
 
     make bench
 
-Everything that is compared runs in turn, several times, in one go, on the same cores; what counts is the ratio of the
-medians. Writes benchmarks/results/data.json.
+The compared programs run in turn, several times, on the same cores. The ratios are those of the medians. Writes
+benchmarks/results/data.json.
 """
 
 import io
@@ -43,14 +43,14 @@ def _bare(encoded: Sequence[bytes]) -> None:
 
 
 def bare_rate(pool: ProcessPoolExecutor, chunks: Sequence[Sequence[bytes]]) -> float:
-    """Images per second of decoding, cropping and resizing from memory, on all cores, and nothing else."""
+    """Images per second for only decoding, cropping and resizing, from memory, on all cores."""
     started = time.perf_counter()
     list(pool.map(_bare, chunks))
     return sum(map(len, chunks)) / (time.perf_counter() - started)
 
 
 def loop_rate(archive: Path, count: int) -> float:
-    """Images per second of a single thread: zip, Pillow, Lanczos, PNG, zip, as data set tools usually do."""
+    """Images per second of one thread that goes from zip to zip with Pillow, Lanczos and PNG, as data set tools do."""
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(io.BytesIO(), "w") as target:
         started = time.perf_counter()
         for name in source.namelist()[:count]:
@@ -63,7 +63,7 @@ def loop_rate(archive: Path, count: int) -> float:
 
 
 def _memory(pid: int) -> int:
-    """Bytes of a process and its descendants that are theirs (proportional set size: shared pages are split)."""
+    """The memory of a process and its descendants in bytes: the proportional set size, which splits shared pages."""
     total = 0
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -76,9 +76,10 @@ def _memory(pid: int) -> int:
 
 
 def run_stage(project: Path, watch: bool = False) -> tuple[float, float, int]:
-    """The stage as users run it: images per second within it, seconds from start to end, peak bytes of all of it.
+    """Run the stage as a user does. Returns its images per second, the seconds from start to end and the peak bytes.
 
-    The rate is from opening the archive to the last shard. Memory is looked at only where asked: it costs some percent.
+    The rate is from opening the archive to the last shard. The peak is 0 unless `watch` is set, because measuring it
+    costs a few percent of the rate.
     """
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -99,7 +100,7 @@ def run_stage(project: Path, watch: bool = False) -> tuple[float, float, int]:
 
 
 def project_of(folder: Path, archive: Path) -> Path:
-    """A folder as the download stage leaves one, with the archive in it."""
+    """A project with this archive in data/raw, as the download stage writes it."""
     raw = folder / "data/raw"
     raw.mkdir(parents=True)
     archive.rename(raw / archive.name)
@@ -119,7 +120,7 @@ def project_of(folder: Path, archive: Path) -> Path:
 
 
 def reading_rate(prepared: Path, batch: int = 128) -> float:
-    """64×64×3 images per second into shuffled, deterministic batches of float32, over the ends of epochs."""
+    """Images of 64×64×3 per second, read into shuffled, deterministic float32 batches over several epochs."""
     from stages import manifest, records
 
     data = manifest.read(prepared)
@@ -134,10 +135,10 @@ def reading_rate(prepared: Path, batch: int = 128) -> float:
 
 
 def waiting_share(prepared: Path, turns: int = 12, steps: int = 10) -> float:
-    """The part of a training step that goes to its batch, at the DCGAN of 64×64×3 (narrow: the worst).
+    """The share of a training step that waits for its batch, for a narrow 64×64×3 DCGAN (the worst case).
 
-    That is what a step takes longer on the stream than on one batch that is always there, `steps` on each in turn, one
-    first and then the other. A few turns are not enough: the difference is smaller than what a step varies by.
+    It compares steps on the stream with steps on one constant batch, `steps` of each in turn. A few turns are not
+    enough, because the difference is smaller than the variation of a step.
     """
     from stages import manifest, records
     from stages.train.settings import Settings
@@ -162,7 +163,7 @@ def waiting_share(prepared: Path, turns: int = 12, steps: int = 10) -> float:
 
 
 def main(report: Callable[[str], None] = print) -> None:
-    """Measure, print, write."""
+    """Measure, write the results and print them."""
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "photos.zip"

@@ -1,9 +1,10 @@
-"""Photo-like JPEGs in a zip: pure noise or flat colour would decode unlike a photo.
+"""A zip of photo-like JPEGs. Pure noise and flat colours take a different time to decode.
 
     python -m benchmarks.photos OUT.zip COUNT [DISTINCT]
 
-Each picture is a sum of smooth noise over octaves with amplitudes falling as in natural images (about 1/f: Field 1987),
-178 × 218 pixels at quality 85: 7.3 KB on average, as CelebA's (7.1 KB). The same arguments, the same pictures.
+Each picture is a sum of smooth noise over octaves. The amplitudes fall as in natural images (about 1/f: Field 1987).
+Pictures have 178 × 218 pixels and quality 85: 7.3 KB on average, like CelebA's (7.1 KB). The same arguments give the
+same pictures.
 """
 
 import io
@@ -21,7 +22,7 @@ WIDTH, HEIGHT = 178, 218
 
 
 def photo(seed: int) -> bytes:
-    """The JPEG of a seed."""
+    """The JPEG of this seed."""
     generator = np.random.default_rng(seed)
     image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for octave in range(2, 8):
@@ -35,13 +36,13 @@ def photo(seed: int) -> bytes:
 
 
 def make(count: int) -> list[bytes]:
-    """The JPEGs of the seeds from 0, on all cores."""
+    """The JPEGs of the seeds from 0 to `count` − 1, made on all cores."""
     with ProcessPoolExecutor() as pool:
         return list(pool.map(photo, range(count), chunksize=256))
 
 
 def write(path: Path, count: int, photos: Sequence[bytes]) -> None:
-    """A zip of `count` pictures, stored: `photos` over and over."""
+    """Write a zip of `count` stored pictures, which repeats `photos`."""
     part = path.with_suffix(".part")
     with zipfile.ZipFile(part, "w") as archive:
         for i in range(count):

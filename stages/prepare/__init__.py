@@ -1,1 +1,1 @@
-"""The prepare room: from raw archives to sharded TFRecords."""
+"""The prepare stage: from archives of pictures to sharded TFRecords."""

@@ -1,11 +1,18 @@
-"""Decode, crop, fit, normalise to [-1,1] and write sharded TFRecords.
+"""Decode, crop, resize and normalise the pictures, and write them as sharded TFRecords.
 
     python -m stages.prepare
 
-Reads data/raw, straight out of its archives, and the `prepare` section. Writes data/prepared/ (the shards,
-manifest.json, quarantine.csv with what was rejected and why, duplicates.csv) and reports/data/ (images, mean, std, min
-and max per split and class; counts per reason and size; a contact sheet). Official splits are kept. The same bytes on
-every run, every machine and for any number of workers. After a kill it goes on from the finished shards.
+Reads data/raw, directly from its archives, and the `prepare` section of the params. Writes data/prepared (the shards,
+manifest.json, quarantine.csv with the rejected pictures and the reasons, duplicates.csv) and reports/data (images,
+mean, std, min and max per split and class; counts per reason and per size; a contact sheet). Keeps official splits. The
+bytes are the same on every run, on every machine and for any number of workers. After a kill, the next run keeps the
+finished shards. Fashion-MNIST takes a few seconds. Prints:
+
+    reading the index of Fashion-MNIST ...
+    train: 60,000 records in 30 shards
+    test: 10,000 records in 5 shards
+    0 of 70,000 pictures rejected, 0 exact duplicates, 0 of them in more than one split (...)
+    prepare: done in 2.8 s
 """
 
 from collections.abc import Mapping
@@ -17,7 +24,7 @@ from stages.workspace import Workspace
 
 
 def prepare(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Run the stage. The workers start first, so that they and this process import OpenCV at the same time."""
+    """Run the stage. The workers start first: they import OpenCV while this process imports the stage."""
     with engine.start() as build_all:
         from stages.prepare import stage
 

@@ -1,11 +1,16 @@
-"""From the bytes of an image file to pixels, or to the reason why not. Files may come from anyone.
+"""Decode image files from any source, or reject them with a reason.
 
-The policy, one for every format: the orientation is applied (EXIF's, or XMP's where EXIF has none); transparency is
-composited on the background; palettes are resolved; CMYK becomes RGB by Pillow's formula and embedded colour profiles
-are not applied; 16-bit gray becomes 8 by rounding, 16-bit colour by its upper byte; 1 bit becomes 0 and 255; of several
-frames the first is taken, or the file rejected. A file is told by its content, whatever its name. Plain JPEGs are
-decoded by libjpeg-turbo with its exact transform, strictly (a file that the library would mend with a warning is
-rejected); all else by Pillow.
+The policy is the same for every format:
+
+- The content decides the format, not the name.
+- The orientation is applied: EXIF's, else XMP's.
+- Transparent pixels are composited on the background, and palettes become colours.
+- CMYK becomes RGB by Pillow's formula. Embedded colour profiles are ignored.
+- 16-bit gray becomes 8-bit by rounding, 16-bit colour by its upper byte, and 1-bit values become 0 and 255.
+- If there are several frames, the first is used or the file is rejected.
+
+libjpeg-turbo decodes plain JPEGs with its exact transform, and strictly: a file that the library would repair with a
+warning is rejected. Pillow decodes everything else.
 """
 
 import io
@@ -19,23 +24,23 @@ from PIL import Image, UnidentifiedImageError
 
 from stages.prepare.settings import Settings
 
-# What Pillow may open: formats of pictures, none that runs a program (EPS) or refers to other files.
+# The formats that Pillow may open. None of them runs a program (EPS) or refers to other files.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 Reason = Literal[
     "empty", "not_an_image", "corrupt", "truncated", "too_small", "too_large", "animated", "unsupported", "outside_crop"
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 
-Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked before anything is decoded, and not doubled on the quiet
-_IN_TURN = threading.Lock()  # for Pillow: that limit, which a GIF needs, is one for all threads
-# As JPEG and GIF have it. Pillow puts the pieces of a row together in a time that grows with its square.
-_LONGEST_SIDE = 65_535
+Image.MAX_IMAGE_PIXELS = None  # we check `max_pixels` before decoding; Pillow would allow twice its limit
+_PILLOW_LOCK = threading.Lock()  # opening a GIF sets that limit, which all threads share
+# The limit of JPEG and GIF. Pillow's time for a row of tiles grows with the square of its length.
+_MAX_SIDE = 65_535
 _EXIF_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 0x0102, 0x0106, 0
-_SEGMENT, _RST0, _EOI, _SOS = struct.Struct(">2BH"), 0xD0, 0xD9, 0xDA  # of a JPEG
+_SEGMENT, _RST0, _EOI, _SOS = struct.Struct(">2BH"), 0xD0, 0xD9, 0xDA  # a JPEG's segments and markers
 
 
 class RejectedError(Exception):
-    """This file gives no image: `reason` is one of REASONS; `width` and `height` in pixels, 0 where unknown."""
+    """A file is rejected: `reason` is one of REASONS; `width` and `height` are in pixels, 0 if unknown."""
 
     def __init__(self, reason: Reason, width: int = 0, height: int = 0) -> None:
         super().__init__(reason)
@@ -43,14 +48,15 @@ class RejectedError(Exception):
 
 
 def _check_size(width: int, height: int, settings: Settings) -> None:
-    if width * height > settings.max_pixels or max(width, height) > _LONGEST_SIDE:
+    """Reject a picture that is too large or too small."""
+    if width * height > settings.max_pixels or max(width, height) > _MAX_SIDE:
         raise RejectedError("too_large", width, height)
     if min(width, height) < settings.min_size:
         raise RejectedError("too_small", width, height)
 
 
 def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an image as its EXIF orientation (1 to 8; EXIF 2.32, tag 0x0112) asks."""
+    """Turn an image upright by its EXIF orientation (1 to 8; EXIF 2.32, tag 0x0112)."""
     if orientation in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -61,18 +67,18 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The orientation that a picture states; 1 where it states none or its EXIF block is broken."""
+    """The orientation of a picture; 1 if it has none or its EXIF block is damaged."""
     try:
         return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # the pixels are whole; what the block holds is anybody's
+    except Exception:  # the block may contain anything, and the pixels are intact
         return 1
 
 
-def _scan_at(data: bytes) -> int:
-    """Where a JPEG's first scan begins; its end, where the segments before it do not follow each other plainly.
+def _scan_offset(data: bytes) -> int:
+    """The offset of a JPEG's first scan; the length of `data` if the segments before it are malformed.
 
-    (ITU-T T.81, B.1.1: each is FF, its marker, its length in two bytes that count themselves. SOS begins a scan; those
-    from RST0 to EOI have no length.)
+    ITU-T T.81, B.1.1: a segment is FF, its marker and its length, whose two bytes count themselves. SOS begins a scan.
+    The markers from RST0 to EOI have no length.
     """
     at = 2
     try:
@@ -88,18 +94,19 @@ def _scan_at(data: bytes) -> int:
 
 
 def _jpeg_orientation(data: bytes) -> int:
-    end = _scan_at(data)
+    """The orientation of a JPEG. Most have none, and are not opened with Pillow, which takes as long as decoding."""
+    end = _scan_offset(data)
     if data.find(b"Exif\x00\x00", 0, end) < 0 and data.find(b"tiff:Orientation", 0, end) < 0:
-        return 1  # without Pillow, which takes as long as the decoding
+        return 1
     try:
-        with _IN_TURN, Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+        with _PILLOW_LOCK, Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             return _orientation(picture)
     except Exception:
         return 1
 
 
 def _jpeg(data: bytes, settings: Settings) -> np.ndarray | None:
-    """A gray or YCbCr JPEG; None where it is of another kind, or where only Pillow can say what is wrong with it."""
+    """The pixels of a gray or YCbCr JPEG; None if Pillow must decode it or find out why it is damaged."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -117,7 +124,7 @@ def _jpeg(data: bytes, settings: Settings) -> np.ndarray | None:
 
 
 def _scale_transparency(picture: Image.Image, depth: int) -> None:
-    """State a PNG's transparent colour in 8 bits, as Pillow states the pixels."""
+    """Convert a PNG's transparent colour to 8 bits, like Pillow's pixels."""
     value = picture.info.get("transparency")
     if picture.mode == "L" and isinstance(value, int) and depth < 8:
         picture.info["transparency"] = value * 255 // ((1 << depth) - 1)
@@ -126,13 +133,15 @@ def _scale_transparency(picture: Image.Image, depth: int) -> None:
 
 
 def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
-    """Any mode of Pillow's to uint8 (H, W, 1) where it is gray or (H, W, 3) where it is not."""
+    """A picture in any of Pillow's modes => uint8 (H, W, 1) if it is gray, else (H, W, 3)."""
     mode = picture.mode
     if picture.has_transparency_data and mode not in ("I;16", "I", "F"):
         picture = picture.convert("RGBA")
     if mode.startswith("I;16") or mode == "I":
         wide = np.asarray(picture).astype(np.int64)[..., None]
-        if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # a TIFF; up to 8 bits Pillow minds it
+        if (
+            getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        ):  # a TIFF; Pillow inverts only up to 8 bits
             wide = 65535 - wide
         narrow = ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
         if "transparency" not in picture.info:
@@ -151,35 +160,46 @@ def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarr
     raise RejectedError("unsupported", *picture.size)
 
 
+def _check_content(picture: Image.Image, settings: Settings) -> None:
+    """Reject an animation, if the setting says so, and a TIFF whose value of white is unknown."""
+    if settings.animated == "reject" and getattr(picture, "is_animated", False):
+        raise RejectedError("animated", *picture.size)
+    bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
+    if picture.format == "TIFF" and (picture.mode == "I" or 12 in bits):
+        raise RejectedError("unsupported", *picture.size)
+
+
+def _unidentified(data: bytes) -> Reason:
+    """Why Pillow does not recognise a file: an image file that ends inside its header is corrupt."""
+    magic = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return "corrupt" if webp or data.startswith(magic) else "not_an_image"
+
+
 def _pillow(data: bytes, settings: Settings) -> np.ndarray:
+    """The pixels of a file that Pillow opens. Raises RejectedError for anything else."""
     width = height = 0
-    if data.startswith(b"GIF8"):  # Pillow fills its first frame before it tells the size: it has to refuse by itself
+    if data.startswith(b"GIF8"):  # Pillow fills the first frame before it reports the size, so Pillow has to check
         Image.MAX_IMAGE_PIXELS = settings.max_pixels
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             _check_size(width, height, settings)
-            if settings.animated == "reject" and getattr(picture, "is_animated", False):
-                raise RejectedError("animated", width, height)
-            bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
-            if picture.format == "TIFF" and (picture.mode == "I" or 12 in bits):
-                raise RejectedError("unsupported", width, height)  # no telling which value is white
+            _check_content(picture, settings)
             picture.load()
             if picture.format == "PNG":
                 _scale_transparency(picture, data[24])
             return _orient(_flatten(picture, settings.background), _orientation(picture))
     except UnidentifiedImageError:
-        # Pillow says so too of a file that begins as an image does and then breaks off within its header.
-        known = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-        webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-        raise RejectedError("corrupt" if webp or data.startswith(known) else "not_an_image") from None
+        raise RejectedError(_unidentified(data)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         width, height = struct.unpack_from("<HH", data, 6)
-        known_size = width * height > settings.max_pixels  # else it is a frame that reaches beyond
-        raise RejectedError("too_large", *((width, height) if known_size else ())) from None
+        if width * height <= settings.max_pixels:  # a frame is larger than the screen
+            width = height = 0
+        raise RejectedError("too_large", width, height) from None
     except RejectedError:
         raise
-    except Exception as error:  # decoders raise whatever they stumble over, and a file may hold anything
+    except Exception as error:  # a file may contain anything, and decoders raise many kinds of errors
         reason: Reason = "truncated" if "truncated" in str(error) else "corrupt"
         raise RejectedError(reason, width, height) from None
     finally:
@@ -187,14 +207,14 @@ def _pillow(data: bytes, settings: Settings) -> np.ndarray:
 
 
 def decode(data: bytes, settings: Settings) -> np.ndarray:
-    """The pixels of an image file: uint8 (height, width, 1 where the file is gray, else 3), upright and opaque.
+    """The pixels of an image file, upright and opaque: uint8 (height, width, 1) if it is gray, else (height, width, 3).
 
-    Raises RejectedError with the reason where there are none.
+    Raises RejectedError, with the reason, for any other file.
     """
     if not data:
         raise RejectedError("empty")
     image = _jpeg(data, settings) if data.startswith(b"\xff\xd8\xff") else None
     if image is not None:
         return image
-    with _IN_TURN:
+    with _PILLOW_LOCK:
         return _pillow(data, settings)

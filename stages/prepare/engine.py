@@ -1,15 +1,16 @@
-"""Who makes the shards: the processes of this machine, or Ray's tasks on this one or many.
+"""The engines that build shards: processes on this machine, or Ray tasks on one or many machines.
 
-What cannot change a result is no param. The environment says it:
+Environment variables choose the engine. They are not params, because they cannot change the result:
 
     PREPARE_ENGINE   local (default) or ray
-    PREPARE_WORKERS  how many at once on this machine (default: one for each processor)
-    RAY_ADDRESS      the cluster to join (Ray's own variable); without it Ray starts on this machine
-    PREPARE_STORE    where finished shards wait: a folder or an address (s3://bucket/folder) that every worker reaches;
-                     the default is the state folder of the project
+    PREPARE_WORKERS  the number of workers on this machine (default: one per processor)
+    RAY_ADDRESS      the cluster to join (Ray's own variable); without it, Ray starts on this machine
+    PREPARE_STORE    the store of finished shards: a folder or an address (s3://bucket/folder) that every worker can
+                     reach (default: the project's .state folder)
 """
 
 import contextlib
+import functools
 import gc
 import itertools
 import multiprocessing
@@ -23,32 +24,34 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stages import ray_cluster
 from stages.errors import StageError
 from stages.locks import hold_signals
 from stages.machine import cores
 
-if TYPE_CHECKING:  # they import OpenCV, which the workers are to start doing before this process does
+if TYPE_CHECKING:  # these import OpenCV, and the workers should start to import it before this process does
+    from stages.prepare.plan import Part
+    from stages.prepare.results import ShardResult
     from stages.prepare.settings import Settings
-    from stages.prepare.shards import Part, ShardResult
     from stages.prepare.store import Store
 
 
 def workers() -> int:
-    """How many workers this machine is to have. Raises StageError where PREPARE_WORKERS is no number from 1 up."""
+    """The number of workers on this machine. Raises StageError if PREPARE_WORKERS is not a positive integer."""
     text = os.environ.get("PREPARE_WORKERS", "")
     if text and not (text.isdigit() and int(text) > 0):
-        raise StageError(f"PREPARE_WORKERS: expected a number from 1 up, got {text!r}")
+        raise StageError(f"PREPARE_WORKERS: expected a positive integer, got {text!r}")
     return int(text) if text else cores()
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when the stage does, however that ends; Ctrl-C in a terminal is the stage's to answer."""
+    """End a worker when the stage ends, even by a kill. Only the stage handles Ctrl-C in a terminal."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.set_threshold(100_000)  # pictures make many small objects and hardly a cycle: looking for them costs 8 % here
+    gc.set_threshold(100_000)  # decoding makes many small objects but few cycles; collecting costs 8 %
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -64,85 +67,78 @@ Build = Callable[["Iterable[Part]", "Settings", "Store"], "Iterator[tuple[int, S
 
 @contextlib.contextmanager
 def _local() -> Iterator[Build]:
-    """The processes of this machine; what they need is loaded at once, while the stage loads its own and its index."""
+    """Processes on this machine. They import their modules while the stage imports its own and reads the index."""
     count = workers()
-    # For the workers: OpenBLAS, which nothing here uses, has threads that spin for a while once NumPy is loaded.
+    # For the workers: once NumPy is loaded, the threads of OpenBLAS spin for a while, and nothing here uses them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     forkserver.set_forkserver_preload(["stages.prepare.shards"])
-    forkserver.ensure_running()  # this does not wait for it; the first thing that is submitted does
+    forkserver.ensure_running()  # does not wait for it; the first task does
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_end_with_parent)
-
-    def submit(*work: Any) -> "futures.Future[ShardResult]":
-        with hold_signals():  # it may start a worker, which the pool could not end before it knows of it
-            return pool.submit(*work)
-
-    def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":
-        from stages.prepare.shards import build_shard
-
-        try:
-            # A few ahead, and no more: all of them at once would be a gigabyte for three million pictures.
-            coming = ((submit(build_shard, part, settings, store), i) for i, part in enumerate(parts))
-            waiting = dict(itertools.islice(coming, 3 * count))
-            while waiting:
-                done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
-                for future in done:
-                    yield waiting.pop(future), future.result()
-                    waiting.update(itertools.islice(coming, 1))
-        except BrokenProcessPool:
-            raise StageError(
-                "prepare: a worker was killed (out of memory?); run the same command again: it goes on from the "
-                "finished shards. PREPARE_WORKERS=1 needs the least memory"
-            ) from None
-
     try:
-        yield build
+        yield functools.partial(_build_in_pool, pool, count)
     except BaseException:
-        # At once, in the middle of a shard: the finished ones wait in the store.
+        # End the workers at once, even in the middle of a shard. The finished shards are in the store.
         for process in list((pool._processes or {}).values()):
             process.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        # What it had of the system's semaphores and sockets is given back: a stage leaves without Python's own end.
+        # Release the semaphores and sockets now: a stage exits without Python's own cleanup.
         multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
+
+
+def _build_in_pool(
+    pool: ProcessPoolExecutor, count: int, parts: "Iterable[Part]", settings: "Settings", store: "Store"
+) -> "Iterator[tuple[int, ShardResult]]":
+    """Build all parts with the `count` processes of a pool."""
+    from stages.prepare.shards import build_shard
+
+    def submit(part: "Part") -> "futures.Future[ShardResult]":
+        with hold_signals():  # this may start a worker, and until it returns the pool cannot end that worker
+            return pool.submit(build_shard, part, settings, store)
+
+    try:
+        # Only a few parts ahead: all of them would take a gigabyte for three million pictures.
+        tasks = ((submit(part), number) for number, part in enumerate(parts))
+        waiting = dict(itertools.islice(tasks, 3 * count))
+        while waiting:
+            done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
+            for future in done:
+                yield waiting.pop(future), future.result()
+                waiting.update(itertools.islice(tasks, 1))
+    except BrokenProcessPool:
+        raise StageError(
+            "prepare: a worker was killed (out of memory?); run the same command again to continue from the finished "
+            "shards. PREPARE_WORKERS=1 needs the least memory"
+        ) from None
 
 
 @contextlib.contextmanager
 def _ray() -> Iterator[Build]:
-    """Ray's tasks. A node may go at any time: its shards are made anew elsewhere, with the same bytes."""
-    try:
-        import ray
-    except ImportError:
-        raise StageError("PREPARE_ENGINE=ray needs Ray: .venv/bin/pip install -e '.[ray]'") from None
-    here: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):  # a Ray of our own listens to this machine alone
-        here = {"num_cpus": workers(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    package = Path(__file__).resolve().parents[1]
-    ray.init(runtime_env={"py_modules": [str(package)]}, log_to_driver=False, logging_level="warning", **here)
+    """Ray's tasks. If a node dies, its shards are built again on another one, with the same bytes."""
+    package = {"py_modules": [str(Path(__file__).resolve().parents[1])]}
+    with ray_cluster.connected("PREPARE_ENGINE=ray", workers(), runtime_env=package, log_to_driver=False) as ray:
 
-    def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":
-        from stages.prepare.shards import build_shard
+        def build(parts: "Iterable[Part]", settings: "Settings", store: "Store") -> "Iterator[tuple[int, ShardResult]]":
+            from stages.prepare.shards import build_shard
 
-        task: Any = ray.remote(max_retries=-1)(build_shard)
-        waiting = {task.remote(part, settings, store): i for i, part in enumerate(parts)}
-        while waiting:
-            (done,), _ = ray.wait(list(waiting), num_returns=1)
-            yield waiting.pop(done), ray.get(done)
+            task = ray.remote(max_retries=-1)(build_shard)
+            waiting = {task.remote(part, settings, store): number for number, part in enumerate(parts)}
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                yield waiting.pop(done), ray.get(done)
 
-    try:
         yield build
-    finally:
-        ray.shutdown()
 
 
 ENGINES = {"local": _local, "ray": _ray}
 
 
 def start() -> contextlib.AbstractContextManager[Build]:
-    """The engine that the environment asks for: within it, a function that makes all parts.
+    """The engine that PREPARE_ENGINE names, as a context manager. It yields a function that builds all parts.
 
-    That function gives each part's number and result, in the order in which they are done. Raises StageError for an
-    engine that is not known or not installed, and where a worker was killed.
+    That function yields the number and the result of each part as it finishes. Raises StageError if the engine is
+    unknown or not installed, or if a worker was killed.
     """
     name = os.environ.get("PREPARE_ENGINE", "local")
     if name not in ENGINES:

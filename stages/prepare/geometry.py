@@ -1,4 +1,4 @@
-"""Image operations: each takes and gives uint8 in (height, width, channels) order and does one thing."""
+"""Image operations on uint8 arrays in (height, width, channels) order."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from PIL import Image
 
 from stages.prepare.settings import CELEBA_CROPS
 
-# Area averaging is the exact antialiased reduction; linear does not ring. Both give the same bytes with OpenCV's
-# processor-specific paths on and off, which its cubic filter does not. Pillow's filters widen with the reduction, so
-# they are antialiased too, and compute in whole numbers.
+# Area averaging is the exact antialiased reduction, and linear interpolation does not ring. Both give the same bytes
+# with and without OpenCV's processor-specific code; its cubic filter does not. Pillow's filters widen with the
+# reduction, so they are antialiased too, and they compute in whole numbers.
 _PILLOW = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -19,14 +19,14 @@ _PILLOW = {
 
 
 class OutsideImageError(Exception):
-    """The crop's box does not lie within the image."""
+    """The crop's box is not inside the image."""
 
 
 def crop(image: np.ndarray, how: str | Sequence[int]) -> np.ndarray:
-    """Cut out a region: `none`, `square` (the largest, centred; an odd rest goes to the right and the bottom) or a box.
+    """Crop an image: `none`, `square` (the largest centred one; an odd pixel is cut at the right or bottom) or a box.
 
-    A box is (left, top, right, bottom) in pixels, right and bottom exclusive, or the name of one of CelebA's. Raises
-    OutsideImageError where it does not lie within the image.
+    A box is (left, top, right, bottom) in pixels, right and bottom exclusive, or the name of a CelebA crop. Raises
+    OutsideImageError if it is not inside the image.
     """
     height, width = image.shape[:2]
     if how == "none":
@@ -42,14 +42,14 @@ def crop(image: np.ndarray, how: str | Sequence[int]) -> np.ndarray:
 
 
 def _resample(image: np.ndarray, height: int, width: int, how: str) -> np.ndarray:
-    """To height × width, antialiased; the number of channels stays."""
+    """Resize to height × width, antialiased, with the same channels."""
     if image.shape[:2] == (height, width):
         return image
     channels = image.shape[2]
     if how != "area":
         picture = Image.fromarray(image[..., 0] if channels == 1 else image)
         return np.asarray(picture.resize((width, height), _PILLOW[how])).reshape(height, width, channels)
-    shrunk = min(height, image.shape[0]), min(width, image.shape[1])  # what shrinks shrinks first, then the rest grows
+    shrunk = min(height, image.shape[0]), min(width, image.shape[1])  # shrink first, then enlarge
     for (h, w), interpolation in ((shrunk, cv2.INTER_AREA), ((height, width), cv2.INTER_LINEAR)):
         if image.shape[:2] != (h, w):
             image = cv2.resize(image, (w, h), interpolation=interpolation)
@@ -60,7 +60,7 @@ def _resample(image: np.ndarray, height: int, width: int, how: str) -> np.ndarra
 def fit(
     image: np.ndarray, size: int, how: str, resample: str = "area", background: tuple[int, int, int] = (0, 0, 0)
 ) -> np.ndarray:
-    """Into size × size: `resize` in both directions, or `pad` (shrunk to fit where larger, centred on `background`)."""
+    """Fit into size × size: `resize` in both directions, or `pad` (shrink to fit, then centre on `background`)."""
     if how == "resize":
         return _resample(image, size, size, resample)
     height, width = image.shape[:2]
@@ -74,7 +74,7 @@ def fit(
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """Gray to colour by repeating it, colour (RGB) to gray by its luma (ITU-R BT.601, as OpenCV rounds it)."""
+    """Gray to colour by repetition, colour (RGB) to gray by its luma (ITU-R BT.601, rounded by OpenCV)."""
     if image.shape[2] == channels:
         return image
     if channels == 3:

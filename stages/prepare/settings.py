@@ -1,4 +1,4 @@
-"""What the prepare stage can be told."""
+"""The settings of the prepare stage."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from stages.params import FORBID_UNKNOWN, Float, Int, Seed, Text
 
-# (left, top, right, bottom) within CelebA's aligned 178×218 images. Scores are not comparable across them: hence names.
+# (left, top, right, bottom) in CelebA's aligned 178×218 images. Named, because scores of different crops are not
+# comparable.
 CELEBA_CROPS = {
     "celeba_108": (35, 55, 143, 163),  # DCGAN-tensorflow
     "celeba_128": (25, 57, 153, 185),  # StyleGAN2
@@ -20,7 +21,7 @@ CELEBA_CROPS = {
 
 
 def _crop(value: object) -> object:
-    """Let the words and a well-formed box through, or say what is expected."""
+    """Check a crop: a word or a box. A box becomes a tuple."""
     if isinstance(value, str) and value in ("none", "square", *CELEBA_CROPS):
         return value
     if isinstance(value, list | tuple) and len(value) == 4 and all(type(edge) is int for edge in value):
@@ -34,12 +35,12 @@ def _crop(value: object) -> object:
 
 
 def _labels(value: object) -> object:
-    """Let the words and a list of attribute names through, or say what is expected."""
+    """Check labels: a word or a list of attributes. A list becomes a tuple."""
     if value in ("auto", "none"):
         return value
     if isinstance(value, list | tuple) and 1 <= len(value) <= 4 and all(isinstance(name, str) for name in value):
         return tuple(value)
-    raise ValueError(f"expected auto, none or a list of one to four names of attributes, got {value!r}")
+    raise ValueError(f"expected auto, none or a list of one to four attribute names, got {value!r}")
 
 
 def _power_of_two(value: int) -> int:
@@ -54,38 +55,38 @@ Byte = Annotated[Int, Field(ge=0, le=255)]
 
 @dataclass(frozen=True)
 class Settings:
-    """The `prepare` section: decode, crop, then fit into a square, then normalise and write."""
+    """The `prepare` section, in the order of the work: decode, crop, fit into a square, normalise, write."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     crop: Crop = "none"
-    """none; the largest centred square; a named crop of CelebA (celeba_108, …); or a box [left, top, right, bottom] in
-    pixels, right and bottom exclusive. An image that a box does not lie within is rejected (`outside_crop`)."""
+    """none; square, the largest centred square; a named crop of CelebA (celeba_108, …); or a box [left, top, right,
+    bottom] in pixels, right and bottom exclusive. A picture smaller than the box is rejected (`outside_crop`)."""
     size: Annotated[Int, Field(ge=16, le=1024), AfterValidator(_power_of_two)] = 32
     """Height and width of the images, a power of two."""
     fit: Literal["resize", "pad"] = "resize"
-    """resize: to the size in both directions; pad: keep the proportions (never enlarging) and fill up."""
+    """resize: stretch to the size in both directions; pad: keep the proportions, never enlarge, and add borders."""
     resample: Literal["area", "bilinear", "bicubic", "lanczos"] = "area"
-    """The filter, antialiased whichever: area (OpenCV's when shrinking, its linear one when enlarging), or Pillow's."""
+    """The antialiased filter: area (OpenCV's; linear when it enlarges), or Pillow's bilinear, bicubic or lanczos."""
     channels: Literal[1, 3] = 1
-    """1 gray, 3 colour: gray becomes colour by repeating it, colour becomes gray by its luma (ITU-R BT.601)."""
+    """1 gray, 3 colour. Gray becomes colour by repetition, colour becomes gray by its luma (ITU-R BT.601)."""
     background: tuple[Byte, Byte, Byte] = (0, 0, 0)
-    """Red, green and blue of what shows behind transparent pixels and around padded images."""
+    """The colour (red, green, blue) behind transparent pixels and around padded images."""
     min_size: Annotated[Int, Field(ge=1)] = 1
-    """An image whose shorter side has fewer pixels is rejected (`too_small`); what remains is enlarged where needed."""
+    """A picture whose shorter side has fewer pixels is rejected (`too_small`). Others are enlarged if needed."""
     max_pixels: Annotated[Int, Field(ge=1, le=1 << 30)] = 89_478_485
-    """An image of more pixels is rejected before it is decoded (`too_large`). The default is Pillow's."""
+    """A picture with more pixels is rejected before it is decoded (`too_large`). The default is Pillow's."""
     animated: Literal["first_frame", "reject"] = "first_frame"
-    """Of an image with more than one frame or page."""
+    """For a picture with several frames or pages: use the first one, or reject it (`animated`)."""
     labels: Annotated[Text | tuple[Text, ...], BeforeValidator(_labels)] = "auto"
-    """auto: the data set's own labels, or its folders; none; or names of CelebA's attributes, each yes or no."""
+    """auto: the data set's own labels or its folders; none; or a list of CelebA's attributes, each yes or no."""
     test_share: Annotated[Float, Field(gt=0, lt=1)] = 0.1
-    """The part held out where there is no official split; the hash of its pixels decides for each image."""
+    """The share of the pictures in the test split, if there is no official one. A hash of the pixels decides."""
     max_rejected: Annotated[Float, Field(ge=0, le=1)] = 0.01
-    """The stage fails where a larger part of the images than this is rejected."""
+    """The stage fails if a larger share of the pictures is rejected."""
     dtype: Literal["float32", "uint8"] = "float32"
-    """How pixels are stored: normalised values, or bytes (a quarter of the size) normalised when they are read."""
+    """How pixels are stored: normalised values, or bytes (a quarter of the size) that are normalised on reading."""
     records_per_shard: Annotated[Int, Field(ge=1)] = 2048
-    """About so many records in a shard; they are spread evenly."""
+    """The maximum number of records in a shard. Records are spread evenly over the shards."""
     seed: Seed = 0
     """Decides the order of the records."""

@@ -1,133 +1,183 @@
-"""The prepare stage: from archives of pictures to sharded TFRecords."""
+"""The prepare stage: build the shards, then write the manifest, the tables and the contact sheet."""
 
 import dataclasses
 import itertools
-import json
 import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from stages import artifacts, manifest, pixels, png, resume, shell
-from stages.prepare import engine, shards, sources, tables
+from stages.manifest import Manifest
+from stages.prepare import engine, plan, shards, tables
+from stages.prepare.results import ShardResult
 from stages.prepare.settings import Settings
-from stages.prepare.shards import ShardResult
-from stages.prepare.sources import Source
+from stages.prepare.sources import formats
+from stages.prepare.sources.facts import read_facts
+from stages.prepare.sources.index import Source
 from stages.prepare.store import Store
 from stages.progress import Progress
 from stages.workspace import Workspace
 
-# What decides neither a shard's bytes nor what is noted of it: with another value, finished shards are still good.
+# Settings that affect neither a shard nor its result: finished shards stay valid when these change.
 _NOT_IN_SHARDS = ("max_rejected",)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set, except for the records in its shards."""
+
+    source: Source
+    settings: Settings
+    results: Sequence[ShardResult]
+    quarantine: pd.DataFrame
+    duplicates: tables.Duplicates
+    manifest: Manifest
+
+
 def prepare(settings: Settings, workspace: Workspace, build_all: engine.Build) -> Mapping[str, float]:
-    """Turn data/raw into data/prepared and reports/data."""
+    """Turn data/raw into data/prepared and reports/data.
+
+    Raises StageError if more pictures are rejected than `max_rejected` allows, or if a split is empty.
+    """
     raw = workspace.input("data/raw").resolve()
-    facts = sources.facts_of(raw)
-    tools = shards.tools()
+    facts = read_facts(raw)
+    versions = shards.tool_versions()
     decisive = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_IN_SHARDS}
-    key = resume.key_of(decisive, artifacts.sha256(raw / "source.json"), tools)
+    key = resume.key_of(decisive, artifacts.sha256(raw / "source.json"), versions)
     with resume.unfinished("prepare", key) as state:
         started = time.monotonic()
         shell.say(f"reading the index of {facts['title']} ...")
-        source = sources.open_source(raw, facts, settings, state)
+        source = formats.open_source(facts, raw, state, settings)
         store = Store.at(os.environ.get("PREPARE_STORE", ""), key, state)
-        done: dict[int, shards.ShardResult] = {}
-        with Progress("prepare", len(source.index), "images") as progress:
-            for number, result in build_all(shards.parts(source, settings), settings, store):
-                done[number] = result
-                progress.advance(result.found)
+        results = _build_shards(source, settings, store, build_all)
         seconds = time.monotonic() - started
-        publish(source, [done[number] for number in sorted(done)], settings, tools, store, workspace)
+        prepared = _summarise(source, settings, results, versions)
+        _publish(prepared, store, workspace)
+        _say_summary(prepared.manifest)
         store.clear()
     return {"images_per_second": len(source.index) / seconds}
 
 
-def _preview(source: Source, results: Sequence[ShardResult], settings: Settings) -> np.ndarray:
-    """The first pictures that were kept, uint8 (≤64, H, W, C), all of one shard."""
-
-    if kept := [result.preview for result in results if len(result.preview)]:
-        return kept[0]
-    # All of the first shard was rejected, and no other has a preview: the next is made once more, for its pictures.
-    number = next(number for number, result in enumerate(results) if result.shards)
-    part = next(itertools.islice(shards.parts(source, settings), number, None))
-    with tempfile.TemporaryDirectory() as folder:
-        return shards.build_shard(dataclasses.replace(part, preview=shards.PREVIEW), settings, Store(folder)).preview
+def _build_shards(source: Source, settings: Settings, store: Store, build_all: engine.Build) -> Sequence[ShardResult]:
+    """Build all shards in the store. Returns the results in the order of the parts."""
+    results: dict[int, ShardResult] = {}
+    with Progress("prepare", len(source.index), "images") as progress:
+        for number, result in build_all(plan.parts(source, settings), settings, store):
+            results[number] = result
+            progress.advance(result.found)
+    return [results[number] for number in sorted(results)]
 
 
-def publish(
-    source: Source,
-    results: list[ShardResult],
-    settings: Settings,
-    tools: dict[str, str],
-    store: Store,
-    workspace: Workspace,
-) -> None:
-    """Put finished shards and what is to be said of them where they belong.
-
-    Raises StageError where more was rejected than `max_rejected` allows, and where a split would be empty.
-    """
-
-    found, names = len(source.index), source.splits or ("train", "test")
-    rejected = tables.quarantine(results)
-    listed = resume.state_folder() / "prepare" / "quarantine.csv"
-    rejected.to_csv(listed, index=False)
-    tables.check_rejected(rejected, found, settings.max_rejected, str(listed))
-    listed.unlink()
-    splits = tables.splits(results, names, len(source.classes))
-    copies, repeated, straddling = tables.duplicates(results, source.index.names)
+def _summarise(
+    source: Source, settings: Settings, results: Sequence[ShardResult], versions: dict[str, str]
+) -> Prepared:
+    """The manifest and the tables of rejected and duplicate pictures."""
+    quarantine = _checked_quarantine(results, len(source.index), settings.max_rejected)
+    splits = tables.splits(results, source.splits or ("train", "test"), len(source.classes))
+    duplicates = tables.duplicates(results, source.index.names)
     mean, std = tables.per_channel(results, "train", settings)
-    described = manifest.Manifest(
+    counts = {
+        "found": len(source.index),
+        "kept": sum(split.records for split in splits.values()),
+        "rejected": len(quarantine),
+        "ignored": source.ignored,
+        "duplicates": duplicates.repeated,
+        "straddling": duplicates.straddling,
+    }
+    data = Manifest(
         (settings.size, settings.size, settings.channels),
         settings.dtype,
         source.classes,
         splits,
         {**source.facts, "classes": list(source.classes)},
         dataclasses.asdict(settings),
-        tools,
-        {
-            "found": found,
-            "kept": sum(split.records for split in splits.values()),
-            "rejected": len(rejected),
-            "ignored": source.ignored,
-            "duplicates": repeated,
-            "straddling": straddling,
-        },
+        versions,
+        counts,
         tuple(mean),
         tuple(std),
     )
+    return Prepared(source, settings, results, quarantine, duplicates, data)
+
+
+def _checked_quarantine(results: Sequence[ShardResult], total: int, max_rejected: float) -> pd.DataFrame:
+    """The table of rejected pictures. If there are too many, it stays in .state/ and StageError names the file."""
+    quarantine = tables.quarantine(results)
+    path = resume.state_folder() / "prepare" / "quarantine.csv"
+    quarantine.to_csv(path, index=False)
+    tables.check_rejected(quarantine, total, max_rejected, str(path))
+    path.unlink()
+    return quarantine
+
+
+def _publish(prepared: Prepared, store: Store, workspace: Workspace) -> None:
+    """Write the outputs and move the shards from the store to their place."""
     with workspace.outputs("data/prepared", "reports/data") as new:
         folder, report = new("data/prepared"), new("reports/data")
         folder.mkdir()
         report.mkdir()
-        manifest.write(folder, described)
-        rejected.to_csv(folder / "quarantine.csv", index=False)
-        copies.to_csv(folder / "duplicates.csv", index=False)
-        tables.classes(results, list(splits), source.classes, settings).to_csv(report / "classes.csv", index=False)
-        tables.rejected(rejected).to_csv(report / "rejected.csv", index=False)
-        tables.sizes(results).to_csv(report / "sizes.csv", index=False)
-        preview = _preview(source, results, settings)
-        png.save_png(
-            png.grid(pixels.normalise(preview), 8),
-            report / "contact_sheet.png",
-            max(1, 64 // settings.size),
-            {
-                "Description": f"The first {len(preview)} prepared pictures in stored order, uncurated",
-                "Source": f"{source.facts['title']} ({source.facts['licence']})",
-                "Params": json.dumps(described.params),
-            },
-        )
-        for name, split in splits.items():
+        manifest.write(folder, prepared.manifest)
+        _write_tables(prepared, folder, report)
+        _write_contact_sheet(prepared, report / "contact_sheet.png", artifacts.sha256(folder / manifest.FILE))
+        for name, split in prepared.manifest.splits.items():
             for shard in split.shards:
                 store.move(shard.name, folder / shard.name)
-            manifest.verified_shards(folder, described, name)
-    for name, split in splits.items():
-        shards = f"{len(split.shards):,} shard{'s' if len(split.shards) > 1 else ''}"
-        shell.say(f"{name}: {split.records:,} records in {shards}")
+            manifest.verified_shards(folder, prepared.manifest, name)
+
+
+def _write_tables(prepared: Prepared, folder: Path, report: Path) -> None:
+    """Write the lists of pictures to data/prepared and the statistics to reports/data."""
+    results, data = prepared.results, prepared.manifest
+    prepared.quarantine.to_csv(folder / "quarantine.csv", index=False)
+    prepared.duplicates.table.to_csv(folder / "duplicates.csv", index=False)
+    classes = tables.classes(results, list(data.splits), data.classes, prepared.settings)
+    classes.to_csv(report / "classes.csv", index=False)
+    tables.rejected(prepared.quarantine).to_csv(report / "rejected.csv", index=False)
+    tables.sizes(results).to_csv(report / "sizes.csv", index=False)
+
+
+def _write_contact_sheet(prepared: Prepared, path: Path, manifest_sha256: str) -> None:
+    """Draw the first pictures of the first shard that has any."""
+    preview = _preview(prepared)
+    facts = prepared.source.facts
+    png.save_png(
+        png.grid(pixels.normalise(preview), 8),
+        path,
+        max(1, 64 // prepared.settings.size),
+        png.Provenance(
+            description=f"The first {len(preview)} prepared pictures in stored order, uncurated",
+            source=f"{facts['title']} ({facts['licence']})",
+            params=prepared.manifest.params,
+            stage="prepare",
+            manifest_sha256=manifest_sha256,
+        ),
+    )
+
+
+def _preview(prepared: Prepared) -> np.ndarray:
+    """The first pictures that were kept, all of one shard: uint8 (≤64, H, W, C)."""
+    if previews := [result.preview for result in prepared.results if len(result.preview)]:
+        return previews[0]
+    # The whole first shard was rejected, and only that one keeps a preview. Build the next one again for its pictures.
+    number = next(number for number, result in enumerate(prepared.results) if result.shards)
+    part = next(itertools.islice(plan.parts(prepared.source, prepared.settings), number, None))
+    part = dataclasses.replace(part, preview=plan.PREVIEW)
+    with tempfile.TemporaryDirectory() as folder:
+        return shards.build_shard(part, prepared.settings, Store(folder)).preview
+
+
+def _say_summary(data: Manifest) -> None:
+    """Print the size of each split and the number of rejected and duplicate pictures."""
+    for name, split in data.splits.items():
+        plural = "s" if len(split.shards) > 1 else ""
+        shell.say(f"{name}: {split.records:,} records in {len(split.shards):,} shard{plural}")
+    counts = data.counts
     shell.say(
-        f"{len(rejected):,} of {found:,} pictures rejected, {repeated:,} exact duplicates, {straddling:,} of them in "
-        "more than one split (data/prepared/quarantine.csv, duplicates.csv)"
+        f"{counts['rejected']:,} of {counts['found']:,} pictures rejected, {counts['duplicates']:,} exact duplicates, "
+        f"{counts['straddling']:,} of them in more than one split (data/prepared/quarantine.csv, duplicates.csv)"
     )

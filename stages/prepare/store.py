@@ -1,4 +1,4 @@
-"""Where finished shards wait until all are done: a folder, or any address that fsspec knows (s3://, gs://, memory://)."""
+"""The store of finished shards until all are done: a folder, or an address for fsspec (s3://, gs://, memory://)."""
 
 import shutil
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from stages.errors import StageError
 
 @dataclass(frozen=True)
 class Store:
-    """A folder (`url` is a path) or an address that every worker can reach; small enough to be sent to each."""
+    """A folder (`url` is its path) or an address that every worker can reach. It is sent to each worker."""
 
     url: str
 
     @staticmethod
     def at(place: str, key: str, default: Path) -> "Store":
-        """The store of a run: below `place` (a folder or an address) under its key, or the `default` folder."""
+        """The store of a run: `place` (a folder or an address) with the run's key, or the `default` folder."""
         if "://" in place:
             return Store(f"{place.rstrip('/')}/{key}")
         return Store(str((Path(place) / key if place else default).resolve()))
 
     @property
     def local(self) -> Path | None:
-        """The folder, where it is one."""
+        """The folder; None for an address."""
         return None if "://" in self.url else Path(self.url)
 
     def scratch(self) -> Path | None:
-        """Where a worker builds: in the folder, so that what is done is only renamed; else where the system says."""
+        """The folder for temporary files: the store's own, so that `put` only renames; None for the system's."""
         if self.local is not None:
             self.local.mkdir(parents=True, exist_ok=True)
         return self.local
 
     def _remote(self, name: str) -> tuple[Any, str]:
-        import fsspec  # here and not above: with asyncio it takes each process 80 ms, and a folder needs none of it
+        import fsspec  # here: with asyncio it takes 80 ms in each process, and a folder does not need it
 
         try:
             return fsspec.core.url_to_fs(f"{self.url.rstrip('/')}/{name}")
@@ -41,7 +41,7 @@ class Store:
             raise StageError(f"PREPARE_STORE: {self.url}: {error}") from None
 
     def put(self, path: Path, name: str) -> None:
-        """Take a finished file; it appears under its name at once and whole."""
+        """Move a finished file into the store, where it appears under its name atomically."""
         if self.local is not None:
             path.replace(self.local / name)
             return
@@ -50,7 +50,7 @@ class Store:
         system.put_file(str(path), place)
 
     def get(self, name: str, scratch: Path) -> Path | None:
-        """A path to the file's bytes (in `scratch` where they come from elsewhere); None where there is none."""
+        """The path of a file in the store, or of its copy in `scratch`; None if the store does not have it."""
         if self.local is not None:
             path = self.local / name
             return path if path.is_file() else None
@@ -61,7 +61,7 @@ class Store:
         return scratch / name
 
     def move(self, name: str, target: Path) -> None:
-        """Bring a file to where it belongs for good, across file systems if need be."""
+        """Move a file out of the store to its final place, on any file system."""
         if self.local is not None:
             try:
                 (self.local / name).rename(target)
@@ -72,7 +72,7 @@ class Store:
         system.get_file(place, str(target))
 
     def clear(self) -> None:
-        """Remove what is left."""
+        """Remove the store."""
         if self.local is not None:
             shutil.rmtree(self.local, ignore_errors=True)
             return

@@ -1,0 +1,49 @@
+"""The table of formats: one row each.
+
+A format is a module with one function, `open_source(facts, folder, scratch, settings) -> Source`. `facts` are those of
+source.json, `folder` is data/raw, `scratch` is for temporary files, and `settings` is the `prepare` section. It raises
+StageError, naming the file, for anything missing or damaged.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stages.errors import StageError
+from stages.prepare.settings import Settings
+from stages.prepare.sources import archive, celeba, cifar, flowers, idx, lsun, parquet
+from stages.prepare.sources.index import NO_LABEL, Source
+
+# A module defers the import of a library that only its format needs: all formats are imported at every start, so that
+# the key of unfinished work covers their code.
+FORMATS: dict[str, Callable[[dict[str, Any], Path, Path, Settings], Source]] = {
+    "idx": idx.open_source,
+    "cifar": cifar.open_source,
+    "archive": archive.open_source,
+    "flowers": flowers.open_source,
+    "lmdb": lsun.open_source,
+    "parquet": parquet.open_source,
+    "celeba": celeba.open_source,
+}
+_WITH_ATTRIBUTES = ("celeba",)  # `prepare.labels` may list attributes of these
+
+
+def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
+    """The data set in `folder`, in any format, with at least one picture and with the labels that `settings` selects.
+
+    Raises StageError for a damaged file, an unknown format and labels that the data set does not have.
+    """
+    if facts["format"] not in FORMATS:
+        raise StageError(
+            f"{folder / 'source.json'}: unknown format {facts['format']!r}; expected one of {', '.join(FORMATS)}"
+        )
+    if isinstance(settings.labels, tuple) and facts["format"] not in _WITH_ATTRIBUTES:
+        raise StageError(f"prepare.labels: {facts['title']} has no attributes; expected auto or none")
+    source = FORMATS[facts["format"]](facts, folder, scratch, settings)
+    if not len(source.index):
+        raise StageError(f"{folder}: no pictures in {facts['title']} ({source.ignored} other files)")
+    if settings.labels == "none":
+        source.index.label[:] = NO_LABEL
+        source = dataclasses.replace(source, classes=())
+    return source
