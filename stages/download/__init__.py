@@ -1,1 +1,1 @@
-"""The download room: bytes from elsewhere, verified."""
+"""The download stage: get the data set's files and verify them."""

@@ -1,9 +1,14 @@
-"""Bring the data set in, whole and verified.
+"""Download the data set and verify it.
 
     python -m stages.download
 
-Reads the `dataset` section. Writes data/raw/: archives as they came (a folder becomes one), and source.json, which says
-what they are, whose they are and what they hash to. Fashion-MNIST: 55 MB on disk, seconds on a fast line.
+Reads the `dataset` section of the params. Writes data/raw/: the archives, unchanged (a folder of pictures becomes a
+zip), and source.json with the data set's title, licence, source and hashes. Fashion-MNIST takes 55 MB on disk and a few
+seconds on a fast line. Prints:
+
+    looking for the Debian package dataset-fashion-mnist ...
+    Fashion-MNIST from Debian package dataset-fashion-mnist, 54,950,048 bytes, licence: MIT; every file has the ...
+    download: done in 3.1 s
 """
 
 from collections.abc import Mapping
@@ -14,7 +19,7 @@ from stages.workspace import Workspace
 
 
 def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Run the stage. Its code is imported here, so that --help and a mistake in the params need not wait for it."""
+    """Run the stage. The import is here so that --help and errors in the params do not wait for it."""
     from stages.download import stage
 
     return stage.download(settings, workspace)

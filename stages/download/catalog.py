@@ -1,4 +1,4 @@
-"""The catalog of data sets known by name: facts in catalog.yaml, read into frozen dataclasses."""
+"""The catalog of data sets known by name: reads catalog.yaml into frozen dataclasses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ from stages.params import FORBID_UNKNOWN
 
 @dataclass(frozen=True)
 class File:
-    """One file of a data set: what its bytes must be as far as that is known, and where it is besides.
+    """One file of a data set: its name, its addresses if they differ from the data set's, and its known size and hash.
 
-    With `unpack` it is served as <name>.gz and kept unpacked, and what is known of its bytes is of the unpacked ones.
+    With `unpack`, servers have it as <name>.gz and the stage keeps it unpacked. Size and hash are of the unpacked file.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -26,8 +26,8 @@ class File:
     addresses: tuple[str, ...] = ()
 
     @property
-    def served(self) -> str:
-        """The name at an address."""
+    def served_name(self) -> str:
+        """The file's name on a server."""
         return f"{self.name}.gz" if self.unpack else self.name
 
     @property
@@ -38,7 +38,7 @@ class File:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A Debian package that carries the same content."""
+    """A Debian package with the same files, and the folder that it installs them to."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -48,7 +48,11 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: whose it is, how it is packed, how many images, what its bytes must be, where they are."""
+    """A data set of the catalog.
+
+    `format` names its reader (stages/prepare/sources/formats.py). `images` is the number of images as published.
+    `classes` are the class names in the order of the labels; empty if the files contain them or there are none.
+    """
 
     __pydantic_config__ = FORBID_UNKNOWN
 

@@ -1,4 +1,4 @@
-"""What the download stage can be told."""
+"""The settings of the download stage, with their ranges."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,40 +13,41 @@ OWN = "own"
 
 
 def _source(value: str) -> str:
-    """Let a name of the catalog, `own` and an address through, or say what is expected."""
-    known = catalog.load()
-    urlsplit(value)  # raises ValueError for brackets that are no IPv6 address
-    if value != OWN and value not in known and "://" not in value:
+    """Accept a name of the catalog, `own` or an address. Raises a ValueError that lists the choices."""
+    names = catalog.load()
+    urlsplit(value)  # raises ValueError for brackets that are not an IPv6 address
+    if value != OWN and value not in names and "://" not in value:
         is_path = any(mark in value for mark in "/\\.~")
-        hint = f"a path belongs in dataset.own, with source: {OWN}" if is_path else ""
-        hint = hint or f"the nearest is {nearest(value, [*known, OWN])!r}"
+        hint = f"did you mean {nearest(value, [*names, OWN])!r}?"
+        hint = f"a path belongs in dataset.own, with source: {OWN}" if is_path else hint
         raise ValueError(
-            f"expected one of {', '.join(known)}, {OWN} (the folder or archive that dataset.own names) or an address "
-            f"(https://, s3://, gs://, hf://datasets/…); {hint}; got {value!r}"
+            f"expected one of {', '.join(names)}, {OWN} (the folder or archive that dataset.own names) or an address "
+            f"(https://, s3://, gs://, hf://datasets/…), got {value!r}; {hint}"
         )
     return value
 
 
 def _own(value: str) -> str:
-    """Let a path through that DVC, which watches it, takes as it stands."""
+    """Accept a path that DVC understands. Raises ValueError for one with ~."""
     if value.startswith("~"):
-        raise ValueError(f"DVC, which watches it, does not know what ~ stands for: write it out, got {value!r}")
+        raise ValueError(f"DVC watches this path and does not expand ~; write the full path, got {value!r}")
     return value
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The `dataset` section: which pictures."""
+    """The `dataset` section: which pictures to use."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     source: Annotated[Text, AfterValidator(_source)] = "fashion_mnist"
-    """An entry of stages/download/catalog.yaml; own; or the address of an archive or a folder."""
+    """A data set of stages/download/catalog.yaml; own; or the address of an archive or a folder."""
     own: Annotated[Text, AfterValidator(_own)] = "data/own"
-    """Your folder or archive of pictures, read where source is own. DVC watches it: a picture more, and it is rerun."""
+    """Your folder or archive of pictures, used with source: own. DVC watches it and reruns the stage after a change."""
     title: str = ""
-    """What to call the data set, where it is not the catalog's; by default its folder's or file's name."""
+    """The name of a data set that is not in the catalog. Empty: the name of its folder or file."""
     licence: str = ""
-    """Under what terms the pictures may be used, where it is not the catalog's."""
+    """The terms of use of a data set that is not in the catalog."""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """What an archive from an address must hash to; by default the first download decides, and dvc.lock holds it."""
+    """The expected hash of an archive from an address. Empty: not checked, and dvc.lock records the first
+    download's hash."""

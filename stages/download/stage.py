@@ -1,34 +1,57 @@
-"""The download stage: the data set's files, verified."""
+"""The download stage: the data set's files, verified, and source.json beside them."""
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 from stages import artifacts, shell
 from stages.download import catalog, named, own
-from stages.download.settings import Settings
+from stages.download.catalog import DataSet
+from stages.download.facts import SourceFacts, file_facts
+from stages.download.settings import OWN, Settings
 from stages.transfer import without_credentials
 from stages.workspace import Workspace
 
 
-def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Fetch the data set that the settings name into data/raw."""
+def _download_named(name: str, dataset: DataSet, folder: Path) -> tuple[SourceFacts, str]:
+    """Download a data set of the catalog into `folder`. Returns its facts, and the place that the files came from.
 
+    The facts do not include the place: it differs from machine to machine, and the bytes do not.
+    """
+    origin = named.fetch(name, dataset, folder)
+    facts = SourceFacts(
+        name=name,
+        title=dataset.title,
+        homepage=dataset.homepage,
+        licence=dataset.licence,
+        citation=dataset.citation,
+        format=dataset.format,
+        classes=list(dataset.classes),
+        files=file_facts([folder / file.name for file in dataset.files]),
+    )
+    return facts, origin
+
+
+def _summary(facts: SourceFacts, origin: str, pinned: bool) -> str:
+    """The stage's last line: title, origin, size, licence, and how the files were verified."""
+    size = sum(file.bytes for file in facts.files)
+    check = "every file has the expected hash" if pinned else "dvc.lock records the hashes"
+    return f"{facts.title} from {origin}, {size:,} bytes, licence: {facts.licence}; {check}"
+
+
+def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
+    """Write the data set that the settings name to data/raw."""
     dataset = catalog.load().get(settings.source)
     with workspace.outputs("data/raw") as new:
         folder = new("data/raw")
         folder.mkdir()
         if dataset is None:
-            facts = own.fetch_own(settings, folder)
-            origin = settings.own if settings.source == own.OWN else without_credentials(settings.source)
+            facts = own.fetch(settings, folder)
+            origin = settings.own if settings.source == OWN else without_credentials(settings.source)
+            pinned = bool(settings.sha256)
         else:
-            origin = named.fetch(settings.source, dataset, folder)
-            # Not where it came from, which differs from machine to machine while the bytes do not.
-            about = {key: getattr(dataset, key) for key in ("title", "homepage", "licence", "citation", "format")}
-            paths = [folder / file.name for file in dataset.files]
-            files = [{"name": p.name, "bytes": p.stat().st_size, "sha256": artifacts.sha256(p)} for p in paths]
-            facts = {"name": settings.source, **about, "classes": dataset.classes, "files": files}
-        artifacts.write_json(folder / "source.json", facts)
-    size = sum(file["bytes"] for file in facts["files"])
-    pinned = all(file.pinned for file in dataset.files) if dataset is not None else bool(settings.sha256)
-    checked = "every file has its known hash" if pinned else "dvc.lock holds its hash from now on"
-    shell.say(f"{facts['title']} from {origin}, {size:,} bytes, licence: {facts['licence']}; {checked}")
+            facts, origin = _download_named(settings.source, dataset, folder)
+            pinned = all(file.pinned for file in dataset.files)
+        artifacts.write_json(folder / "source.json", dataclasses.asdict(facts))
+    shell.say(_summary(facts, origin, pinned))
     return {}
