@@ -1,7 +1,7 @@
-"""The licence of every package of requirements.lock, as one table: python -m tools.audit > docs/dependencies.md
+"""The licence of every package in requirements.lock, as one table: python -m tools.audit > docs/dependencies.md
 
-From what each package says of itself, where it is installed. What is known against a version is told by
-`pipx run pip-audit --require-hashes -r requirements.lock`, which asks a database on the network.
+The licences come from the metadata of the installed packages. For known vulnerabilities, run
+`pipx run pip-audit --require-hashes -r requirements.lock`, which queries a database on the network.
 """
 
 import importlib.metadata
@@ -13,43 +13,43 @@ from packaging.requirements import Requirement
 
 _HEAD = """# The dependencies and their licences
 
-Written by `python -m tools.audit > docs/dependencies.md` from what the packages of `requirements.lock` say of
-themselves; one that only other systems or Pythons need has a dash, and so has one that says nothing (namex). What is
-known against these versions: `pipx run pip-audit --require-hashes -r requirements.lock`, which the workflow for GitHub
-runs.
+`python -m tools.audit > docs/dependencies.md` writes this page from the metadata of `requirements.lock`'s packages.
+A dash marks a package that only other systems or Python versions need, or one without a licence in its metadata
+(namex). For known vulnerabilities, run `pipx run pip-audit --require-hashes -r requirements.lock`. The GitHub workflow
+does this too.
 
-Nothing of them is in this repository: pip fetches them, held to the lock's hashes. Those under the GPL or the MPL are
-used as they are, by the tools around them (DVC, Git's library); they put no terms on your models and pictures.
+This repository contains none of these packages: pip downloads them and checks the lock's hashes. Packages under the GPL
+or the MPL are used unmodified, by the tools around them (DVC, its Git library). They put no terms on your models and
+pictures.
 
 | package | version | licence |
 |---|---|---|
 """
-_LONGEST = 60  # some packages put their licence's whole text where its name belongs
+_LONGEST = 60  # characters; some packages give their licence's whole text instead of its name
 
 
 def locked(lock: Path) -> Iterator[Requirement]:
-    """The packages of a lock file, each with its version and where it is needed."""
+    """The packages in a lock file, each with its version and its environment marker."""
     for line in lock.read_text(encoding="utf-8").splitlines():
         if "==" in line and not line.startswith((" ", "#")):
             yield Requirement(line.removesuffix("\\").strip())
 
 
 def licence(name: str) -> str:
-    """What an installed package says of its licence; a dash where it is not installed or says nothing."""
+    """The licence in an installed package's metadata; a dash if the package or its licence is missing."""
     try:
-        told = importlib.metadata.metadata(name)
+        metadata = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
         return "–"
-    classifiers = [c.split(" :: ")[-1] for c in told.get_all("Classifier") or [] if c.startswith("License ::")]
-    short = str(told.json.get("license", "")).strip()
+    classifiers = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
+    short = str(metadata.json.get("license", "")).strip()
     short = short if 0 < len(short) <= _LONGEST and "\n" not in short else ""
-    return (str(told.json.get("license_expression", "")) or short or ", ".join(classifiers) or "–").replace(
-        " | ", " or "
-    )
+    expression = str(metadata.json.get("license_expression", ""))
+    return (expression or short or ", ".join(classifiers) or "–").replace(" | ", " or ")
 
 
 def table(lock: Path) -> str:
-    """The page."""
+    """The page: its text and one row per package."""
     rows = (
         f"| {package.name} | {str(package.specifier).removeprefix('==')} | {licence(package.name)} |"
         for package in locked(lock)
@@ -58,4 +58,4 @@ def table(lock: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(table(Path("requirements.lock")).encode())  # a file's text: UTF-8 on any terminal
+    sys.stdout.buffer.write(table(Path("requirements.lock")).encode())  # UTF-8 for any terminal's encoding

@@ -1,17 +1,15 @@
-"""Two revisions side by side: metrics, params and pictures. Numbers of unlike protocols are shown and not subtracted.
+"""Compare two revisions side by side: metrics, params and pictures.
 
     python -m tools.compare HEAD~1 HEAD    # make compare A=HEAD~1 B=HEAD
-    python -m tools.compare                # HEAD against the working tree, called `workspace`
+    python -m tools.compare                # HEAD with the working tree, called `workspace`
 
-A revision is a commit, a tag, a branch or the name of a DVC experiment. Reads what Git and DVC have of each, checks
-nothing out and runs nothing. Prints the tables and writes reports/comparison.html, one page with the pictures in it.
-Exits with 1 where the protocols differ; the page is there all the same. Where the working tree's results are not of its
-params, says so. Some seconds.
+A revision is a commit, a tag, a branch or the name of a DVC experiment. Reads each revision from Git and DVC, checks
+nothing out and runs nothing. Prints the tables and writes reports/comparison.html, one page that includes the pictures.
+Metrics are subtracted only if both were measured under the same protocol. If the protocols differ, the command still
+writes the page and then exits with 1. Warns if the working tree's results do not match its params. Takes a few seconds.
 """
 
 import argparse
-import base64
-import io
 import json
 import math
 import re
@@ -20,43 +18,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import RevError, SCMError, resolve_rev
-from PIL import Image
 from scmrepo.exceptions import SCMError as GitError
 
-from stages import artifacts
+from stages import artifacts, png, templates
 from stages.errors import StageError
+from stages.metrics.catalog import METRICS as CATALOG
+from stages.png import Picture
 from stages.shell import run_command
 from stages.workspace import Workspace
-from tools import BETTER, fresh
+from tools import fresh
+from tools.terminal import one_line, to_json
 
 WORKSPACE = "workspace"  # DVC's name for the working tree
 METRICS = "reports/metrics.json"
 PICTURES = "reports/samples"
 PAGE = "reports/comparison.html"
-_CELL = 40  # characters that a value may have on the terminal; the page has all of it
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG as the page shows it: its address (data:), its pixels' size, and what it says of itself, if anything."""
-
-    address: str
-    width: int
-    height: int
-    description: str
-    source: str
+_CELL = 40  # characters of a value on the terminal; the page shows all of them
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one revision has: its name as it was typed, what that is, its metrics, its pictures by file name.
+    """One revision: its name as typed, its title, its metrics, and its pictures by file name.
 
-    A picture is None where the file is none.
+    A picture is None where the file is not a PNG.
     """
 
     name: str
@@ -67,7 +55,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: a name, its value in either revision, and B − A and what is better where there is such."""
+    """A line of a table: a name, its value in both revisions, and for metrics B − A and the better direction."""
 
     name: str
     a: str
@@ -78,14 +66,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two revisions: what of their protocols differs (nothing, where numbers may be subtracted), metrics, params.
+    """Two revisions, with the differences of their protocols, their metrics and the params that differ.
 
-    `stale` says in what the working tree's results are not of what it holds; "" where they are, or it is no side.
+    Metrics are subtracted only if `protocol_differences` is empty. `stale` explains how the
+    working tree's results differ from its current params; empty where they match or the working tree is not compared.
     """
 
     a: Side
     b: Side
-    unlike: tuple[Row, ...]
+    protocol_differences: tuple[Row, ...]
     protocol: dict[str, str]
     metrics: tuple[Row, ...]
     params: tuple[Row, ...]
@@ -93,13 +82,13 @@ class Comparison:
 
 
 def _resolved(repo: Repo, name: str) -> str:
-    """The commit's hash, or `workspace`. Raises StageError for a name that is no revision."""
+    """The commit's hash, or `workspace`. Raises StageError for a name that is not a revision."""
     if name == WORKSPACE:
         return name
     try:
-        # An empty name would be HEAD. Two steps: the second makes a commit of a tag's object, but knows no experiments.
-        found = resolve_rev(repo.scm, name or "''")
-        return str(resolve_rev(repo.scm, found + "^{commit}"))
+        # An empty name would be HEAD. The first step resolves experiments, the second finds the commit of a tag.
+        revision = resolve_rev(repo.scm, name or "''")
+        return str(resolve_rev(repo.scm, revision + "^{commit}"))
     except RevError:
         raise StageError(
             f"{one_line(name) if name else 'an empty name'}: no such revision; name a commit, a tag, a branch "
@@ -118,15 +107,15 @@ def _title(repo: Repo, revision: str) -> str:
     return f"{revision[:7]} {one_line(subject)}"
 
 
-def _unusable(name: str, what: object) -> StageError:
-    """The error for a revision that has no numbers to compare."""
-    committed = "`git restore reports` brings the committed results back, `dvc repro` makes them"
-    told = "\n".join(line if line.isprintable() else one_line(line) for line in str(what).split("\n"))
-    return StageError(f"{one_line(name)}: {told}; {committed if name == WORKSPACE else 'name another revision'}")
+def _unusable(name: str, reason: object) -> StageError:
+    """The error for a revision without usable metrics or params."""
+    restore = "`git restore reports` restores the committed results, `dvc repro` makes new ones"
+    lines = "\n".join(line if line.isprintable() else one_line(line) for line in str(reason).split("\n"))
+    return StageError(f"{one_line(name)}: {lines}; {restore if name == WORKSPACE else 'name another revision'}")
 
 
 def _metrics(content: bytes) -> dict[str, Any]:
-    """The metrics in a file's bytes. Raises ValueError where they are no JSON object."""
+    """The metrics in a file's bytes. Raises ValueError unless they are a JSON object."""
     value = json.loads(content)
     if not isinstance(value, dict):
         raise ValueError("expected an object")
@@ -134,19 +123,14 @@ def _metrics(content: bytes) -> dict[str, Any]:
 
 
 def _picture(content: bytes) -> Picture | None:
-    """A PNG's bytes as the page shows them; None where they are no PNG, or half of one."""
     try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            picture.load()
-            (width, height), info = picture.size, picture.info
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return png.decode(content)
+    except ValueError:
         return None
-    address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    return Picture(address, width, height, str(info.get("Description", "")), str(info.get("Source", "")))
 
 
 def _read(files: DVCFileSystem, path: str) -> bytes | None:
-    """A file of a revision, from Git or from DVC's cache; None where neither has it."""
+    """A file of a revision, from Git or from DVC's cache; None if it is in neither."""
     try:
         return bytes(files.read_bytes(path))
     except FileNotFoundError:
@@ -163,12 +147,12 @@ def _pictures(files: DVCFileSystem) -> dict[str, Picture | None]:
 
 
 def _side(repo: Repo, name: str, revision: str) -> Side:
-    """Read what a revision has. Raises StageError where it has no metrics."""
+    """Read a revision. Raises StageError where it has no metrics."""
     try:
         with repo.switch(revision):
             content = _read(repo.dvcfs, f"/{METRICS}")
             if content is None:
-                raise _unusable(name, f"there is no {METRICS}")
+                raise _unusable(name, f"{METRICS} is missing")
             return Side(one_line(name), _title(repo, revision), _metrics(content), _pictures(repo.dvcfs))
     except ValueError as error:
         raise _unusable(name, f"{METRICS} is damaged ({error})") from None
@@ -176,16 +160,10 @@ def _side(repo: Repo, name: str, revision: str) -> Side:
         raise _unusable(name, error) from None
 
 
-def _json(value: object) -> str:
-    """JSON in one line; whatever a terminal would not print, as escapes."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return text if text.isprintable() else json.dumps(value, sort_keys=True)
-
-
 def _flat(value: object, name: str) -> dict[str, str]:
-    """Nested objects as one level, by dotted names as they are, each value as JSON; lists stay whole."""
+    """Nested objects as one level with dotted names, each value as JSON; lists stay whole."""
     if not isinstance(value, dict) or not value:
-        return {name: _json(value)}
+        return {name: to_json(value)}
     return {inner: text for key, part in value.items() for inner, text in _flat(part, f"{name}.{key}").items()}
 
 
@@ -193,26 +171,17 @@ def _protocol(metrics: Mapping[str, Any]) -> dict[str, str]:
     return _flat(metrics["protocol"], "protocol") if metrics.get("protocol") else {}
 
 
-def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Row, ...]:
-    """What the protocols of two metrics files differ in; a file without one is unlike any other.
+def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Row, ...]:
+    """The differences between the protocols of two metrics files; a file without a protocol differs from every other.
 
-    From the files themselves: `dvc metrics diff` leaves lists and nulls out, and two crops can be two lists.
+    Reads the files themselves, because `dvc metrics diff` skips lists and nulls, and a crop can be a list.
     """
-    told = _protocol(a), _protocol(b)
-    if not any(told):
+    protocols = _protocol(a), _protocol(b)
+    if not any(protocols):
         return (Row("protocol", "missing", "missing"),)
-    rows = [Row(one_line(name), *(side.get(name, "missing") for side in told)) for name in told[0] | told[1]]
+    names = protocols[0] | protocols[1]
+    rows = [Row(one_line(name), *(side.get(name, "missing") for side in protocols)) for name in names]
     return tuple(row for row in rows if row.a != row.b)
-
-
-def one_line(value: object) -> str:
-    """A value or a name in one line that a terminal may print: text as it is if it can be, else as JSON.
-
-    A dash for None, DVC's word for missing, too.
-    """
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) and value and value.isprintable() else _json(value)
 
 
 def _subtracted(difference: float | None) -> str:
@@ -222,27 +191,27 @@ def _subtracted(difference: float | None) -> str:
 
 
 def _better(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Which way a metric is better; of a KID, too, whether the difference is less than twice its standard error."""
-    way = BETTER.get(name, "")
-    near = way.removeprefix("near ")
+    """A metric's better direction; for a KID also whether the difference is below twice its standard error."""
+    direction = CATALOG[name].better if name in CATALOG else ""
+    near = direction.removeprefix("near ")
     if near in a and a[near] == b.get(near):
-        return f"{way} {one_line(a[near])}"
+        return f"{direction} {one_line(a[near])}"
     kid: list[Any] = [side.get(key) for key in ("kid", "kid_se") for side in (a, b)]
     if name != "kid" or not all(isinstance(value, int | float) for value in kid):
-        return way
+        return direction
     noise = 2 * math.hypot(*kid[2:])
-    return f"{way}; within the noise (±{noise:.3g})" if 0 < abs(kid[0] - kid[1]) < noise else way
+    return f"{direction}; within the noise (±{noise:.3g})" if 0 < abs(kid[0] - kid[1]) < noise else direction
 
 
 def _is_clutter(name: str, cell: Mapping[str, Any]) -> bool:
-    """Whether a value that is the same on both sides says nothing of the generator: it is the data's, or a constant."""
+    """Whether a value is the same on both sides and says nothing about the generator, only about the data."""
     return cell["old"] == cell["new"] and (name.endswith(("_floor", "_real")) or name == "modes_total")
 
 
 def _metric_rows(repo: Repo, revisions: Sequence[str], a: Side, b: Side, subtract: bool) -> tuple[Row, ...]:
-    """`dvc metrics diff` without the protocol, in the file's order; differences, and what is better, if `subtract`."""
+    """`dvc metrics diff` in the file's order, without the protocol; with differences and directions if `subtract`."""
     file = str(Path(repo.root_dir) / METRICS)
-    found = repo.metrics.diff(*revisions, all=True, targets=[file]).get("diff", {}).get(METRICS, {})
+    cells = repo.metrics.diff(*revisions, all=True, targets=[file]).get("diff", {}).get(METRICS, {})
     places = {name: place for place, name in enumerate(a.metrics | b.metrics)}
     return tuple(
         Row(
@@ -252,44 +221,44 @@ def _metric_rows(repo: Repo, revisions: Sequence[str], a: Side, b: Side, subtrac
             _subtracted(cell.get("diff")) if subtract else "",
             _better(name, a.metrics, b.metrics) if subtract else "",
         )
-        for name, cell in sorted(found.items(), key=lambda item: (places.get(item[0].split(".")[0], 0), item[0]))
+        for name, cell in sorted(cells.items(), key=lambda item: (places.get(item[0].split(".")[0], 0), item[0]))
         if name.split(".")[0] != "protocol" and not _is_clutter(name, cell)
     )
 
 
 def _param_rows(repo: Repo, revisions: Sequence[str], sides: Sequence[Side]) -> tuple[Row, ...]:
-    """`dvc params diff`, by name; those of another file than params.yaml are named with it.
+    """`dvc params diff`, by name; a param of another file than params.yaml is named with its file.
 
-    A file that a revision lacks has no params there. Raises StageError for one that cannot be read.
+    A file that a revision does not have counts as empty. Raises StageError for one that cannot be read.
     """
-    found = repo.params.diff(*revisions)
+    differences = repo.params.diff(*revisions)
     for side, revision in zip(sides, revisions, strict=True):
-        errors = found.get("errors", {}).get(revision, {})
+        errors = differences.get("errors", {}).get(revision, {})
         for error in errors.values() if isinstance(errors, dict) else [errors]:
             if not isinstance(error, FileNotFoundError):
                 raise _unusable(side.name, error)
     return tuple(
         Row(one_line(name if file == "params.yaml" else f"{file}:{name}"), one_line(cell["old"]), one_line(cell["new"]))
-        for file, cells in sorted(found.get("diff", {}).items())
+        for file, cells in sorted(differences.get("diff", {}).items())
         for name, cell in sorted(cells.items())
     )
 
 
 def compare(repo: Repo, a: str, b: str) -> Comparison:
-    """What two revisions have, and what differs. Raises StageError naming a revision that cannot be compared."""
+    """Compare two revisions. Raises StageError that names a revision which cannot be compared."""
     if a == b:
-        raise StageError(f"{one_line(a)} against itself: name two revisions")
+        raise StageError(f"cannot compare {one_line(a)} with itself; name two revisions")
     revisions = [_resolved(repo, name) for name in (a, b)]
-    one, two = (_side(repo, name, revision) for name, revision in zip((a, b), revisions, strict=True))
-    differs = unlike(one.metrics, two.metrics)
+    side_a, side_b = (_side(repo, name, revision) for name, revision in zip((a, b), revisions, strict=True))
+    differences = protocol_differences(side_a.metrics, side_b.metrics)
     stale = fresh.results(repo) if WORKSPACE in (a, b) else ""
     return Comparison(
-        one,
-        two,
-        unlike=differs,
-        protocol={one_line(name): value for name, value in _protocol(one.metrics).items()},
-        metrics=_metric_rows(repo, revisions, one, two, subtract=not differs),
-        params=_param_rows(repo, revisions, (one, two)),
+        side_a,
+        side_b,
+        protocol_differences=differences,
+        protocol={one_line(name): value for name, value in _protocol(side_a.metrics).items()},
+        metrics=_metric_rows(repo, revisions, side_a, side_b, subtract=not differences),
+        params=_param_rows(repo, revisions, (side_a, side_b)),
         stale=one_line(stale) if stale else "",
     )
 
@@ -306,40 +275,34 @@ def _table(head: Row, rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
-def shown(comparison: Comparison) -> str:
-    """The comparison as text: the revisions, what forbids to subtract, the metrics, the params that differ."""
+def to_text(comparison: Comparison) -> str:
+    """The comparison for a terminal: the revisions, the differences of the protocols, the metrics and the params."""
     a, b = comparison.a, comparison.b
     parts = [f"A  {a.name}: {a.title}\nB  {b.name}: {b.title}"]
-    stale = [f"Beware: {comparison.stale}"] if comparison.stale else []
+    stale = [f"Warning: {comparison.stale}"] if comparison.stale else []
     parts += stale
-    if comparison.unlike:
-        lines = (f"{row.name}: {row.a} against {row.b}" for row in comparison.unlike)
-        parts.append("\n".join(["Of unlike protocols, so nothing is subtracted:", *lines]))
-    head = Row("metric", "A", "B") if comparison.unlike else Row("metric", "A", "B", "B − A", "better")
+    if comparison.protocol_differences:
+        lines = (f"{row.name}: {row.a} and {row.b}" for row in comparison.protocol_differences)
+        parts.append("\n".join(["The protocols differ, so the metrics are not subtracted:", *lines]))
+    head = Row("metric", "A", "B") if comparison.protocol_differences else Row("metric", "A", "B", "B − A", "better")
     parts.append(_table(head, comparison.metrics))
     parts.append(_table(Row("param", "A", "B"), comparison.params) if comparison.params else "The params are the same.")
-    return "\n\n".join(parts + stale)  # at the end, too, where a table has left the screen
+    return "\n\n".join(parts + stale)  # again at the end, in case the start has scrolled away
 
 
 def render(comparison: Comparison) -> str:
-    """The page as one HTML text: no network, no script; names from the files and from Git are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """The page as one HTML text: no network, no script; names from files and from Git are escaped."""
     names = sorted(comparison.a.pictures.keys() | comparison.b.pictures.keys())
+    environment = templates.environment(Path(__file__).parent, html=True)
     return environment.get_template("compare.html.j2").render(c=comparison, names=names)
 
 
-def opened() -> Repo:
-    """The repository that the current folder is in. Raises StageError where there is none."""
+def open_repo() -> Repo:
+    """The repository of the current folder. Raises StageError outside a repository of Git and DVC."""
     try:
         repo = Repo()
         if not hasattr(repo.scm, "resolve_rev"):
-            raise StageError(f"{repo.root_dir}: a DVC project without Git has no revisions; run this in a clone")
+            raise StageError(f"{repo.root_dir}: this DVC project has no Git history; run this in a clone")
         return repo
     except NotDvcRepoError:
         raise StageError(f"{Path.cwd()}: not in a DVC repository; run this in a clone of the project") from None
@@ -351,19 +314,19 @@ def main() -> None:
     """Compare the revisions that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a", nargs="?", default="HEAD", help="a revision (HEAD)")
-    parser.add_argument("b", nargs="?", default=WORKSPACE, help=f"another (the working tree: {WORKSPACE})")
+    parser.add_argument("b", nargs="?", default=WORKSPACE, help=f"another revision ({WORKSPACE}, the working tree)")
     arguments = parser.parse_args()
-    with opened() as repo:
+    with open_repo() as repo:
         comparison = compare(repo, arguments.a, arguments.b)
         workspace = Workspace(Path(repo.root_dir))
     with workspace.outputs(PAGE) as new:
         new(PAGE).write_text(render(comparison), encoding="utf-8")
-    print(f"{shown(comparison)}\n\nThe page: {workspace.out / PAGE}", flush=True)
-    if comparison.unlike:
-        keys = ", ".join(row.name for row in comparison.unlike)
+    print(f"{to_text(comparison)}\n\nThe page: {workspace.out / PAGE}", flush=True)
+    if comparison.protocol_differences:
+        keys = ", ".join(row.name for row in comparison.protocol_differences)
         raise StageError(
-            f"{comparison.a.name} and {comparison.b.name} were measured under unlike protocols ({keys}), so their "
-            "numbers are not subtracted; evaluate both under one"
+            f"{comparison.a.name} and {comparison.b.name} were measured under different protocols ({keys}), so their "
+            "metrics are not comparable; evaluate both under the same protocol"
         )
 
 

@@ -1,8 +1,7 @@
-"""Does the committed dvc.lock match the code, the params and the committed results? Pulls and runs nothing.
+"""Check that the committed dvc.lock matches the code, the params and the committed results. Pulls and runs nothing.
 
-`dvc repro --dry --allow-missing` alone does not tell: it exits with 0 when a stage would run, prints no stage when a
-missing input stops it, and does not mind a lock or a result that was never committed, though nobody else would have
-it. So all of them are looked at.
+`dvc repro --dry --allow-missing` alone is not enough: it exits with 0 when a stage would run, prints no stage when a
+missing input stops it, and accepts a dvc.lock or a result that was never committed. This command checks all of these.
 """
 
 import subprocess
@@ -26,32 +25,32 @@ HERE = Path()
 
 
 def _in_git(path: str) -> bool:
-    """Whether Git has the file, or all of the folder."""
+    """Whether Git tracks the file, or every file of the folder."""
     return bool(git(HERE, "ls-files", "--", path)) and not git(HERE, "ls-files", "--others", "--", path)
 
 
 def _differs(path: str) -> bool:
-    """Whether the file, or anything in the folder, is not as the last commit has it."""
+    """Whether the file, or any file of the folder, differs from the last commit."""
     return bool(git(HERE, "status", "--porcelain", "--", path))
 
 
 def _read(path: str) -> dict[str, Any]:
-    """An object of YAML. Raises StageError naming the file that is missing or is none."""
+    """The mapping in a YAML file. Raises StageError if the file is missing or is not one."""
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StageError(f"{path}: missing; `git restore {path}` brings the committed one back") from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise StageError(f"{path}: missing; `git restore {path}` restores the committed file") from None
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date raises ValueError
         mark = getattr(error, "problem_mark", None)
         place = f" near line {mark.line + 1}" if mark else ""
-        raise StageError(f"{path}: no YAML{place}; is a conflict of a merge left in it?") from None
+        raise StageError(f"{path}: not valid YAML{place}; does it contain a merge conflict?") from None
     if not isinstance(value, dict):
-        raise StageError(f"{path}: expected an object of YAML; `git restore {path}` brings the committed one back")
+        raise StageError(f"{path}: expected a YAML mapping; `git restore {path}` restores the committed file")
     return value
 
 
 def _small_outputs(pipeline: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(path, stage) of what the pipeline writes and Git, not DVC's cache, has: `cache: false`."""
+    """(path, stage) of each output that Git has instead of DVC's cache (`cache: false`)."""
     for name, stage in (pipeline.get("stages") or {}).items():
         for kind in ("outs", "metrics", "plots"):
             for out in stage.get(kind, []):
@@ -61,7 +60,7 @@ def _small_outputs(pipeline: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _inputs(pipeline: dict[str, Any]) -> Iterator[str]:
-    """What the pipeline reads: itself, its params, what its stages depend on."""
+    """The files that the pipeline reads: dvc.yaml, the params, the dependencies of its stages."""
     yield PIPELINE
     yield "params.yaml"
     for stage in (pipeline.get("stages") or {}).values():
@@ -70,8 +69,8 @@ def _inputs(pipeline: dict[str, Any]) -> Iterator[str]:
 
 
 def _changed(params: ParamsDependency) -> Iterator[str]:
-    """What a params file says otherwise than dvc.lock does, by name; with the file's, where it is not params.yaml."""
-    # Each by itself: a section and a key of it can both be named.
+    """The params that differ from dvc.lock, by name; `file:name` for files other than params.yaml."""
+    # A stage can depend on a section and also on a key in it, so each is flattened on its own.
     then, now = (
         {name: value for key, part in (read or {}).items() for name, value in flatten({key: part}).items()}
         for read in (params.hash_info.value, params.read_params())
@@ -82,33 +81,34 @@ def _changed(params: ParamsDependency) -> Iterator[str]:
 
 
 def results(repo: Repo) -> str:
-    """What of the working tree's results in reports/ is not as its params would make it; "" where nothing is.
+    """How the results in reports/ differ from the current params; "" if they do not.
 
-    By params.yaml and dvc.lock alone, so in no time: looks at no code and no data. The main pipeline's stages only.
+    Compares only params.yaml with dvc.lock, which is quick: neither code nor data are read. Covers only the main
+    pipeline's stages.
     """
     stages = [stage for stage in repo.index.stages if stage.path_in_repo == PIPELINE]
     outs = [out for stage in stages for out in stage.outs]
-    made = {out.def_path: out.hash_info for out in outs}
-    unknown = [stage.name for stage in stages if not all(out.hash_info for out in stage.outs)]
-    known = [(stage, dep) for stage in stages if stage.name not in unknown for dep in stage.deps]
-    params = [name for _, dep in known if isinstance(dep, ParamsDependency) for name in _changed(dep)]
-    # A run that was interrupted after a stage: what comes later is still of the models before.
-    older = [stage.name for stage, dep in known if made.get(dep.def_path, dep.hash_info) != dep.hash_info]
+    hashes = {out.def_path: out.hash_info for out in outs}
+    not_run = [stage.name for stage in stages if not all(out.hash_info for out in stage.outs)]
+    inputs = [(stage, dep) for stage in stages if stage.name not in not_run for dep in stage.deps]
+    params = [name for _, dep in inputs if isinstance(dep, ParamsDependency) for name in _changed(dep)]
+    # After a run that was interrupted between two stages, the later stages' results still come from older models.
+    older = [stage.name for stage, dep in inputs if hashes.get(dep.def_path, dep.hash_info) != dep.hash_info]
     missing = [out.def_path for out in outs if out.def_path.startswith("reports/") and not out.exists]
-    found = {
-        f"are of no run that {LOCK} knows": unknown,
-        "are not of its params": params,
-        "are not all of one run": older,
+    problems = {
+        f"come from no run in {LOCK}": not_run,
+        "do not match its params": params,
+        "come from different runs": older,
         "lack files": missing,
     }
-    told = [f"{what} ({', '.join(dict.fromkeys(names))})" for what, names in found.items() if names]
-    return f"the working tree's results {' and '.join(told)}: make repro" if told else ""
+    texts = [f"{problem} ({', '.join(dict.fromkeys(names))})" for problem, names in problems.items() if names]
+    return f"the working tree's results {' and '.join(texts)}: make repro" if texts else ""
 
 
 def complaints() -> list[str]:
-    """What is stale in the project of the current folder, or not committed; empty where all is fresh.
+    """Everything that is stale or not committed in the project of the current folder.
 
-    Raises StageError where it cannot be told: no repository of Git's, or a file that is no YAML.
+    Raises StageError outside a Git repository, and for a file that is not valid YAML.
     """
     try:
         git(HERE, "rev-parse", "--git-dir")
@@ -118,50 +118,57 @@ def complaints() -> list[str]:
     if not Path(LOCK).is_file():
         return [f"stale: {LOCK} is missing"]
     _read(LOCK)
+    return [*_stale_stages(), *_uncommitted(pipeline)]
+
+
+def _stale_stages() -> Iterator[str]:
+    """The stages that DVC would run, and the error that stops it."""
     command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
     dry = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = [f"stale: {line}" for line in dry.stdout.splitlines() if line.startswith("Running stage")]
+    yield from (f"stale: {line}" for line in dry.stdout.splitlines() if line.startswith("Running stage"))
     if dry.returncode:
-        found.append(f"stale: dvc repro --dry exits with {dry.returncode}: {dry.stderr.strip()}")
+        yield f"stale: dvc repro --dry exits with {dry.returncode}: {dry.stderr.strip()}"
+
+
+def _uncommitted(pipeline: dict[str, Any]) -> Iterator[str]:
+    """The pipeline's inputs, dvc.lock and small outputs that Git lacks or that differ from the last commit."""
     small = dict(_small_outputs(pipeline))
-    # Git ignores the large outputs; the small ones that a later stage reads are named below, with their stage.
-    read = dict.fromkeys(path for path in _inputs(pipeline) if path not in small)
-    found += [f"not committed: {path}" for path in read if _differs(path)]
+    # Git ignores the large outputs. Small outputs that a later stage reads are reported below, with their stage.
+    inputs = dict.fromkeys(path for path in _inputs(pipeline) if path not in small)
+    yield from (f"not committed: {path}" for path in inputs if _differs(path))
     if not _in_git(LOCK):
-        found.append(f"stale: {LOCK} is not in Git")
+        yield f"stale: {LOCK} is not in Git"
     elif _differs(LOCK):
-        found.append(f"not committed: {LOCK}")
+        yield f"not committed: {LOCK}"
     for path, stage in small.items():
         if not _in_git(path):
-            found.append(f"stale: {path} of the stage {stage} is not in Git")
+            yield f"stale: {path} of the stage {stage} is not in Git"
         elif _differs(path):
-            found.append(f"not committed: {path} of the stage {stage}")
-    return found
+            yield f"not committed: {path} of the stage {stage}"
 
 
-def _pictures_away() -> str:
-    """The folder of the user's own pictures where the data is made of them and none is there; else ""."""
+def _missing_pictures() -> str:
+    """The folder of the user's own pictures if the data comes from it and it is empty; else ""."""
     dataset = _read("params.yaml").get("dataset") or {}
     own = Path(str(dataset.get("own", "data/own")))
-    here = own.is_file() or any(path.is_file() and not path.name.startswith(".") for path in own.rglob("*"))
-    return "" if here or dataset.get("source") != "own" else str(own)
+    present = own.is_file() or any(path.is_file() and not path.name.startswith(".") for path in own.rglob("*"))
+    return "" if present or dataset.get("source") != "own" else str(own)
 
 
 def main() -> None:
-    """Say what is stale or not committed, and fail where anything is."""
-    found = complaints()
-    for line in found:
+    """Print everything that is stale or not committed, and fail if there is anything."""
+    lines = complaints()
+    for line in lines:
         print(line, file=sys.stderr)
-    if any(line.startswith("stale: ") for line in found):
-        made = any("'download'" in line for line in found)
-        if made and (away := _pictures_away()):
+    if any(line.startswith("stale: ") for line in lines):
+        if any("'download'" in line for line in lines) and (folder := _missing_pictures()):
             raise StageError(
-                f"{away}: the pictures are not here, and without them it cannot be told; copy them there from where "
-                "the data was made. `dvc pull` brings the results all the same"
+                f"{folder}: cannot check the data without its pictures; copy them there from the machine that has "
+                "them. `dvc pull` downloads the results without them"
             )
         raise StageError(f"{LOCK} does not match code and params; run `make repro` and commit {LOCK} and reports/")
-    if found:
-        raise StageError(f"a clone would lack this; commit {LOCK} and reports/ with the change that they come of")
+    if lines:
+        raise StageError(f"not committed; commit {LOCK} and reports/ with the change that produced them")
     print(f"fresh: {LOCK} matches code, params and the committed results")
 
 

@@ -1,4 +1,4 @@
-"""Git from Python: run a command, and tell tags, branches and DVC's experiments apart by their full names."""
+"""Run Git commands, and recognise tags, branches and DVC experiments by their full reference names."""
 
 import re
 import subprocess
@@ -15,9 +15,9 @@ _REFERENCES = {
 
 
 def git(project: Path, *arguments: str, stdin: str | None = None, errors: str = "replace") -> str:
-    """The output of a Git command in a project, as text. `errors`: what becomes of bytes that are not UTF-8.
+    """The output of a Git command in a project, as text; `errors` says how to decode bytes that are not UTF-8.
 
-    Raises StageError where Git fails or is not installed.
+    Raises StageError if Git fails or is not installed.
     """
     try:
         # Git writes UTF-8, whatever the terminal's encoding.

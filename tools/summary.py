@@ -1,7 +1,7 @@
-"""Metrics and pictures of this checkout against another revision, as Markdown: python -m tools.summary [BASE]
+"""The metrics and pictures of this checkout compared with another revision, as Markdown: python -m tools.summary [BASE]
 
-For a page of continuous integration (GitHub shows what is written to $GITHUB_STEP_SUMMARY). BASE is `origin/main` by
-default; where it is not there, or has no metrics, the summary has this checkout's alone. Prints to stdout.
+For a page of continuous integration: GitHub shows the file that $GITHUB_STEP_SUMMARY names. BASE defaults to
+`origin/main`. If it does not exist or has no metrics, the summary shows only this checkout. Prints to stdout.
 """
 
 import argparse
@@ -16,12 +16,13 @@ from stages import artifacts
 from stages.errors import StageError
 from stages.shell import run_command
 from tools import compare
+from tools.terminal import one_line
 
 _PICTURES = ("grid.png", "real.png", "timeline.png")
 
 
 def _cell(text: str) -> str:
-    """Text for a cell of a table: neither ends it, nor is it taken for markup."""
+    """Text for a table cell, with every character escaped that would end the cell or be markup."""
     return re.sub(r"[\\`*\[\]<>|&]", lambda sign: f"&#{ord(sign[0])};", text)
 
 
@@ -33,7 +34,7 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[s
 
 
 def _picture(name: str) -> str:
-    """Where the picture is: at the commit's own address on GitHub, which shows no picture from within a summary."""
+    """The picture's address: that of the commit on GitHub, because a summary cannot show files of the checkout."""
     server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
     commit = os.environ.get("GITHUB_SHA")
     if server and repository and commit:
@@ -45,42 +46,48 @@ def _alone(path: Path) -> Iterator[str]:
     metrics = artifacts.read_json(path)
     yield from _table(
         ("metric", "here"),
-        ((compare.one_line(name), compare.one_line(value)) for name, value in metrics.items() if name != "protocol"),
+        ((one_line(name), one_line(value)) for name, value in metrics.items() if name != "protocol"),
     )
 
 
-def _against(found: compare.Comparison) -> Iterator[str]:
-    yield f"{_cell(found.a.title)} against {_cell(found.b.title)}"
+def _compared(comparison: compare.Comparison) -> Iterator[str]:
+    yield f"{_cell(comparison.a.title)} and {_cell(comparison.b.title)}"
     yield ""
-    if found.stale:
-        yield f"Beware: {_cell(found.stale)}"
+    if comparison.stale:
+        yield f"Warning: {_cell(comparison.stale)}"
         yield ""
-    if found.unlike:
-        yield "The two were measured under unlike protocols, so nothing is subtracted:"
+    if comparison.protocol_differences:
+        yield "The two were measured under different protocols, so the metrics are not subtracted:"
         yield ""
-        yield from _table(("protocol", "base", "here"), ((row.name, row.a, row.b) for row in found.unlike))
+        yield from _table(
+            ("protocol", "base", "here"), ((row.name, row.a, row.b) for row in comparison.protocol_differences)
+        )
         yield ""
-    head = ("metric", "base", "here") if found.unlike else ("metric", "base", "here", "here − base", "better")
-    rows = ((row.name, row.a, row.b, row.difference, row.better) for row in found.metrics)
+    head = (
+        ("metric", "base", "here")
+        if comparison.protocol_differences
+        else ("metric", "base", "here", "here − base", "better")
+    )
+    rows = ((row.name, row.a, row.b, row.difference, row.better) for row in comparison.metrics)
     yield from _table(head, (row[: len(head)] for row in rows))
     yield ""
-    if found.params:
-        yield from _table(("param", "base", "here"), ((row.name, row.a, row.b) for row in found.params))
+    if comparison.params:
+        yield from _table(("param", "base", "here"), ((row.name, row.a, row.b) for row in comparison.params))
     else:
         yield "The params are the same."
 
 
 def summary(base: str) -> str:
-    """The Markdown."""
+    """The summary as Markdown."""
     lines = ["## Metrics", ""]
     try:
-        with compare.opened() as repo:
-            lines += _against(compare.compare(repo, base, compare.WORKSPACE))
+        with compare.open_repo() as repo:
+            lines += _compared(compare.compare(repo, base, compare.WORKSPACE))
     except (StageError, DvcException) as error:
         lines += [f"No comparison: {_cell(str(error))}", "", *_alone(Path(compare.METRICS))]
     lines += ["", "## Pictures", ""]
-    shown = [name for name in _PICTURES if Path(compare.PICTURES, name).exists()]
-    lines += [f"**{name}**\n\n![{name}]({_picture(name)})\n" for name in shown] or ["There are none.", ""]
+    names = [name for name in _PICTURES if Path(compare.PICTURES, name).exists()]
+    lines += [f"**{name}**\n\n![{name}]({_picture(name)})\n" for name in names] or ["No pictures.", ""]
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
-"""The metrics over Git history: `make trends`, or python -m tools.trends [REVISION] [--out reports/trends.svg]
+"""The headline metrics over the Git history: `make trends`, or python -m tools.trends [REVISION] [--out FILE]
 
-Reads reports/metrics.json of every commit that changed it, on the way of first parents to REVISION (HEAD), and of the
-working tree where that differs. Checks nothing out and runs nothing. Writes a picture, and beside it the same as a
-table (.csv). A line joins what one protocol measured; where the protocol changed it breaks, for numbers of unlike
-protocols say nothing of each other.
+Reads reports/metrics.json from every commit that changed it, following first parents back from REVISION (HEAD), and
+from the working tree if it differs. Checks nothing out and runs nothing. Writes a picture (reports/trends.svg) and,
+next to it, the same numbers as a table (.csv). A line joins revisions measured under one protocol and breaks where the
+protocol changes, because metrics of different protocols are not comparable.
 """
 
 import argparse
@@ -14,28 +14,30 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stages import shell
 from stages.errors import StageError
+from stages.metrics.catalog import METRICS as CATALOG
+from stages.metrics.catalog import Metric
 from stages.shell import run_command
 from stages.workspace import Workspace
-from tools import BETTER
 from tools.git import git
 
 METRICS = "reports/metrics.json"
 PICTURE = "reports/trends.svg"
 _WORKSPACE = "workspace"
-_DRAWN = ("fid", "kid", "swd", "precision", "recall", "coverage", "modes_covered", "memorization")
+_HEADLINES = tuple(metric for metric in CATALOG.values() if metric.headline)
 _COLUMNS = 2
-_LABELLED = 40  # revisions whose names find room below an axis
+_MAX_LABELS = 40  # revisions whose names fit below an axis
 
 
 def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, str]]:
-    """(name, date, subject, content of the metrics file), the oldest first."""
-    # --no-show-signature: the user's log.showSignature would put lines between. --end-of-options: a revision that
-    # begins with a dash is one all the same. ./: without, a path after a colon begins at the repository's root.
+    """(name, date, subject, content of the metrics file), oldest first."""
+    # --no-show-signature: the user's log.showSignature would add lines. --end-of-options: a revision can begin with a
+    # dash. ./: a path after a colon is otherwise relative to the repository's root.
     form = "--format=%h%x09%cs%x09%D%x09%s"
     log = ("log", "--no-show-signature", "--first-parent", "--reverse", form, "--end-of-options", revision)
     for line in git(project, *log, "--", METRICS).splitlines():
@@ -51,7 +53,7 @@ def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, st
 
 
 def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
-    """A row for each revision, the oldest first: name, date, subject, protocol (a number for each), the metrics."""
+    """A row for each revision, oldest first: its name, date, subject, the number of its protocol, and its metrics."""
     rows: list[dict[str, Any]] = []
     protocols: list[str] = []
     for name, date, subject, content in _revisions(project, revision):
@@ -59,7 +61,7 @@ def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
             metrics = json.loads(content)
             protocol = json.dumps(metrics.pop("protocol", None), sort_keys=True)
         except (ValueError, AttributeError):
-            shell.say(f"{name}: {METRICS} is damaged there; left out")
+            shell.say(f"{name}: {METRICS} is damaged in this revision; skipped")
             continue
         if protocol not in protocols:
             protocols.append(protocol)
@@ -67,30 +69,23 @@ def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
         about = {"revision": name, "date": date, "subject": subject, "protocol": protocols.index(protocol)}
         rows.append({**about, **numbers})
     if not rows:
-        raise StageError(f"{revision}: no commit there has {METRICS}; `make repro` makes it, then commit reports/")
+        raise StageError(f"{revision}: no commit has {METRICS}; run `make repro` and commit reports/")
     return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel for each metric that is there, over the revisions. Raises StageError where none is."""
-    names = [name for name in _DRAWN if name in table]
-    if not names:
-        raise StageError(f"{METRICS}: no revision has any of {', '.join(_DRAWN)}; `make repro` measures them")
-    lines = -(-len(names) // _COLUMNS)
+    """A panel for each headline metric in the table, over the revisions. Raises StageError if the table has none."""
+    metrics = [metric for metric in _HEADLINES if metric.name in table]
+    if not metrics:
+        names = ", ".join(metric.name for metric in _HEADLINES)
+        raise StageError(f"{METRICS}: no revision has any of {names}; run `make repro` to measure them")
+    lines = -(-len(metrics) // _COLUMNS)
     with style.context("default"):
         figure = Figure(figsize=(11, 1 + 2.3 * lines), layout="constrained")
         panels = figure.subplots(lines, _COLUMNS, sharex=True, squeeze=False).flat
-        for name, panel in zip(names, panels, strict=False):
-            for _, part in table.groupby(table["protocol"].diff().ne(0).cumsum()):  # a protocol can come back
-                panel.plot(part.index, part[name], f"C{part['protocol'].iloc[0]}", marker="o", markersize=4)
-            way = f"best {BETTER[name]}" if BETTER[name].startswith("near ") else f"{BETTER[name]} is better"
-            panel.set_title(f"{name} ({way})", fontsize=10, loc="left")
-            panel.set_ylim(0, 1.1 * table[name].max() or 1)
-            panel.spines[["top", "right"]].set_visible(False)
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-            if len(table) <= _LABELLED:
-                panel.set_xticks(table.index, table["revision"], rotation=60, ha="right", fontsize=8)
-        for panel in list(panels):  # what is left of the last line
+        for metric, panel in zip(metrics, panels, strict=False):
+            _draw_metric(panel, metric, table)
+        for panel in list(panels):  # empty places in the last line
             panel.remove()
         first, last = table["date"].iloc[0], next((date for date in reversed(table["date"]) if date), "")
         span = f"{first} to {last}" if first != last else first
@@ -101,8 +96,20 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _draw_metric(panel: Axes, metric: Metric, table: pd.DataFrame) -> None:
+    for _, part in table.groupby(table["protocol"].diff().ne(0).cumsum()):  # a protocol can return
+        panel.plot(part.index, part[metric.name], f"C{part['protocol'].iloc[0]}", marker="o", markersize=4)
+    direction = f"best {metric.better}" if metric.better.startswith("near ") else f"{metric.better} is better"
+    panel.set_title(f"{metric.label} ({direction})", fontsize=10, loc="left")
+    panel.set_ylim(0, 1.1 * table[metric.name].max() or 1)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(table) <= _MAX_LABELS:
+        panel.set_xticks(table.index, table["revision"], rotation=60, ha="right", fontsize=8)
+
+
 def _write(picture: Path, table: pd.DataFrame) -> None:
-    """Write the picture and the table beside it, both or neither."""
+    """Write the picture and the table, both or neither."""
     figure = draw(table)
     names = picture.name, picture.with_suffix(".csv").name
     with Workspace(picture.parent).outputs(*names) as new:
@@ -111,9 +118,9 @@ def _write(picture: Path, table: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Draw the history that the command line names."""
+    """Draw the metrics over the history of the revision that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("revision", nargs="?", default="HEAD", help="where the history ends (HEAD)")
+    parser.add_argument("revision", nargs="?", default="HEAD", help="the newest revision (HEAD)")
     parser.add_argument("--out", default=PICTURE, help=f"the picture, .svg, .png or .pdf ({PICTURE})")
     arguments = parser.parse_args()
     picture = Path(arguments.out)
@@ -121,8 +128,8 @@ def main() -> None:
         raise StageError(f"--out {picture}: expected a name that ends in .svg, .png or .pdf")
     table = history(Path(), arguments.revision)
     _write(picture, table)
-    shown = [name for name in ("revision", "date", "protocol", *_DRAWN) if name in table]
-    print(table[shown].to_string(index=False))
+    columns = ["revision", "date", "protocol", *(metric.name for metric in _HEADLINES)]
+    print(table[[column for column in columns if column in table]].to_string(index=False))
     print(f"\nThe picture: {picture.resolve()}")
 
 

@@ -1,256 +1,86 @@
-"""How a picture came about: `make whence PNG=x.png`, or python -m tools.whence x.png
+"""Show how a picture was made: `make whence PNG=x.png`, or python -m tools.whence x.png
 
-Reads the text that a PNG of this project carries, and asks Git, over all branches, tags and experiments of DVC's, which
-commits have what it names: the generator, or of a picture of the data the manifest (both by reports/model_card.md), and
-which have the very file. Prints them, what the card says of the data and the training, and the commands that make the
-picture again. Reads no more than Git has and models/model.json, and runs nothing. A second.
+Reads the provenance inside a PNG of this project and searches Git, over all branches, tags and DVC experiments, for the
+commits that introduced its generator (or, for a picture of the data, the data's manifest) and the file itself. Prints
+these commits, what the model card says about the data and the training, and the commands that make the picture again.
+Reads Git's history, reports/model_card.md and models/model.json; runs no stage. Takes about a second.
 """
 
 import argparse
 import contextlib
-import html
+import dataclasses
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from stages import artifacts
+from stages import artifacts, png
 from stages.errors import StageError
-from stages.sample.command_line import layout_of, seeds_of
+from stages.png import Picture, Provenance
+from stages.sample.command_line import parse_grid, parse_seeds
 from stages.shell import run_command
-from tools.compare import one_line
-from tools.git import git, kind_and_name
+from tools import commits, legacy_captions, model_card
+from tools.commits import Commit
+from tools.git import git
+from tools.terminal import one_line
 
 CARD = "reports/model_card.md"
 GENERATOR = "models/generator.keras"
 MODEL = "models/model.json"
-_NAMES = 8  # of tags and branches that a line has
-_GAP = 2  # pixels between the pictures of a grid
-_LARGEST = 64  # of scales
-# In what words a Description has the seeds, where nothing but they decides on the picture.
-_SEEDS = (
-    r"Samples of the seeds (\d+) to (\d+) in order, uncurated",
-    r"Samples of the seeds ([\d, -]+), in this order",
-    r"Sample of the seed (\d+)",
-    r"Sample of the place (\d+) \(.*",
-    r"The \d+ samples of lowest realism .*: seeds ([\d, ]+)",
-)
-# What of the card is told, by a name for it.
-_TOLD = {
-    "data": r"^## Data and licence\n\n- (.*)",
-    "manifest": r"^- Data: manifest `(.*)`",
-    "checkpoint": r"checkpoint after (.* images seen)",
-    "params": r"^- Params: (.*)",
-    "trained with": r"^- (TensorFlow .*)",
-}
-_OF_THE_DATA = ("data", "manifest")
-# The stage whose params have this one among them.
-_STAGES = {"interpolate": "sample", "mode_threshold": "evaluate", "records_per_shard": "prepare"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG: its file, its (width, height), and what it says of itself (Description, Source, Params)."""
-
-    path: Path
-    size: tuple[int, int]
-    facts: dict[str, str]
-
-    def named(self, pattern: str) -> str:
-        """A hash that the Source names; nothing where it names none."""
-        found = re.search(rf"{pattern}SHA-256 ([0-9a-f]{{64}})\b", self.facts.get("Source", ""))
-        return found[1] if found else ""
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The params that the picture was drawn with; nothing where it has none."""
-        with contextlib.suppress(ValueError):
-            value = json.loads(self.facts.get("Params", ""))
-            return value if isinstance(value, dict) else {}
-        return {}
-
-    @property
-    def seeds(self) -> str:
-        """The seeds as --seeds takes them; nothing where more than seeds decided on the picture."""
-        for pattern in _SEEDS:
-            if found := re.fullmatch(pattern, self.facts.get("Description", "")):
-                text = "-".join(found.groups()).replace(" ", "")
-                with contextlib.suppress(StageError):  # the text of a file: it may be anything
-                    return text if seeds_of(text) else ""
-        return ""
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit: its hash, whole and short, its date, its subject."""
-
-    whole: str
-    short: str
-    date: str
-    subject: str
+_REPORTS = "reports"
+_DATA_FACTS = ("data", "manifest")
+_STAGES = ("prepare", "train", "sample", "evaluate")  # the stages that draw pictures
 
 
 def read(path: Path) -> Picture:
-    """A PNG and its text. Raises StageError where there is no such file, or it is none."""
+    """Read a PNG. Raises StageError, in one line, where the file is missing or not a PNG."""
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()  # text may stand behind the pixels
-            info, size = dict(picture.info), picture.size
+        return png.decode(path.read_bytes())
     except FileNotFoundError:
-        raise StageError(f"{path}: there is no such file") from None
+        raise StageError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise StageError(f"{path}: a folder; name one picture of it") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise StageError(
-            f"{path}: no PNG, or half of one; only the PNGs that this project writes say what they are"
-        ) from None
-    names = ("Description", "Source", "Params")
-    return Picture(path, size, {name: info[name] for name in names if isinstance(info.get(name), str)})
+        raise StageError(f"{path}: is a folder; name one picture in it") from None
+    except ValueError:
+        raise StageError(f"{path}: not a complete PNG; only the PNGs of this project hold their provenance") from None
 
 
-def _brought(project: Path, has: Callable[[str], bool], *search: str) -> list[Commit]:
-    """The commits that have what none of their parents has, the oldest first; `git log` finds it by `search`."""
-    # --full-history, -m: a merge may have left it out, and a merge may have brought it. --root, --no-show-signature:
-    # whatever the user's log.showRoot and log.showSignature say.
-    form = "--format=%H%x09%h%x09%P%x09%cs%x09%s"
-    log = ("log", "--no-show-signature", "--root", "--all", "--full-history", "-m", "--reverse", form)
-    found: dict[str, Commit] = {}
-    for line in filter(None, git(project, *log, *search).split("\n")):
-        whole, short, parents, date, subject = line.split("\t", 4)
-        if whole not in found and has(whole) and not any(map(has, parents.split())):
-            found[whole] = Commit(whole, short, date, subject)
-    return list(found.values())
+@dataclass(frozen=True)
+class Origin:
+    """Where Git and the working tree have a picture.
 
-
-def _card(project: Path, revision: str) -> str:
-    """The model card of a revision; nothing where it has none."""
-    try:
-        return git(project, "show", f"{revision}:./{CARD}")
-    except StageError:
-        return ""
-
-
-def _place(project: Path, revision: str, blob: str) -> str:
-    """Where below reports/ a revision has a file of these bytes; nothing where it has none."""
-    with contextlib.suppress(StageError):  # a branch's name may be no UTF-8
-        for line in git(project, "ls-tree", "-r", "-z", revision, "--", "reports").split("\0"):
-            about, _, path = line.partition("\t")
-            if about.endswith(f" {blob}"):
-                return path
-    return ""
-
-
-def _names(project: Path, commit: Commit, has: Callable[[str], bool]) -> str:
-    """The tags, experiments and branches that have it, or have had it."""
-    listed = git(project, "for-each-ref", "--contains", commit.whole, "--format=%(refname)").splitlines()
-    names = {
-        reference: " ".join(map(one_line, found))
-        for kind in ("tag", "experiment", "branch")
-        for reference in listed
-        if (found := kind_and_name(reference)) and found[0] == kind and not reference.endswith("/HEAD")
-    }
-    now = [name for reference, name in names.items() if has(reference)]
-    shown = now or list(names.values())
-    if not shown:
-        return f"no branch and no tag has it: `git tag NAME {commit.short}` keeps it"
-    more = f" and {len(shown) - _NAMES} more" if len(shown) > _NAMES else ""
-    return ("" if now else "replaced since, in the history of ") + ", ".join(shown[:_NAMES]) + more
-
-
-def _is_kept(project: Path, commit: Commit) -> bool:
-    """Whether a tag or a branch has a commit in its history."""
-    places = "refs/tags", "refs/heads", "refs/remotes"
-    return bool(git(project, "for-each-ref", "--count=1", "--contains", commit.whole, *places))
-
-
-def _told(card: str) -> dict[str, str]:
-    """What a model card says, by the names of `_TOLD`, without the escapes of Markdown."""
-    found = {name: re.search(pattern, card, re.MULTILINE) for name, pattern in _TOLD.items()}
-    return {
-        name: one_line(html.unescape(re.sub(r"\\([^\w\s])", r"\1", match[1]).replace("\\_", "_")))
-        for name, match in found.items()
-        if match
-    }
-
-
-def _told_here(model: dict[str, Any]) -> dict[str, str]:
-    """The same of a models/model.json; nothing of none."""
-    if not model:
-        return {}
-    seen = [one_line(model.get(name)) for name in ("best_images_seen", "images_seen")]
-    return {
-        "manifest": one_line(model.get("data_manifest_sha256")),
-        "checkpoint": f"{' of '.join(seen)} images seen",
-        "params": one_line(model.get("params")),
-        "trained with": one_line(model.get("environment")),
-    }
-
-
-def _layout(picture: Picture, card: str) -> str:
-    """The options --grid and --scale of a picture of samples, from its size and theirs, which the card has."""
-    count = len(seeds_of(picture.seeds))
-    scale = picture.params.get("scale")
-    scale = scale if isinstance(scale, int) and 1 <= scale <= _LARGEST else 0
-    side = re.search(r"picture of (\d+)×(\d+)×\d", card)
-    # A picture of the page names no scale, and one of more than 40 megapixels has a smaller one than it names.
-    for tried in (scale, *range(_LARGEST, 0, -1)) if side else ():
-        if not tried or any(pixels % tried for pixels in picture.size):
-            continue
-        lengths = zip(reversed(picture.size), map(int, side.groups()), strict=True) if side else ()
-        places = [divmod(pixels // tried + _GAP, length + _GAP) for pixels, length in lengths]
-        (rows, uneven), (columns, odd) = places
-        if not uneven and not odd and rows * columns >= count:
-            grid = "" if layout_of(None, count) == (rows, columns) else f" --grid {rows}x{columns}"
-            return f"{grid} --scale {tried}"
-    return f" --scale {scale}" if scale else ""
-
-
-def _again(picture: Picture, card: str, model: Commit | None, file: Commit | None, here: bool) -> Iterator[str]:
-    """The commands that draw it anew, with the generator of the commit `model`, or of the working tree if it is `here`.
-
-    `file` is a commit that has the very file, and so the params that it was drawn with.
+    `wanted` is the SHA-256 of the generator or of the manifest, and `subject` names it. `files` are the commits that
+    introduced this very file, `models` those that introduced `wanted`. Use the first of each. `model` is the working
+    tree's models/model.json if it describes the generator; else empty.
     """
-    drawn = file or model
-    # Without text are the training's own pictures of fixed z.
-    others = (stage for param, stage in _STAGES.items() if param in picture.params)
-    stage = next(others, "") if picture.facts else "train"
-    if picture.seeds and (model or here):
-        if model:
-            yield f"dvc get . {GENERATOR} --rev {model.short} -o generator.keras"
-        options = (" --model generator.keras" if model else "") + f" --seeds {picture.seeds}"
-        yield f"python -m stages.sample{options}{_layout(picture, card)} --out again.png"
-    elif stage and (drawn or here):
-        if drawn:
-            yield f"git checkout {drawn.short} && dvc checkout    # `git checkout - && dvc checkout` goes back"
-        params = "" if file else f"; with the section {stage} of params.yaml as in its Params"
-        yield f"python -m stages.{stage} --out ../again    # into ../again/reports{params}"
-    elif model or here:
-        name = f"a tag or branch of {model.short} (git tag NAME {model.short})" if model else "workspace"
-        yield f"make demo    # choose {name}, then what the Description says"
+
+    provenance: Provenance
+    wanted: str
+    subject: str
+    blob: str
+    shallow: bool
+    files: tuple[Commit, ...]
+    models: tuple[Commit, ...]
+    model: dict[str, Any]
+
+    @property
+    def file(self) -> Commit | None:
+        """A commit that has this very file, and so the params that it was drawn with."""
+        return next(iter(self.files), None)
+
+    @property
+    def run(self) -> Commit | None:
+        """The commit of the run that made the picture; for a file without a hash, the commit that added the file."""
+        return next(iter(self.models if self.wanted else self.files), None)
 
 
-def _unknown(project: Path, what: str, shallow: bool) -> StageError:
-    remote = (git(project, "remote").split() or ["origin"])[0]
-    more = ", `git fetch --unshallow`" if shallow else ""
-    return StageError(
-        f"{what}; its run was never committed, or is on a branch or in an experiment that this clone lacks: "
-        f"`git fetch --all --tags`{more}, `dvc exp pull -A {remote}`, and ask again"
-    )
+def _kept_first(project: Path, unsorted: Sequence[Commit]) -> tuple[Commit, ...]:
+    """Commits in branches and tags first: an experiment can be removed, and clones do not have it."""
+    return tuple(sorted(unsorted, key=lambda commit: not commits.is_kept(project, commit)))
 
 
-def _card_here(project: Path, generator: str) -> str:
-    """The working tree's model card where it is that generator's; else nothing: a training may just have ended."""
-    path = project / CARD
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return text if generator and generator in text else ""
-
-
-def _here(project: Path, generator: str) -> dict[str, Any]:
-    """The working tree's models/model.json where it is that generator's; else nothing."""
+def _model_here(project: Path, generator: str) -> dict[str, Any]:
+    """The working tree's models/model.json if it describes this generator; else empty."""
     with contextlib.suppress(StageError):
         model = artifacts.read_json(project / MODEL, "generator")
         if generator and isinstance(model["generator"], dict) and model["generator"].get("sha256") == generator:
@@ -258,75 +88,206 @@ def _here(project: Path, generator: str) -> dict[str, Any]:
     return {}
 
 
-def whence(project: Path, picture: Picture) -> Iterator[str]:
-    """Lines that say how a picture came about. Raises StageError after them where neither Git nor the folder knows."""
-    yield one_line(str(picture.path))
-    yield from (f"  {name}: {one_line(value)}" for name, value in picture.facts.items())
-    generator = picture.named("(?<!manifest )")
-    wanted = generator or picture.named("manifest ")
-    what = f"the {'generator' if generator else 'data of manifest'} {wanted[:12]}"
-    here = _here(project, generator)
-    if here:
-        yield f"  The working tree has that generator: {GENERATOR}"
+def _has_card(project: Path, origin: Origin, revision: str) -> bool:
+    return origin.wanted in commits.text_at(project, revision, CARD)
+
+
+def _has_file(project: Path, origin: Origin, revision: str) -> bool:
+    return bool(commits.path_of_blob(project, revision, origin.blob, _REPORTS))
+
+
+def _with_keys(provenance: Provenance) -> Provenance:
+    if provenance == Provenance():
+        return Provenance(stage="train")  # DVCLive logs the pictures of a training without any text
+    return provenance if provenance.stage else legacy_captions.with_keys(provenance)
+
+
+def find(project: Path, path: Path, picture: Picture) -> Origin:
+    """Search Git and the working tree. Raises StageError outside a Git repository."""
+    provenance = _with_keys(picture.provenance)
+    generator = provenance.generator_sha256
+    wanted = generator or provenance.manifest_sha256
     try:
         shallow = git(project, "rev-parse", "--is-shallow-repository").strip() == "true"
     except StageError as error:
         raise StageError(f"{error}; run this in a clone of the project") from None
-    blob = git(project, "hash-object", "--no-filters", "--", str(picture.path.resolve())).strip()
+    origin = Origin(
+        provenance,
+        wanted,
+        subject=f"the generator {wanted[:12]}" if generator else f"the data with the manifest {wanted[:12]}",
+        blob=git(project, "hash-object", "--no-filters", "--", str(path.resolve())).strip(),
+        shallow=shallow,
+        files=(),
+        models=(),
+        model=_model_here(project, generator),
+    )
+    return dataclasses.replace(origin, files=_file_commits(project, origin), models=_model_commits(project, origin))
 
-    def names(revision: str) -> bool:
-        return wanted in _card(project, revision)
 
-    def holds(revision: str) -> bool:
-        return bool(_place(project, revision, blob))
+def _file_commits(project: Path, origin: Origin) -> tuple[Commit, ...]:
+    search = f"--find-object={origin.blob}", "--", _REPORTS
+    return tuple(commits.introducing(project, lambda revision: _has_file(project, origin, revision), *search))
 
-    same = _brought(project, holds, f"--find-object={blob}", "--", "reports")
-    models = _brought(project, names, f"-S{wanted}", "--", CARD) if wanted else []
-    if not (same or models or here):
-        unknown = f"no commit has {what} in {CARD}" if wanted else "it names no generator, and no commit has this file"
-        raise _unknown(project, f"{picture.path}: {unknown}", shallow)
-    for commits, has, said in ((models, names, what), (same, holds, "this very file")):
-        if commits:
-            yield f"\nThe commits that brought {said}, the oldest first:"
-        for commit in commits:
+
+def _model_commits(project: Path, origin: Origin) -> tuple[Commit, ...]:
+    if not origin.wanted:
+        return ()
+    search = f"-S{origin.wanted}", "--", CARD
+    return tuple(commits.introducing(project, lambda revision: _has_card(project, origin, revision), *search))
+
+
+def _commit_lines(project: Path, origin: Origin) -> Iterator[str]:
+    searches = (
+        (origin.models, origin.subject, lambda revision: _has_card(project, origin, revision)),
+        (origin.files, "this very file", lambda revision: _has_file(project, origin, revision)),
+    )
+    for introducing, subject, has in searches:
+        if introducing:
+            yield f"\nThe commits that introduced {subject}, oldest first:"
+        for commit in introducing:
             yield f"  {commit.short}  {commit.date}  {one_line(commit.subject)}"
-            yield f"    {_names(project, commit, has)}"
-    if shallow and (same or models):
-        yield "  This clone is shallow, and they may be older: `git fetch --unshallow`, and ask again"
+            yield f"    {commits.names(project, commit, has)}"
+    if origin.shallow and (origin.files or origin.models):
+        yield "  This clone is shallow, so older commits can be missing: run `git fetch --unshallow` and try again"
 
-    # A file without a hash in it is of the run that it was committed with. An experiment may be removed, and no clone
-    # has it: better a commit that a branch or a tag has.
-    same, models = (sorted(found, key=lambda commit: not _is_kept(project, commit)) for found in (same, models))
-    model = next(iter(models if wanted else same), None)
-    card = _card(project, model.whole) if model else _card_here(project, generator)
-    told = _told(card) or _told_here(here)
-    of_the_data = bool(picture.facts) and not generator
-    if told:
-        yield f"\nWhat {CARD if card else MODEL} says of it{f' in {model.short}' if model else ''}:"
-    yield from (f"  {name}: {value}" for name, value in told.items() if name in _OF_THE_DATA or not of_the_data)
-    if model:
-        yield f"  all params: git show {model.short}:./params.yaml"
 
-    yield "\nThe picture again (`. .venv/bin/activate` first):"
-    if same:
-        yield f"  git show {same[0].short}:./{_place(project, same[0].whole, blob)} > again.png    # the very file"
-    yield from (f"  {line}" for line in _again(picture, card, model, next(iter(same), None), bool(here)))
-    if model:
-        push = "dvc push --all-commits" if _is_kept(project, model) else "dvc exp push"
-        yield f"\nIf DVC does not find the bytes: `{push}` in the clone where it was made"
-        yield f"All of it anew, with the code of then: git checkout {model.short} && dvc repro"
-    elif here:
-        yield f"\nNo commit has {what} yet: git add -A && git commit"
+def _card(project: Path, origin: Origin) -> str:
+    """The model card of the picture's run; empty where there is none.
+
+    The working tree's card counts only if it names the generator: after a training it is still that of the run before.
+    """
+    if origin.run:
+        return commits.text_at(project, origin.run.full, CARD)
+    path, generator = project / CARD, origin.provenance.generator_sha256
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return text if generator and generator in text else ""
+
+
+def _model_facts(model: dict[str, Any]) -> dict[str, str]:
+    """The facts in models/model.json, for a run whose card is not written yet."""
+    if not model:
+        return {}
+    images = [one_line(model.get(name)) for name in ("best_images_seen", "images_seen")]
+    return {
+        "manifest": one_line(model.get("data_manifest_sha256")),
+        "checkpoint": f"{' of '.join(images)} images seen",
+        "params": one_line(model.get("params")),
+        "environment": one_line(model.get("environment")),
+    }
+
+
+def _fact_lines(origin: Origin, card: str) -> Iterator[str]:
+    facts = model_card.facts(card) or _model_facts(origin.model)
+    is_data = bool(origin.provenance.source) and not origin.provenance.generator_sha256
+    if facts:
+        where = f"{CARD if card else MODEL}{f' in {origin.run.short}' if origin.run else ''}"
+        yield f"\nFrom {where}:"
+    for name, value in facts.items():
+        if name in _DATA_FACTS or not is_data:
+            yield f"  {name}: {one_line(value)}"
+    if origin.run:
+        yield f"  all params: git show {origin.run.short}:./params.yaml"
+
+
+def _sample_options(provenance: Provenance) -> str:
+    """The options of `python -m stages.sample` that lay the samples out like the picture."""
+    scale = f" --scale {provenance.scale}" if provenance.scale else ""
+    with contextlib.suppress(StageError):
+        layout = parse_grid(provenance.grid, len(parse_seeds(provenance.seeds)))
+        if layout != parse_grid(None, len(parse_seeds(provenance.seeds))):
+            return f" --grid {layout[0]}x{layout[1]}{scale}"
+    return scale
+
+
+def _seeds(provenance: Provenance) -> str:
+    """The seeds as --seeds takes them; empty where the picture has none, or text that is not seeds."""
+    with contextlib.suppress(StageError):
+        parse_seeds(provenance.seeds)
+        return "".join(provenance.seeds.split())
+    return ""
+
+
+def _commands(origin: Origin, provenance: Provenance) -> Iterator[str]:
+    """The commands that draw the picture again, with the generator of its commit or of the working tree."""
+    run, drawn = origin.run, origin.file or origin.run
+    if (seeds := _seeds(provenance)) and (run or origin.model):
+        if run:
+            yield f"dvc get . {GENERATOR} --rev {run.short} -o generator.keras"
+        options = (" --model generator.keras" if run else "") + f" --seeds {seeds}"
+        yield f"python -m stages.sample{options}{_sample_options(provenance)} --out again.png"
+    elif provenance.stage in _STAGES and (drawn or origin.model):
+        if drawn:
+            yield f"git checkout {drawn.short} && dvc checkout    # `git checkout - && dvc checkout` goes back"
+        section = "" if origin.file else f"; set the section {provenance.stage} of params.yaml to its Params first"
+        yield f"python -m stages.{provenance.stage} --out ../again    # writes ../again/reports{section}"
+    elif run or origin.model:
+        choice = f"a tag or branch of {run.short} (git tag NAME {run.short})" if run else "workspace"
+        yield f"make demo    # choose {choice}, then follow the Description"
+
+
+def _command_lines(project: Path, origin: Origin, provenance: Provenance) -> Iterator[str]:
+    yield "\nTo make the picture again (`. .venv/bin/activate` first):"
+    if origin.file:
+        path = commits.path_of_blob(project, origin.file.full, origin.blob, _REPORTS)
+        yield f"  git show {origin.file.short}:./{path} > again.png    # the very file"
+    yield from (f"  {line}" for line in _commands(origin, provenance))
+    if origin.run:
+        push = "dvc push --all-commits" if commits.is_kept(project, origin.run) else "dvc exp push"
+        yield f"\nIf DVC does not find the files: run `{push}` in the clone where they were made"
+        yield f"To repeat the whole run with its own code: git checkout {origin.run.short} && dvc repro"
+    elif origin.model:
+        yield f"\nNo commit has {origin.subject} yet: git add -A && git commit"
+
+
+def _not_found(project: Path, path: Path, origin: Origin) -> StageError:
+    remote = (git(project, "remote").split() or ["origin"])[0]
+    fetch = "`git fetch --all --tags`" + (", `git fetch --unshallow`" if origin.shallow else "")
+    reason = (
+        f"no commit has {origin.subject} in {CARD}"
+        if origin.wanted
+        else "it names no generator, and no commit has this file"
+    )
+    return StageError(
+        f"{path}: {reason}; either its run was never committed, or it is on a branch or in an experiment that this "
+        f"clone does not have: {fetch}, `dvc exp pull -A {remote}`, then try again"
+    )
+
+
+def whence(project: Path, path: Path, picture: Picture) -> Iterator[str]:
+    """Lines on how a picture was made. Raises StageError, after the first lines, if neither Git nor the folder has it.
+
+    The project is the folder of a clone. The picture can lie anywhere.
+    """
+    yield one_line(str(path))
+    for name, keyword in png.KEYWORDS.items():
+        if value := getattr(picture.provenance, name):
+            yield f"  {keyword}: {one_line(json.dumps(value, ensure_ascii=False) if name == 'params' else str(value))}"
+    origin = find(project, path, picture)
+    if origin.model:
+        yield f"  The working tree has this generator: {GENERATOR}"
+    if not (origin.files or origin.models or origin.model):
+        raise _not_found(project, path, origin)
+    yield from _commit_lines(project, origin)
+    origin = dataclasses.replace(
+        origin, files=_kept_first(project, origin.files), models=_kept_first(project, origin.models)
+    )
+    card = _card(project, origin)
+    yield from _fact_lines(origin, card)
+    provenance = origin.provenance
+    if not picture.provenance.stage:
+        provenance = legacy_captions.with_layout(picture, provenance, model_card.image_size(card))
+    yield from _command_lines(project, origin, provenance)
 
 
 def main() -> None:
-    """Say how the picture that the command line names came about."""
+    """Print how the picture that the command line names was made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("png", help="a picture that this project wrote")
+    parser.add_argument("png", help="a picture that this project made")
     arguments = parser.parse_args()
     if not arguments.png:
-        raise StageError("no picture is named; type `make whence PNG=reports/samples/grid.png`")
-    for line in whence(Path(), read(Path(arguments.png))):
+        raise StageError("name a picture: make whence PNG=reports/samples/grid.png")
+    path = Path(arguments.png)
+    for line in whence(Path(), path, read(path)):
         print(line, flush=True)
 
 

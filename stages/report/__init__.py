@@ -1,1 +1,1 @@
-"""The report room: one page from what the other stages wrote."""
+"""The report stage: one page and a model card from the outputs of the other stages."""

@@ -1,4 +1,4 @@
-"""The report's figures: matplotlib to inline SVG, the same text every time, legible on light and dark."""
+"""The report's figures as inline SVG: the same text every time, and legible on light and dark backgrounds."""
 
 import hashlib
 import io
@@ -12,15 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# Okabe, Ito 2008: told apart with every kind of colour blindness. On white and on black.
+# Okabe, Ito 2008: distinguishable with every kind of colour blindness, on white and on black.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-# More groups than these seven have other marks, too.
+# More than seven groups get other marks as well.
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 _MARKS = ("o", "^", "s", "D", "v")
 _GROUPS = len(_COLOURS) * len(_MARKS)
 _OTHERS = "other classes"
-_LONGEST = 40  # characters of a name in a legend
-_INK = "#010203"  # stands for the page's own text colour, and is replaced by it
+_MAX_LABEL = 40  # characters of a name in a legend
+_INK = "#010203"  # a placeholder that `_svg` replaces with the page's text colour
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dcgan",
@@ -33,21 +33,21 @@ _STYLE: Any = {
 
 
 def _svg(draw: Callable[..., None], height: float = 2.8, panels: int = 1) -> str:
-    """What `draw` draws on axes side by side, 7 inches by `height`, as an SVG element whose ink is the page's."""
-    with style.context(["default", _STYLE]):  # and not what the user's own matplotlibrc says
+    """An SVG element of 7 inches by `height`, in the page's text colour; `draw` gets the axes of its panels."""
+    with style.context(["default", _STYLE]):  # not the user's matplotlibrc
         figure = Figure(figsize=(7, height), layout="constrained")
         draw(*figure.subplots(1, panels, squeeze=False, sharex=panels > 1, sharey=panels > 1)[0])
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    # The page holds several, and each calls its parts figure_1 and so on.
-    own = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)
+    # The page has several figures, and each names its parts figure_1 and so on: make the ids unique.
+    prefix = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
 
 
 def _plain(name: str) -> str:
-    """A name as text: a $ in it would start mathematics, and a _ at its front would keep it out of a legend."""
+    """A name that matplotlib shows unchanged: a $ would start mathematics, a leading _ would hide it in a legend."""
     return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
@@ -57,7 +57,7 @@ def _images_axis(axes: Axes) -> None:
 
 
 def curves(series: dict[str, pd.DataFrame], label: str, smoothing: int, marked: int | None = None) -> str:
-    """Lines over images seen: each frame has the columns step and value. `marked` draws a line at the checkpoint."""
+    """Lines over images seen, of frames with the columns step and value. `marked` adds a line at the checkpoint."""
 
     def draw(axes: Axes) -> None:
         for colour, (name, frame) in zip((BLUE, ORANGE, GREEN), series.items(), strict=False):
@@ -79,7 +79,7 @@ def curves(series: dict[str, pd.DataFrame], label: str, smoothing: int, marked: 
 
 
 def class_shares(classes: Sequence[str], generated: Sequence[float], real: Sequence[float]) -> str:
-    """Bars of the generated share of each class, with a mark where the data's share is."""
+    """Bars of each class's share among the samples, with a mark at its share in the data."""
 
     def draw(axes: Axes) -> None:
         rows = range(len(classes))
@@ -94,7 +94,7 @@ def class_shares(classes: Sequence[str], generated: Sequence[float], real: Seque
 
 
 def shares(values: dict[str, float]) -> str:
-    """Bars of numbers that are at 1 where samples are like the data."""
+    """Bars of metrics that are 1 if the samples are like the data."""
 
     def draw(axes: Axes) -> None:
         rows = range(len(values))
@@ -109,31 +109,31 @@ def shares(values: dict[str, float]) -> str:
 
 
 def clusters(points: pd.DataFrame) -> str:
-    """Real and generated points side by side, by class: columns kind (real, generated), class, x, y.
+    """Real and generated points side by side, coloured by class: columns kind (real, generated), class, x, y.
 
-    Of more than 35 classes the rarest are taken together.
+    With more than 35 classes, the rarest become one group.
     """
     names = list(points["class"].value_counts().index)
     if len(names) > _GROUPS:
         names = [*names[: _GROUPS - 1], _OTHERS]
         points = points.assign(**{"class": points["class"].where(points["class"].isin(names), _OTHERS)})
     names.sort(key=lambda name: (name == _OTHERS, name))
-    labels = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
+    labels = [name if len(name) <= _MAX_LABEL else name[: _MAX_LABEL - 1] + "…" for name in names]
     columns = max(1, min(5, 70 // (4 + max(map(len, labels)))))
-    looks = [(mark, colour) for mark in _MARKS for colour in _COLOURS]
+    styles = [(mark, colour) for mark in _MARKS for colour in _COLOURS]
 
     def draw(*panels: Axes) -> None:
         for axes, kind in zip(panels, ("real", "generated"), strict=True):
-            for name, (mark, colour) in zip(names, looks, strict=False):
-                some = points[(points["kind"] == kind) & (points["class"] == name)]
-                axes.plot(some["x"], some["y"], mark, color=colour, markersize=2.6, markeredgewidth=0)
+            for name, (mark, colour) in zip(names, styles, strict=False):
+                group = points[(points["kind"] == kind) & (points["class"] == name)]
+                axes.plot(group["x"], group["y"], mark, color=colour, markersize=2.6, markeredgewidth=0)
             axes.set_title(kind, fontsize=11)
             axes.set_xticks([])
             axes.set_yticks([])
         if any(names):
             handles = [
                 Line2D([], [], marker=mark, color=colour, linestyle="", label=_plain(label))
-                for label, (mark, colour) in zip(labels, looks, strict=False)
+                for label, (mark, colour) in zip(labels, styles, strict=False)
             ]
             panels[0].figure.legend(
                 handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9

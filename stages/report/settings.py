@@ -1,4 +1,4 @@
-"""What the report stage can be told."""
+"""The settings of the report stage."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,4 +17,4 @@ class Settings:
     title: Text = "DCGAN"
     """The page's title; the data set's name follows it."""
     smoothing: Annotated[Int, Field(ge=1)] = 5
-    """The curves show a running mean of so many points, with the points themselves faintly behind it."""
+    """The curves show a running mean over this many points, with the points themselves faintly behind it."""

@@ -1,1 +1,1 @@
-"""The sample room: pictures from the trained generator."""
+"""The sample stage: pictures of samples from the trained generator."""

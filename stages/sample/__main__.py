@@ -1,18 +1,22 @@
-"""Make the pictures: uncurated samples, real images beside them, the training's timeline, ways between samples.
+"""Draw samples, real images for comparison, the timeline of training and interpolations between samples.
 
     python -m stages.sample
 
-Reads models/generator.keras, models/timeline.npz, data/prepared, the judge and the `sample` section. Writes
-reports/samples/: grid.png (one sample per seed, none picked), real.png (test images, likewise), timeline.png (a row per
-score of the training, for the same z) and timeline_animated.png, interpolation.png, nearest.png (the training images
-nearest to the first samples) and, where `sample.arithmetic` names classes, arithmetic.png. Each PNG carries in its own
-text how it came about. Half a minute.
+Reads models/generator.keras, models/timeline.npz, data/prepared, the judge and the `sample` section of the params.
+Writes reports/samples/: grid.png (one sample per seed, none picked), real.png (test images, none picked), timeline.png
+(one row per score during training, always for the same z), timeline_animated.png, interpolation.png, nearest.png (the
+first samples with the training images nearest to them) and, if `sample.arithmetic` names classes, arithmetic.png. Each
+PNG holds its own provenance as text. Takes less than half a minute. Prints:
+
+    sample: loading TensorFlow ...
+    sample: done in 13.0 s
+
+To draw the samples of any seeds, as one picture or as a folder with one file per seed:
 
     python -m stages.sample --seeds 1,2,3 --out x.png [--grid 4x8]
     python -m stages.sample --seeds 0-99 --out pictures/
 
-draws the samples of these seeds, as one picture of 4 rows of 8, or into a folder, a file for each. --help with --seeds
-says more.
+`python -m stages.sample --seeds 0 --help` lists the options.
 """
 
 import sys
@@ -25,14 +29,14 @@ from stages.workspace import Workspace
 
 
 def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
-    """Run the stage. Its code is imported here, so that --help and a mistake in the params need not wait for it."""
+    """Run the stage. The import is here so that --help and errors in the params do not wait for it."""
     from stages.sample import stage
 
     return stage.sample(settings, workspace)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the stage, or draw any samples where an option of stages/sample/command_line.py is given."""
+    """Run the stage, or draw samples of the given seeds if an option of stages/sample/command_line.py is used."""
     if any(argument.startswith(("--seeds", "--model", "--grid", "--scale")) for argument in arguments):
         command_line.main(arguments)
     else:

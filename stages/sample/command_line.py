@@ -1,29 +1,35 @@
-"""Any samples from the command line: one picture of them, or a file for each.
+"""Draw the samples of any seeds: all in one picture, or each in its own file.
 
     python -m stages.sample --seeds 1,2,3 --out x.png
     python -m stages.sample --seeds 0-31 --grid 4x8 --out x.png
     python -m stages.sample --seeds 7,100-199 --out pictures/
 
-A seed gives the same z for ever, and with one generator the same picture, in any grid and alone.
+A seed always gives the same z. With the same generator it gives the same picture, alone or in any grid.
 """
 
 import argparse
-import json
 import math
 import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages import artifacts, pixels, png, shell
 from stages.errors import StageError
+from stages.png import Provenance
 
-_MOST = 10_000
+if TYPE_CHECKING:  # it imports TensorFlow, and errors in the options should come at once
+    from stages.latent import Sampler
+
+_MAX_SEEDS = 10_000
 
 
-def seeds_of(text: str) -> list[int]:
-    """From 1,2,10-12 the seeds [1, 2, 10, 11, 12]. Raises StageError for anything else, and for more than 10,000."""
+def parse_seeds(text: str) -> list[int]:
+    """1,2,10-12 => [1, 2, 10, 11, 12]. Raises StageError for anything else and for more than 10,000 seeds."""
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part)
@@ -31,67 +37,84 @@ def seeds_of(text: str) -> list[int]:
         if last < first:
             expected = "numbers of at most 18 digits and ranges, such as 1,2,10-19"
             raise StageError(f"--seeds: expected {expected}, got {part.strip()!r}")
-        if len(seeds) + last - first >= _MOST:
-            raise StageError(f"--seeds: expected at most {_MOST:,} seeds, got {text.strip()}")
+        if len(seeds) + last - first >= _MAX_SEEDS:
+            raise StageError(f"--seeds: expected at most {_MAX_SEEDS:,} seeds, got {text.strip()}")
         seeds += range(first, last + 1)
     return seeds
 
 
-def layout_of(text: str | None, count: int) -> tuple[int, int]:
-    """From 4x8 the rows and columns (4, 8), from None about a square. Raises StageError where `count` do not fit."""
+def parse_grid(text: str | None, count: int) -> tuple[int, int]:
+    """4x8 => rows and columns (4, 8); None => about a square. Raises StageError if `count` pictures do not fit."""
     if text is None:
         columns = math.isqrt(count - 1) + 1
         return -(-count // columns), columns
     match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text.strip())
     rows, columns = (int(match[1]), int(match[2])) if match else (0, 0)
-    if rows < 1 or columns < 1 or rows * columns > _MOST:
-        raise StageError(f"--grid: expected rows and columns such as 4x8, of at most {_MOST:,}, got {text!r}")
+    if rows < 1 or columns < 1 or rows * columns > _MAX_SEEDS:
+        raise StageError(f"--grid: expected rows and columns such as 4x8, at most {_MAX_SEEDS:,} places, got {text!r}")
     if rows * columns < count:
         raise StageError(f"--grid: {text} has room for {rows * columns} pictures, but there are {count} seeds")
     return rows, columns
 
 
-def _draw(arguments: argparse.Namespace) -> None:
-    seeds = seeds_of(arguments.seeds)
-    rows, columns = layout_of(arguments.grid, len(seeds))
+def _check(arguments: argparse.Namespace) -> bool:
+    """Whether each sample gets its own file. Raises StageError for options that do not fit together."""
     out = Path(arguments.out)
-    single = arguments.out.endswith(os.sep) or out.is_dir() or not out.suffix
-    if not single and out.suffix.lower() != ".png":
+    separate = arguments.out.endswith(os.sep) or out.is_dir() or not out.suffix
+    if not separate and out.suffix.lower() != ".png":
         raise StageError(f"--out: {out}: expected a name that ends with .png, or a folder")
-    if single and arguments.grid:
-        raise StageError(f"--out: {out}: a grid goes into one picture; expected a name that ends with .png")
+    if separate and arguments.grid:
+        raise StageError(f"--out: {out}: a grid is one picture; expected a name that ends with .png")
     if not 1 <= arguments.scale <= 64:
         raise StageError(f"--scale: expected 1 to 64, got {arguments.scale}")
     if not arguments.model.exists():
         raise artifacts.missing(arguments.model)
+    return separate
+
+
+def _draw(arguments: argparse.Namespace) -> None:
+    seeds = parse_seeds(arguments.seeds)
+    rows, columns = parse_grid(arguments.grid, len(seeds))
+    separate = _check(arguments)
     shell.load_tensorflow("sample")
-    from stages.latent import Sampler, latent
+    from stages.latent import Sampler
 
     sampler = Sampler.load(arguments.model)
-    facts = {
-        "Source": f"{arguments.model.name}, SHA-256 {artifacts.sha256(arguments.model)}",
-        "Params": json.dumps({"seeds": arguments.seeds, "scale": arguments.scale}),
-    }
-    if not single:
-        which = (
-            f"Samples of the seeds {arguments.seeds}, in this order"
-            if len(seeds) > 1
-            else f"Sample of the seed {seeds[0]}"
-        )
-        facts["Description"] = which
-        grid = png.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
-        _write(out, lambda path: png.save_png(grid, path, arguments.scale, facts))
-        shell.say(f"{out}: {len(seeds):,} samples")
-        return
-    pictures = (picture for batch in sampler.of(seeds) for picture in pixels.to_uint8(batch))
-    for seed, picture in zip(seeds, pictures, strict=True):
-        told = facts | {"Description": f"Sample of the seed {seed}"}
-        _write(out / f"seed-{seed:06d}.png", lambda path: png.save_png(picture, path, arguments.scale, told))  # noqa: B023
-    shell.say(f"{out}: {len(seeds):,} pictures, seed-{seeds[0]:06d}.png and so on")
+    generator_sha256 = artifacts.sha256(arguments.model)
+    provenance = Provenance(
+        source=f"{arguments.model.name}, SHA-256 {generator_sha256}",
+        params={"seeds": arguments.seeds, "scale": arguments.scale},
+        stage="sample",
+        generator_sha256=generator_sha256,
+    )
+    if separate:
+        _save_files(Path(arguments.out), sampler, seeds, arguments.scale, provenance)
+    else:
+        provenance = replace(provenance, seeds=re.sub(r"\s", "", arguments.seeds), grid=f"{rows}x{columns}")
+        _save_grid(Path(arguments.out), sampler, seeds, arguments.scale, provenance)
+
+
+def _save_grid(out: Path, sampler: "Sampler", seeds: list[int], scale: int, provenance: Provenance) -> None:
+    from stages.latent import latent
+
+    rows, columns = map(int, provenance.grid.split("x"))
+    samples = f"Samples of the seeds {provenance.seeds}, in this order"
+    provenance = replace(provenance, description=samples if len(seeds) > 1 else f"Sample of the seed {seeds[0]}")
+    picture = png.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
+    _write(out, lambda path: png.save_png(picture, path, scale, provenance))
+    shell.say(f"{out}: {len(seeds):,} samples")
+
+
+def _save_files(folder: Path, sampler: "Sampler", seeds: list[int], scale: int, provenance: Provenance) -> None:
+    images = (image for batch in sampler.batches(seeds) for image in pixels.to_uint8(batch))
+    for seed, image in zip(seeds, images, strict=True):
+        of_seed = replace(provenance, description=f"Sample of the seed {seed}", seeds=str(seed), grid="1x1")
+        _write(folder / f"seed-{seed:06d}.png", partial(png.save_png, image, scale=scale, provenance=of_seed))
+    shell.say(f"{folder}: {len(seeds):,} pictures, seed-{seeds[0]:06d}.png and so on")
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".sample-") as folder:
         save(Path(folder) / path.name)
@@ -99,14 +122,21 @@ def _write(path: Path, save: Callable[[Path], None]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Draw what the arguments ask for. Exits as every stage does."""
+    """Draw the samples that the arguments name. Exits as every stage does."""
     parser = argparse.ArgumentParser(
         prog="python -m stages.sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", required=True, help="numbers and ranges: 1,2,10-19")
-    parser.add_argument("--grid", help="rows and columns, 4x8; places that are left stay white (about a square)")
-    parser.add_argument("--out", required=True, help="a .png for all of them, or a folder for a file each")
-    parser.add_argument("--model", type=Path, default=Path("models/generator.keras"), help="the generator")
-    parser.add_argument("--scale", type=int, default=2, help="pixels to a side for each of the picture's (2)")
+    parser.add_argument("--seeds", required=True, help="seeds and ranges of seeds: 1,2,10-19")
+    parser.add_argument(
+        "--grid", help="rows and columns, such as 4x8; empty places stay white (default: about a square)"
+    )
+    parser.add_argument("--out", required=True, help="a .png for all samples, or a folder for one file per sample")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=Path("models/generator.keras"),
+        help="the generator (default: models/generator.keras)",
+    )
+    parser.add_argument("--scale", type=int, default=2, help="draw each pixel as a block with this side (default: 2)")
     parsed = parser.parse_args(arguments)
-    shell.run("sample", lambda: _draw(parsed), lambda: None, tensorflow=True)
+    shell.run_interruptible("sample", lambda: _draw(parsed), tensorflow=True)

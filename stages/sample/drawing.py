@@ -1,4 +1,4 @@
-"""What the pictures show: rows of z on their way to other z, sums of z, and the nearest training images."""
+"""Images for the pictures: interpolations, the timeline, sums of z and the nearest training images."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import numpy as np
 
 from stages import neighbours, records
 from stages.errors import StageError
-from stages.latent import Sampler, latent, near, resized, slerp
+from stages.latent import Sampler, latent, near, rescaled, slerp
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
 from stages.params import nearest as nearest_name
 from stages.pixels import batch_size_for
-from stages.png import grid, most_rows
+from stages.png import grid, max_rows
 
 _VARIATIONS = 4
 _BAND_GAP = 12  # pixels
@@ -26,13 +26,13 @@ def interpolations(sampler: Sampler, seeds: Sequence[int], steps: int) -> np.nda
 
 
 def timeline(history: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """A row for each of the (scores, N, H, W, C): uint8 picture, and the numbers of the scores that have one.
+    """Samples (scores, N, H, W, C) => a uint8 picture (H, W, C), a row per score, and the indices of the scores shown.
 
-    All of them, or the first, the last and what fits between, where all would be more than programs open.
+    If all scores would make a picture too large to open, it shows the last, the first, and as many between as fit.
     """
     scores, columns, *shape = history.shape
     height, width, channels = shape
-    rows = min(scores, most_rows((height, width, channels), columns))
+    rows = min(scores, max_rows((height, width, channels), columns))
     shown = sorted({round(scores - 1 - i * (scores - 1) / max(rows - 1, 1)) for i in range(rows)})
     return grid(history[shown].reshape(-1, *shape), columns), shown
 
@@ -45,26 +45,25 @@ def arithmetic(
 ) -> tuple[np.ndarray, list[Row]]:
     """A row of 8 images for each (A, B, C): the mean z of A, of B, of C, A − B + C, and four close to that.
 
-    A class's mean is that of the z whose samples the judge holds for it. Returns the images, float32 NHWC in [-1,1],
-    and the rows that were drawn: one with a class that no sample is held for is left out. Raises StageError for a class
-    that the data does not have.
+    A class's mean is the mean of the z whose samples the judge assigns to it. Returns the images, float32 NHWC in
+    [-1,1], and the rows that were drawn: a row with a class that has no sample is skipped. Raises StageError for a
+    class that the data does not have.
     """
     unknown = next((name for row in rows for name in row if name not in classes), None)
     if unknown is not None:
-        like = nearest_name(unknown, list(classes))
-        raise StageError(
-            f"sample.arithmetic: no class {unknown!r}; the nearest is {like!r}, and the data has {', '.join(classes)}"
-        )
+        guess = nearest_name(unknown, list(classes))
+        names = ", ".join(classes)
+        raise StageError(f"sample.arithmetic: no class {unknown!r}; did you mean {guess!r}? The data has {names}")
     means = dict(zip(classes, sampler.class_means(lambda images: judge(images).classes, len(classes)), strict=True))
     generator = np.random.default_rng(0)
     pictures, drawn = [np.empty((0, *sampler.shape), np.float32)], []
     for row in rows:
         a, b, c = (means[name] for name in row)
-        total = resized((a - b + c)[None])
+        total = rescaled((a - b + c)[None])
         if not np.isfinite(total).all():
             continue
         around = near(total[0], _VARIATIONS, generator)
-        pictures.append(sampler(np.concatenate([resized(np.stack([a, b, c])), total, around])))
+        pictures.append(sampler(np.concatenate([rescaled(np.stack([a, b, c])), total, around])))
         drawn.append(row)
     return np.concatenate(pictures), drawn
 
@@ -74,7 +73,7 @@ def nearest(folder: Path, data: Manifest, images: np.ndarray, k: int) -> np.ndar
     search = neighbours.Nearest(neighbours.thumbnails(images), k)
     for batch, _ in records.batches(folder, data, "train", batch_size_for(data.shape)):
         search.add(neighbours.thumbnails(batch.numpy()))
-    return records.at(folder, data, "train", search.indices.ravel().tolist()).reshape(
+    return records.images_at(folder, data, "train", search.indices.ravel().tolist()).reshape(
         *search.indices.shape, *data.shape
     )
 
@@ -82,14 +81,14 @@ def nearest(folder: Path, data: Manifest, images: np.ndarray, k: int) -> np.ndar
 def bands(pictures: np.ndarray, columns: int) -> np.ndarray:
     """Images (N, 1 + k, H, W, C), a column for each of N => one uint8 picture (H, W, C).
 
-    So many columns stand side by side; where there are more, they go on below, after a wider gap.
+    After `columns` images the next band starts below, with a wider gap between the bands.
     """
-    drawn = []
+    grids = []
     for i in range(0, len(pictures), columns):
         band = pictures[i : i + columns]
-        drawn.append(grid(band.swapaxes(0, 1).reshape(-1, *band.shape[2:]), len(band)))
-    height, width, channels = drawn[0].shape
-    whole = np.full((len(drawn) * (height + _BAND_GAP) - _BAND_GAP, width, channels), 255, np.uint8)
-    for index, picture in enumerate(drawn):
+        grids.append(grid(band.swapaxes(0, 1).reshape(-1, *band.shape[2:]), len(band)))
+    height, width, channels = grids[0].shape
+    whole = np.full((len(grids) * (height + _BAND_GAP) - _BAND_GAP, width, channels), 255, np.uint8)
+    for index, picture in enumerate(grids):
         whole[index * (height + _BAND_GAP) :][:height, : picture.shape[1]] = picture
     return whole

@@ -1,0 +1,252 @@
+"""Read the outputs of the other stages into one `Contents`, from which the page and the model card are rendered."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from pydantic import TypeAdapter, ValidationError
+
+from stages import artifacts, manifest, params, png
+from stages.errors import StageError
+from stages.flags import Flag
+from stages.manifest import Manifest
+from stages.metrics import memorization
+from stages.png import Picture
+from stages.workspace import Workspace
+
+_MODEL = (
+    *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "stopped", "flags"),
+    *("params", "environment"),
+)
+_METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "memorization_real", "nearest_distance")
+_MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
+_IN_FEATURES = ("fid", "fid_floor", "fid_bias")
+_PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
+_CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
+# Columns that hold names: read as text, even "01".
+_TEXT_COLUMNS = dict.fromkeys(("split", "class", "reason", "kind"), str)
+_NETWORKS = {"judge": "the judge's features", "inception": "Inception's features", "none": ""}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that the report shows, as the stages wrote it.
+
+    Data without labels has no judge: `accuracy` is None, and `judge`, `metrics` and `modes` hold nothing that needs
+    one. Without a network's features, `metrics` has none of the metrics that need them, and `points` is empty.
+    The curves `output/real` and `output/fake` are the discriminator's mean probability of "real" if `model` says that
+    its loss is logistic, else its mean output. `presets` are whole params files by name.
+    """
+
+    data: Manifest
+    statistics: pd.DataFrame
+    rejected: pd.DataFrame
+    judge: dict[str, Any]
+    accuracy: float | None
+    model: dict[str, Any]
+    flags: tuple[Flag, ...]
+    metrics: dict[str, Any]
+    modes: pd.DataFrame
+    points: pd.DataFrame
+    presets: dict[str, dict[str, Any]]
+    curves: dict[str, pd.DataFrame]
+    pictures: dict[str, Picture]
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The conditions under which the metrics were measured."""
+        return dict(self.metrics["protocol"])
+
+    @property
+    def network(self) -> str:
+        """The network whose features the metrics use, in words; empty if they use none."""
+        return _NETWORKS[self.protocol["feature_network"]]
+
+    @property
+    def copies(self) -> bool | None:
+        """Whether more samples than allowed look like copies of training images; None if it cannot be decided."""
+        if self._has_too_few:
+            return None
+        return memorization.copied(self.metrics["memorization"], self.metrics["memorization_real"])
+
+    @property
+    def max_copies(self) -> float:
+        """The share of samples above which the report says that training images are copied."""
+        return memorization.threshold(self.metrics["memorization_real"])
+
+    @property
+    def _has_too_few(self) -> bool:
+        return bool(self.protocol["memorization_samples"] < self.protocol["memorization_needs"])
+
+    @property
+    def undecided(self) -> str:
+        """Why it cannot be decided whether training images are copied."""
+        if self._has_too_few:
+            needed, images = self.protocol["memorization_needs"], self.protocol["memorization_samples"]
+            return f"too few held-out images: {images}; at least {needed} are needed"
+        return "the data repeats itself, and more than a quarter of the held-out images look like copies as well"
+
+    @property
+    def improving(self) -> bool:
+        """Whether training ran to its end and had its best score there."""
+        ended = self.model["stopped"] or self.model["best_images_seen"] < self.model["images_seen"]
+        return not ended and len(self.curves["score"]) > 1
+
+    @property
+    def floor(self) -> str:
+        """The Fréchet distance of real images, if it was measured with as many images as there are samples."""
+        few = self.protocol.get("floor_samples", 0) < self.protocol["samples"]
+        return "" if few else f"real images: {self.metrics['fid_floor']:.2f}"
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of every file that the pictures were made from, by name."""
+        networks = {} if self.accuracy is None else {"judge.keras": self.judge["sha256"]}
+        if self.protocol["feature_network"] == "inception":
+            networks["inception.pb"] = self.protocol["feature_network_sha256"]
+        return {
+            **{file["name"]: file["sha256"] for file in self.data.source["files"]},
+            **{s.name: s.sha256 for split in self.data.splits.values() for s in split.shards},
+            **networks,
+            "generator.keras": self.model["generator"]["sha256"],
+            "discriminator.keras": self.model["discriminator"]["sha256"],
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A param that differs from a preset: its name with its section, the preset's value, and this run's value."""
+
+    name: str
+    preset: Any
+    here: Any
+
+
+def compare_with_presets(
+    used: dict[str, dict[str, Any]], presets: dict[str, dict[str, Any]]
+) -> tuple[str, tuple[Difference, ...]]:
+    """The preset that differs least from the params of a run, and the differences; "" if there is no preset.
+
+    A param that a preset does not set is not a difference.
+    """
+    differences = {}
+    for name, preset in presets.items():
+        pairs = [
+            (f"{section}.{key}", preset[section][key], json.loads(json.dumps(value)))
+            for section, values in used.items()
+            for key, value in values.items()
+            if isinstance(preset.get(section), dict) and key in preset[section]
+        ]
+        differences[name] = tuple(Difference(*pair) for pair in pairs if pair[1] != pair[2])
+    if not differences:
+        return "", ()
+    nearest = min(differences, key=lambda name: len(differences[name]))
+    return nearest, differences[nearest]
+
+
+def _picture(path: Path) -> Picture:
+    picture = png.read(path)
+    provenance = picture.provenance
+    if not (provenance.description and provenance.source and provenance.params):
+        raise artifacts.damaged(path, "its provenance text is missing")
+    return picture
+
+
+def _table(path: Path, *columns: str) -> pd.DataFrame:
+    """A table with exactly these columns, numeric except for names. Raises StageError, naming the file, otherwise."""
+    try:
+        table = pd.read_csv(
+            path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False, dtype=_TEXT_COLUMNS
+        )
+    except FileNotFoundError:
+        raise artifacts.missing(path) from None
+    except ValueError as error:
+        raise artifacts.damaged(path, error) from error
+    numbers = [column for column in columns if column not in _TEXT_COLUMNS]
+    # The columns of an empty table have no type.
+    numeric = len(table) == 0 or all(is_numeric_dtype(table[column]) for column in numbers if column in table)
+    if list(table.columns) != list(columns) or not numeric:
+        raise artifacts.damaged(path, f"expected the columns {', '.join(columns)}")
+    return table
+
+
+def _flags(path: Path, value: object) -> tuple[Flag, ...]:
+    try:
+        return TypeAdapter(tuple[Flag, ...]).validate_python(value)
+    except ValidationError as error:
+        raise artifacts.damaged(path, f"flags: {error.errors()[0]['msg']}") from error
+
+
+def _curves(folder: Path, flags: tuple[Flag, ...]) -> dict[str, pd.DataFrame]:
+    """The training curves. A run that diverged before its first row has only the score's curve."""
+    diverged = any(flag.kind == "non_finite" for flag in flags)
+    return {name: _curve(folder / f"{name}.tsv", optional=diverged) for name in _CURVES}
+
+
+def _curve(path: Path, *, optional: bool) -> pd.DataFrame:
+    if optional and not path.exists():
+        return pd.DataFrame({"step": [], "value": []})
+    return _table(path, "step", path.stem).set_axis(["step", "value"], axis="columns").astype(float)
+
+
+def _presets(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """The params files of presets/ by name; empty if the folder is missing."""
+    try:
+        folder = workspace.input("presets")
+    except StageError:
+        return {}
+    return {path.stem: params.read_file(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _metrics(path: Path, *, has_judge: bool) -> dict[str, Any]:
+    metrics = artifacts.read_json(path, *_METRICS, *(_MODES if has_judge else ()), "protocol")
+    if not isinstance(metrics["protocol"], dict) or "feature_network" not in metrics["protocol"]:
+        raise artifacts.damaged(path, "the protocol of the metrics is missing")
+    if metrics["protocol"]["feature_network"] != "none":
+        artifacts.read_json(path, *_IN_FEATURES)
+    return metrics
+
+
+def _judge(workspace: Workspace) -> tuple[dict[str, Any], float | None]:
+    """The features stage's facts about the judge, and the judge's accuracy (None without a judge)."""
+    path = workspace.input("models/features/features.json")
+    judge = artifacts.read_json(path, "network", "params")
+    if judge["network"] == "none":
+        return judge, None
+    judge = artifacts.read_json(path, "sha256", "parameters", *judge)
+    return judge, artifacts.read_json(workspace.input("reports/features.json"), "judge_accuracy")["judge_accuracy"]
+
+
+def _pictures(samples: Path, evaluated: Path, data: Path) -> dict[str, Picture]:
+    required = [*(samples / f"{name}.png" for name in _PICTURES), data / "contact_sheet.png"]
+    optional = [samples / "arithmetic.png", evaluated / "lowest.png"]
+    return {path.stem: _picture(path) for path in required + [path for path in optional if path.exists()]}
+
+
+def gather(workspace: Workspace) -> Contents:
+    """Read the stages' outputs. Raises StageError, naming the file, if one is missing or damaged."""
+    model_file = workspace.input("models/model.json")
+    model = artifacts.read_json(model_file, *_MODEL)
+    judge, accuracy = _judge(workspace)
+    samples = workspace.input("reports/samples")
+    evaluated = workspace.input("reports/evaluate")
+    data = workspace.input("reports/data")
+    flags = _flags(model_file, model["flags"])
+    return Contents(
+        data=manifest.read(workspace.input("data/prepared/manifest.json").parent),
+        statistics=_table(data / "classes.csv", "split", "class", "images", "mean", "std", "min", "max"),
+        rejected=_table(data / "rejected.csv", "reason", "images"),
+        judge=judge,
+        accuracy=accuracy,
+        model=model,
+        flags=flags,
+        metrics=_metrics(workspace.input("reports/metrics.json"), has_judge=accuracy is not None),
+        modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
+        points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
+        presets=_presets(workspace),
+        curves=_curves(workspace.input("reports/train/plots/metrics"), flags),
+        pictures=_pictures(samples, evaluated, data),
+    )

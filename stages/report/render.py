@@ -1,0 +1,135 @@
+"""Render the page and the model card from a `Contents`."""
+
+import dataclasses
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from stages import templates
+from stages.metrics.catalog import METRICS, Metric
+from stages.report import figures
+from stages.report.contents import Contents, compare_with_presets
+from stages.report.front_matter import front_matter
+from stages.report.settings import Settings
+
+_COPIES = {
+    True: "training images are copied",
+    False: "no sign that training images are copied",
+    None: "whether training images are copied cannot be decided",
+}
+_NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
+_FLAGS = {
+    "non_finite": "diverged",
+    "discriminator_saturated": "discriminator saturated",
+    "generator_collapsed": "generator collapsed",
+}
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+
+
+def _verdict(contents: Contents) -> str:
+    """The run in one sentence."""
+    metrics, shape = contents.metrics, "×".join(map(str, contents.data.shape))
+    parts = []
+    if contents.network:
+        floor = f" ({contents.floor})" if contents.floor else ""
+        parts.append(f"Fréchet distance {metrics['fid']:.1f} in {contents.network}{floor}")
+    if contents.accuracy is not None:
+        parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} classes covered")
+    if not contents.network:
+        parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
+    parts.append(_COPIES[contents.copies])
+    raised = dict.fromkeys(_FLAGS[flag.kind] for flag in contents.flags)
+    parts.append(f"flagged: {', '.join(raised)}" if raised else "no flag raised")
+    return f"A DCGAN of {contents.data.source['title']} at {shape}: {'; '.join(parts)}."
+
+
+def _params(contents: Contents, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The params of the run, by section, as the stages recorded them."""
+    protocol = contents.protocol
+    return {
+        "dataset": {"source": contents.data.source["name"]},
+        "prepare": contents.data.params,
+        "features": contents.judge["params"],
+        "train": contents.model["params"],
+        "sample": dict(contents.pictures["grid"].provenance.params),
+        # Without a network, evaluate draws no more samples than there are test images, whatever the params say.
+        "evaluate": {
+            name: protocol[name]
+            for name in ("samples", "first_seed", "mode_threshold")
+            if name != "samples" or protocol["feature_network"] != "none"
+        },
+        "report": dataclasses.asdict(settings),
+    }
+
+
+def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
+    """The figures, as SVG elements by name."""
+    best, logistic = contents.model["best_images_seen"], contents.model["logistic"]
+    curves = contents.curves
+    svgs = {
+        "loss": figures.curves(
+            {"discriminator": curves["loss/discriminator"], "generator": curves["loss/generator"]},
+            "loss, nats" if logistic else "loss",
+            settings.smoothing,
+            best,
+        ),
+        "outputs": figures.curves(
+            {"real images": curves["output/real"], "samples": curves["output/fake"]},
+            "mean probability of “real”" if logistic else "mean output",
+            settings.smoothing,
+            best,
+        ),
+        "score": figures.curves({"score": curves["score"]}, "score", 1, best),
+    }
+    if contents.accuracy is not None:
+        modes = contents.modes
+        svgs["modes"] = figures.class_shares(list(modes["class"]), list(modes["generated"]), list(modes["real"]))
+    if "precision" in contents.metrics:
+        svgs["neighbourhoods"] = figures.shares(
+            {METRICS[name].label: contents.metrics[name] for name in _NEIGHBOURHOODS}
+        )
+    if len(contents.points):
+        svgs["clusters"] = figures.clusters(contents.points)
+    return svgs
+
+
+def _measured(contents: Contents) -> list[tuple[Metric, Any]]:
+    """The metrics with their values, in the order of reports/metrics.json."""
+    return [
+        (METRICS.get(name) or Metric(name, name, ""), value)
+        for name, value in contents.metrics.items()
+        if name != "protocol"
+    ]
+
+
+def _escape_markdown(value: object) -> str:
+    """Text that Markdown shows unchanged: names from the data are neither markup nor HTML."""
+    text = html.escape(re.sub(r"\s+", " ", str(value)), quote=False)
+    return re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", text)
+
+
+def render(contents: Contents, settings: Settings) -> tuple[str, str]:
+    """The page as one HTML text (no network, no script) and the model card as Markdown; names are escaped in both."""
+    used = _params(contents, settings)
+    preset, differences = compare_with_presets(used, contents.presets)
+    values = {
+        "c": contents,
+        "settings": settings,
+        "verdict": _verdict(contents),
+        "protocol": contents.protocol,
+        "measured": _measured(contents),
+        "catalog": METRICS,
+        "params": used,
+        "copies": _COPIES,
+        "preset": preset,
+        "differences": differences,
+    }
+    folder = Path(__file__).parent
+    pages = templates.environment(folder, html=True)
+    pages.filters["short_hashes"] = lambda text: _HASH.sub(r"\1", text)  # the page's end has them in full
+    page = pages.get_template("page.html.j2").render(**values, svgs=_figures(contents, settings))
+    cards = templates.environment(folder, html=False, escape=_escape_markdown)
+    title = f"{settings.title} · {contents.data.source['title']}"
+    card = cards.get_template("model_card.md.j2").render(**values)
+    return page, front_matter(contents, title, preset, differences) + card

@@ -1,0 +1,1 @@
+"""`make doctor`: the checks of this machine and of this project, one file per subject."""
