@@ -1,1 +1,1 @@
-"""The demo: a web page on the trained networks, for people to play with."""
+"""The demo: a web page for playing with the trained networks."""

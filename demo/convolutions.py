@@ -1,4 +1,4 @@
-"""Figures 5 to 7 of the plan on a matrix of one's own: three convolutions, and what their kernel slides over."""
+"""Three convolutions on the user's matrix: strided, transposed and fractionally-strided."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from stages.networks.layers import insert_zeros
 
 KINDS = ("strided", "transposed", "fractional")
 _STRIDE = 2
-_MOST = 9
+_MAX_SIDE = 9
 
 _3_TO_5 = "1 2 3\n4 5 6\n7 8 9"
 _KERNEL_7 = "3 4 4\n1 0 2\n-1 0 3"
@@ -25,8 +25,8 @@ EXAMPLES = {
 
 
 @dataclass(frozen=True)
-class Worked:
-    """What the kernel slides over (`field`; `own` marks the matrix in it), in what steps, and what that gives."""
+class Convolution:
+    """A computed convolution: `kernel` slides over `field` in steps of `step`. `own` marks the matrix in the field."""
 
     field: np.ndarray
     own: np.ndarray
@@ -34,30 +34,34 @@ class Worked:
     step: int
     result: np.ndarray
 
-    def window(self, at: int) -> tuple[slice, slice]:
-        """Where in the field the kernel lies for the result's number `at`, row by row."""
-        top, left = (self.step * place for place in divmod(at, self.result.shape[1]))
+    def window(self, number: int) -> tuple[slice, slice]:
+        """The part of the field that gives one number of the result. The numbers count row by row."""
+        top, left = (self.step * position for position in divmod(number, self.result.shape[1]))
         return slice(top, top + self.kernel.shape[0]), slice(left, left + self.kernel.shape[1])
 
 
 def matrix_of(text: str) -> np.ndarray:
-    """float32 (H, W) from rows of numbers. Raises StageError unless they are 1 to 9 rows of 1 to 9 in each."""
+    """float32 (H, W) from rows of numbers. Raises StageError unless there are 1 to 9 rows of 1 to 9 finite numbers."""
     rows = [line.replace(",", " ").split() for line in text.strip().splitlines()]
     try:
         matrix = np.array([[float(value) for value in row] for row in rows], np.float32)
     except ValueError:
         matrix = np.empty(0, np.float32)
-    if matrix.ndim != 2 or not 1 <= min(matrix.shape) <= max(matrix.shape) <= _MOST or not np.isfinite(matrix).all():
+    if (
+        matrix.ndim != 2
+        or not 1 <= min(matrix.shape) <= max(matrix.shape) <= _MAX_SIDE
+        or not np.isfinite(matrix).all()
+    ):
         raise StageError(f"matrix: {text.strip()[:40]!r}")
     return matrix
 
 
-def work(kind: str, matrix: np.ndarray, kernel: np.ndarray) -> Worked:
-    """Slide `kernel` (k, l) over `matrix` (H, W), as deep learning has it: without turning it first.
+def convolve(kind: str, matrix: np.ndarray, kernel: np.ndarray) -> Convolution:
+    """Slide `kernel` (k, l) over `matrix` (H, W). As usual in deep learning, the kernel is not turned first.
 
-    `strided`: in steps of 2, within the matrix. `transposed`: in steps of 1 over the matrix with k − 1 zeros around.
-    `fractional`: in steps of 1 over the matrix with a zero between neighbours, and k // 2 zeros around. Raises
-    StageError where a kernel is larger than what it slides over.
+    `strided`: in steps of 2 over the matrix. `transposed`: in steps of 1 over the matrix with a border of k − 1 zeros.
+    `fractional`: in steps of 1 over the matrix with a zero between neighbours and a border of k // 2 zeros. Raises
+    StageError for an unknown kind, and for a kernel that is larger than its field.
     """
     marked = np.stack([matrix, np.ones_like(matrix)], -1)[None]
     if kind not in KINDS:
@@ -70,7 +74,7 @@ def work(kind: str, matrix: np.ndarray, kernel: np.ndarray) -> Worked:
     else:
         field = marked
     if any(k > side for k, side in zip(kernel.shape, field.shape[1:3], strict=True)):
-        raise StageError("kernel: larger than the matrix")
+        raise StageError("kernel: larger than the field that it slides over")
     step = _STRIDE if kind == "strided" else 1
     result = tf.nn.conv2d(field[..., :1], kernel[..., None, None], step, "VALID")
-    return Worked(field[0, ..., 0], field[0, ..., 1] == 1, kernel, step, result.numpy()[0, ..., 0])
+    return Convolution(field[0, ..., 0], field[0, ..., 1] == 1, kernel, step, result.numpy()[0, ..., 0])

@@ -1,4 +1,4 @@
-"""What the page asks of a trained model, and the models of the revisions that it offers."""
+"""The trained models that the page offers, and the computations on each."""
 
 import tempfile
 import threading
@@ -27,20 +27,20 @@ GENERATOR, DISCRIMINATOR, FACTS = "models/generator.keras", "models/discriminato
 TIMELINE, METRICS, MANIFEST = "models/timeline.npz", "reports/metrics.json", f"data/prepared/{manifest.FILE}"
 JUDGE, DATA = "models/features", "data/prepared"
 
-# Real images and samples that a picture's score is held against.
-_COMPARED, _SCORED_AT_ONCE = 1000, 100
-# Training images are searched by their thumbnails, a byte for each value, in so many bytes at most.
+# A picture's score is compared with the scores of this many real images and samples.
+_SCORED, _SCORED_AT_ONCE = 1000, 100
+# The search for the nearest training images holds their thumbnails (a byte per value) in at most this much memory.
 _THUMBNAIL_BYTES = 512 << 20
 _SEARCHED_AT_ONCE = 20_000
-# Models held at a time, and seconds for which the list of revisions is not read again.
-_HELD = 4
-_LISTED_FOR = 10.0
+# The number of models in memory, and the seconds before the list of revisions is read again.
+_MAX_MODELS = 4
+_LIST_SECONDS = 10.0
 
 T = TypeVar("T")
 
 
 def _once(work: Callable[[Any], T]) -> T:
-    """A property that is worked out at its first use, by one thread while the others wait; an error is not kept."""
+    """A property that is computed once, by one thread while the others wait. An error is not kept."""
     name = f"_kept_{work.__name__}"
 
     def get(self: "Model") -> T:
@@ -53,10 +53,10 @@ def _once(work: Callable[[Any], T]) -> T:
 
 
 class Model:
-    """A trained model from a project's folder, or from what was copied of a revision.
+    """A trained model from a project's folder, or from the copy of a revision.
 
-    The generator must be there; what needs another file that is not raises StageError when it is asked for.
-    `prepared` is a folder of prepared images: they are used where they are the ones that this model was trained on.
+    Only the generator is required. A property or method that needs another file raises StageError if that is missing.
+    `prepared` is a folder of prepared images. They are used only if this model was trained on them.
     """
 
     def __init__(self, name: str, folder: Path, prepared: Path) -> None:
@@ -68,22 +68,22 @@ class Model:
         self.facts = artifacts.read_json(folder / FACTS) if (folder / FACTS).exists() else {}
         self.metrics = artifacts.read_json(folder / METRICS) if (folder / METRICS).exists() else {}
         self.directions = directions(self.generator, DIRECTIONS)
-        for count in (1, 2, 3):  # TensorFlow compiles for one number of images, for another, and then for any
+        for count in (1, 2, 3):  # TensorFlow compiles for one batch size, for a second, and then for any
             self.sampler(np.zeros((count, self.sampler.dimensions), np.float32))
 
     @_once
     def data(self) -> Manifest | None:
-        """What the model's data says of itself; None where that is not there."""
-        folder = next(filter(self._are_its_own, (self.folder / DATA, self._images)), None)
+        """The manifest of the training data; None if it is missing."""
+        folder = next(filter(self._is_training_data, (self.folder / DATA, self._images)), None)
         return manifest.read(folder) if folder else None
 
-    def _are_its_own(self, folder: Path) -> bool:
+    def _is_training_data(self, folder: Path) -> bool:
         path = folder / manifest.FILE
         return path.exists() and artifacts.sha256(path) == self.facts.get("data_manifest_sha256")
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the data's classes, where there are classes and a judge to tell them."""
+        """The names of the data's classes; empty without classes or without a judge."""
         data = self.data
         return data.classes if data and (self.folder / JUDGE / judges.FILE).exists() else ()
 
@@ -97,7 +97,7 @@ class Model:
 
     @_once
     def timeline(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images seen (T,) and the samples of fixed z at each of these, float32 (T, N, H, W, C) in [-1,1]."""
+        """Numbers of images seen (T,), and the samples of fixed z at each, float32 (T, N, H, W, C) in [-1,1]."""
         seen, pictures = artifacts.read_arrays(self.folder / TIMELINE, "images_seen", "pictures")
         return seen, pixels.normalise(pictures)
 
@@ -112,7 +112,7 @@ class Model:
         return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """What the discriminator says of images (N, H, W, C), float32 (N,): a probability where its loss has one."""
+        """The discriminator's scores of images (N, H, W, C), float32 (N,): probabilities if its loss is logistic."""
         outputs = self._discriminate(tf.constant(images)).numpy()[:, 0]
         return 1 / (1 + np.exp(-outputs)) if self.is_probability else outputs
 
@@ -122,26 +122,26 @@ class Model:
         return bool(self.facts.get("logistic", True))
 
     def _prepared(self) -> Manifest:
-        """The prepared images in the project's folder. Raises StageError where they are not this model's own."""
-        if not self._are_its_own(self._images):
+        """The manifest of the prepared images. Raises StageError if this model was not trained on them."""
+        if not self._is_training_data(self._images):
             raise StageError("the images that this model was trained on are not in data/prepared")
         return manifest.read(self._images)
 
     @_once
     def usual_scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """The scores of the first 1,000 held-out real images (none where they are not here) and of as many samples."""
-        samples = self.sampler(latent(range(_COMPARED), self.sampler.dimensions))
-        scores = np.concatenate([self.scores(part) for part in np.array_split(samples, _COMPARED // _SCORED_AT_ONCE)])
+        """The scores of the first 1,000 held-out real images (empty if they are missing) and of 1,000 samples."""
+        samples = self.sampler(latent(range(_SCORED), self.sampler.dimensions))
+        scores = np.concatenate([self.scores(part) for part in np.array_split(samples, _SCORED // _SCORED_AT_ONCE)])
         try:
             data = self._prepared()
         except StageError:
             return np.empty(0, np.float32), scores
-        read = records.batches(self._images, data, "test", _SCORED_AT_ONCE).take(_COMPARED // _SCORED_AT_ONCE)
+        read = records.batches(self._images, data, "test", _SCORED_AT_ONCE).take(_SCORED // _SCORED_AT_ONCE)
         return np.concatenate([self.scores(images.numpy()) for images, _ in read]), scores
 
     @_once
     def _thumbnails(self) -> np.ndarray:
-        """Those of the training images, as many as there is room for: uint8 (N, 16 · 16 · C)."""
+        """Thumbnails of the training images, as many as fit into memory: uint8 (N, 16 · 16 · C)."""
         room = _THUMBNAIL_BYTES // (neighbours.SIDE**2 * self.sampler.shape[2])
         parts: list[np.ndarray] = []
         for images, _ in records.batches(self._images, self._prepared(), "train", batch_size_for(self.sampler.shape)):
@@ -154,13 +154,14 @@ class Model:
     def nearest(self, image: np.ndarray, k: int) -> tuple[np.ndarray, int]:
         """The `k` training images nearest to one (H, W, C), float32 (k, H, W, C), and how many were searched.
 
-        Raises StageError where the images that the model was trained on are not here.
+        Raises StageError if the images that the model was trained on are missing.
         """
-        known = self._thumbnails
-        search = neighbours.Nearest(neighbours.thumbnails(image[None]), min(k, len(known)))
-        for first in range(0, len(known), _SEARCHED_AT_ONCE):
-            search.add(pixels.normalise(known[first : first + _SEARCHED_AT_ONCE]))
-        return records.at(self._images, self._prepared(), "train", search.indices[0].tolist()), len(known)
+        searched = self._thumbnails
+        search = neighbours.Nearest(neighbours.thumbnails(image[None]), min(k, len(searched)))
+        for first in range(0, len(searched), _SEARCHED_AT_ONCE):
+            search.add(pixels.normalise(searched[first : first + _SEARCHED_AT_ONCE]))
+        images = records.images_at(self._images, self._prepared(), "train", search.indices[0].tolist())
+        return images, len(searched)
 
     @_once
     def _insides(self) -> dict[str, Any]:
@@ -171,72 +172,74 @@ class Model:
         }
 
     def layers(self, network: str, value: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """The name of each layer of the `generator` or `discriminator`, and what it gives for one input (1, …)"""
+        """The name and the output of each layer of the `generator` or `discriminator` for one input (1, …)."""
         model = self._insides[network]
         outputs = model(tf.constant(value), training=False)
         return [(layer.name, np.asarray(output)) for layer, output in zip(model.layers, outputs, strict=True)]
 
 
 class Models:
-    """The models of a project by the names that the page offers, the last four used in memory."""
+    """The models of a project by the names that the page offers. The four used last stay in memory."""
 
     def __init__(self, project: Path) -> None:
         self._project, self._lock, self._loading = project, threading.Lock(), threading.Lock()
-        self._held: OrderedDict[str, Model] = OrderedDict()
+        self._loaded: OrderedDict[str, Model] = OrderedDict()
         self._listed: tuple[float, dict[str, Revision]] = (0.0, {})
-        self._fetched = tempfile.TemporaryDirectory(prefix="demo-revisions-")
+        self._copies = tempfile.TemporaryDirectory(prefix="demo-revisions-")
 
     def close(self) -> None:
-        """Remove what was copied of revisions."""
-        self._fetched.cleanup()
+        """Remove the copies of revisions."""
+        self._copies.cleanup()
 
     def _revisions(self) -> dict[str, Revision]:
-        at, found = self._listed
-        if time.monotonic() - at > _LISTED_FOR:
-            found = {name: known for name, known in revisions.offered(self._project).items() if name != WORKSPACE}
-            self._listed = time.monotonic(), found
-        return found
+        when, listed = self._listed
+        if time.monotonic() - when > _LIST_SECONDS:
+            listed = revisions.offered(self._project)
+            listed.pop(WORKSPACE, None)
+            self._listed = time.monotonic(), listed
+        return listed
 
     def offered(self) -> dict[str, str]:
-        """Names and their kinds: what models/ holds first (`workspace`, where there is one), then Git's and DVC's."""
+        """Names and their kinds: first `workspace` if models/ has a model, then Git's and DVC's revisions."""
         here = {WORKSPACE: "folder"} if (self._project / GENERATOR).exists() else {}
         return here | {name: revision.kind for name, revision in self._revisions().items()}
 
     def get(self, name: str) -> Model:
-        """The model of an offered name. Raises StageError for any other name, and where its files cannot be had."""
+        """The model of an offered name. Raises StageError for any other name, and if its files cannot be fetched."""
         revision = self._revisions().get(name)
         if revision is None and not (name == WORKSPACE and (self._project / GENERATOR).exists()):
             raise StageError(f"no model {name!r} is offered")
-        # What models/ holds may be trained anew while the page is open.
+        # models/ may be retrained while the page is open.
         key = revision.commit if revision else str((self._project / GENERATOR).stat().st_mtime_ns)
-        model = self._kept(key)
+        model = self._find(key)
         if model is None:
-            with self._loading:  # one at a time, while those who look at models that are held go on
-                model = self._kept(key) or self._keep(key, self._load(revision))
+            with self._loading:  # one at a time; users of models in memory do not wait
+                model = self._find(key) or self._add(key, self._load(revision))
         return model
 
-    def _kept(self, key: str) -> Model | None:
+    def _find(self, key: str) -> Model | None:
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._held.get(key)
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+            return self._loaded.get(key)
 
-    def _keep(self, key: str, model: Model) -> Model:
+    def _add(self, key: str, model: Model) -> Model:
         with self._lock:
-            self._held[key] = model
-            if len(self._held) > _HELD:
-                self._held.popitem(last=False)
+            self._loaded[key] = model
+            if len(self._loaded) > _MAX_MODELS:
+                self._loaded.popitem(last=False)
         return model
 
     def _load(self, revision: Revision | None) -> Model:
         if revision is None:
             return Model(WORKSPACE, self._project, self._project / DATA)
-        folder = Path(self._fetched.name) / revision.commit
-        if not folder.exists():  # else it stays as it is: a model that is no longer held may still be read from
+        folder = Path(self._copies.name) / revision.commit
+        # A model that has left memory may still be reading from its copy, so a copy never changes.
+        if not folder.exists():
             part = folder.with_suffix(".part")
             files = (GENERATOR, DISCRIMINATOR, FACTS, TIMELINE, METRICS, MANIFEST)
             revisions.fetch(self._project, revision, files, (JUDGE,), part)
             if not (part / GENERATOR).exists():
-                raise StageError(f"{revision.name} ({revision.commit[:7]}): it has no {GENERATOR}")
+                raise StageError(f"{revision.name} ({revision.commit[:7]}): has no {GENERATOR}")
             part.rename(folder)
         return Model(revision.name, folder, self._project / DATA)

@@ -1,4 +1,4 @@
-"""Where a person is: places in the latent space, and the whole of what the page shows, as a link holds it."""
+"""The state of the page: places in the latent space, and everything else that a link restores."""
 
 import dataclasses
 import math
@@ -13,20 +13,21 @@ import numpy as np
 from stages.latent import latent
 
 DIRECTIONS = 8
-MOST_SEED = 2**32 - 1
-MOST_SCALE = 3.0
-MOST_MOVE = 6.0
-MOST_PICTURES = 64
-MOST_PINS = 12
+MAX_SEED = 2**32 - 1
+MAX_SCALE = 3.0
+MAX_MOVE = 6.0
+MAX_PICTURES = 64
+MAX_PINS = 12
 _WORDS = ("model", "beside", "start", "end", "a", "b", "c")
+# `judge` is the discriminator's tab: links use this name.
 TABS = ("draw", "explore", "between", "calculate", "training", "judge", "inside")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A z as a person came to it: that of a seed, times `scale`, then moved along the generator's directions.
+    """A z: that of a seed, times `scale`, then moved along the generator's directions.
 
-    `moves` are lengths, in the standard deviations that a coordinate of z has.
+    `moves` has the length of each move, in standard deviations of a coordinate of z.
     """
 
     seed: int
@@ -34,18 +35,18 @@ class Place:
     moves: tuple[float, ...] = (0.0,) * DIRECTIONS
 
     def z(self, directions: np.ndarray) -> np.ndarray:
-        """The z itself, float32 (dimensions,); `directions` are (K, dimensions), moves beyond them have no effect."""
+        """The z, float32 (dimensions,). `directions` are (K, dimensions); moves after the first K have no effect."""
         z = latent([self.seed], directions.shape[1])[0] * np.float32(self.scale)
         return z + np.asarray(self.moves[: len(directions)], np.float32) @ directions[: len(self.moves)]
 
     def __str__(self) -> str:
-        """As `place_of` reads it: 12, 12*0.8, 12*0.8;1:2.5;3:-1."""
+        """The text that `place_of` reads: 12, 12*0.8, 12*0.8;1:2.5;3:-1."""
         text = f"{self.seed}" + (f"*{self.scale:g}" if self.scale != 1 else "")
         return ";".join([text, *(f"{i}:{move:g}" for i, move in enumerate(self.moves, 1) if move)])
 
 
 def place_of(text: str) -> Place | None:
-    """The place that `text` (str of a Place) names; None where it names none."""
+    """The place whose text this is; None if the text is not valid."""
     head, *tail = text.split(";")
     seed, star, scale = head.partition("*")
     moves = [0.0] * DIRECTIONS
@@ -53,15 +54,15 @@ def place_of(text: str) -> Place | None:
         number, _, length = part.partition(":")
         if not re.fullmatch(rf"[1-{DIRECTIONS}]", number):
             return None
-        moves[int(number) - 1] = number_of(length, -MOST_MOVE, MOST_MOVE, math.nan)
-    factor = number_of(scale, 0, MOST_SCALE, math.nan) if star else 1.0
-    if not re.fullmatch(r"[0-9]{1,10}", seed) or int(seed) > MOST_SEED or math.isnan(factor + sum(moves)):
+        moves[int(number) - 1] = number_of(length, -MAX_MOVE, MAX_MOVE, math.nan)
+    factor = number_of(scale, 0, MAX_SCALE, math.nan) if star else 1.0
+    if not re.fullmatch(r"[0-9]{1,10}", seed) or int(seed) > MAX_SEED or math.isnan(factor + sum(moves)):
         return None
     return Place(int(seed), factor, tuple(moves))
 
 
 def number_of(text: object, low: float, high: float, otherwise: float) -> float:
-    """A number between `low` and `high` from what a browser sent, or `otherwise`."""
+    """The number that a browser sent if it lies between `low` and `high`; else `otherwise`."""
     try:
         value = float(str(text))
     except ValueError:
@@ -71,7 +72,11 @@ def number_of(text: object, low: float, high: float, otherwise: float) -> float:
 
 @dataclass(frozen=True)
 class State:
-    """What the page shows. The ends of a way and the terms of a sum are places or classes, in words."""
+    """Everything that a link restores. A link names the fields, so renaming one breaks old links.
+
+    `start`, `end`, `a`, `b` and `c` are values of Actions.ends. `way` is a position on the path from start to end, and
+    `beside` the model to compare with.
+    """
 
     model: str = ""
     beside: str = ""
@@ -90,7 +95,7 @@ class State:
     moment: int = 10**6
 
     def query(self) -> str:
-        """As a link has it, what is as it was at first left out; `from_query` reads it."""
+        """The query of a link, without fields that have their default value. `from_query` reads it."""
         changed = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -100,14 +105,14 @@ class State:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "State":
-        """What a link says; what it does not say, or says wrongly, is as it is at first."""
+        """The state of a link. Missing and invalid values become the defaults."""
         pins = [place_of(text) for text in query.get("pins", "").split(",")] if "pins" in query else cls.pins
         place = place_of(query.get("place", "")) or cls.place
         return cls.checked(**{**query, "place": place, "pins": tuple(pin for pin in pins if pin)})
 
     @classmethod
     def checked(cls, **values: Any) -> "State":
-        """A state from what a browser sent: a number that is none or out of bounds is as it is at first."""
+        """A state from what a browser sent. Missing, invalid and out-of-range values become the defaults."""
 
         def number(name: str, least: float, most: float) -> Any:
             default = getattr(cls, name)
@@ -116,10 +121,10 @@ class State:
         return cls(
             **{name: str(values.get(name) or "") for name in _WORDS},
             tab=values["tab"] if values.get("tab") in TABS else cls.tab,
-            pins=tuple(values.get("pins", cls.pins))[:MOST_PINS],
-            first=number("first", 0, MOST_SEED),
-            count=number("count", 1, MOST_PICTURES),
-            spread=number("spread", 0, MOST_SCALE),
+            pins=tuple(values.get("pins", cls.pins))[:MAX_PINS],
+            first=number("first", 0, MAX_SEED),
+            count=number("count", 1, MAX_PICTURES),
+            spread=number("spread", 0, MAX_SCALE),
             place=values.get("place", cls.place),
             way=number("way", 0, 1),
             moment=number("moment", 1, 10**6),
@@ -127,6 +132,6 @@ class State:
 
 
 def place_at(seed: object, scale: object, moves: Sequence[object]) -> Place:
-    """A place from what a browser sent: a number that is none or out of bounds is as it is at first."""
-    lengths = tuple(number_of(move, -MOST_MOVE, MOST_MOVE, 0) for move in moves)
-    return Place(int(number_of(seed, 0, MOST_SEED, 0)), number_of(scale, 0, MOST_SCALE, 1), lengths)
+    """A place from what a browser sent. Invalid and out-of-range values become the defaults."""
+    lengths = tuple(number_of(move, -MAX_MOVE, MAX_MOVE, 0) for move in moves)
+    return Place(int(number_of(seed, 0, MAX_SEED, 0)), number_of(scale, 0, MAX_SCALE, 1), lengths)
