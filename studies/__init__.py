@@ -1,1 +1,1 @@
-"""Studies: the stages run over and over with other settings and other seeds, since one run of a GAN is an anecdote."""
+"""Studies run the stages with many settings and seeds, because one run of a GAN is an anecdote."""

@@ -2,10 +2,10 @@
 
     python -m studies.cell STUDY VARIANT SEED
 
-Reads params.yaml, the changes that studies/<STUDY>.yaml names for the variant, and what `dvc repro features` has left;
-the stages are those of the project, and their outputs go to .state/studies, from where an interrupted cell goes on: a
-training from its last checkpoint, and one that was trained with the same params, data and code with its evaluation.
-Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics, and what the training came to.
+Reads params.yaml, the variant's changes in studies/<STUDY>.yaml, and the outputs of `dvc repro features`. Runs the
+project's own stages. Their outputs go to .state/studies, so an interrupted cell resumes: training from its last
+checkpoint, or the evaluation if the cell was trained with the same params, data and code.
+Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics and the results of the training.
 """
 
 import argparse
@@ -29,18 +29,18 @@ RESULTS = Path("studies/results")
 _SCORES = "reports/train/plots/metrics/score.tsv"
 
 
-def changed(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The params with these sections' keys replaced. `base` stays as it is."""
-    whole = copy.deepcopy(base)
-    for section, values in changes.items():
-        whole[section] = {**whole[section], **values}
-    return whole
+def with_changes(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A copy of the params with the keys of these sections replaced."""
+    values = copy.deepcopy(base)
+    for section, replacements in changes.items():
+        values[section] = {**values[section], **replacements}
+    return values
 
 
-def key_of(*what: object) -> str:
-    """A key for these values, the data, TensorFlow, Keras, NumPy and the stages' code.
+def key_of(*values: object) -> str:
+    """A key for these values, the data, the versions of TensorFlow, Keras and NumPy, and the stages' code.
 
-    All of the code and not, as resume.key_of has it, what is loaded here: the stages are other processes.
+    Unlike resume.key_of it covers all of the code, not only the loaded modules: the stages are other processes.
     """
     inputs = (
         *("data/prepared/manifest.json", "data/reference.npz"),
@@ -49,38 +49,37 @@ def key_of(*what: object) -> str:
     data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
     code = [artifacts.sha256(path) for path in sorted((ROOT / "stages").rglob("*.py"))]
     versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")]
-    decides = repr((what, data, versions, code))
-    return hashlib.sha256(decides.encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((values, data, versions, code)).encode()).hexdigest()[:16]
 
 
-def _training(train: dict[str, Any], work: Path) -> str:
-    """A key for the training with these settings, and for what is read of it in `work` as far as it is there."""
-    left = [work / name for name in ("models/generator.keras", "models/model.json", _SCORES)]
-    return key_of(train, [artifacts.sha256(path) for path in left if path.is_file()])
+def _training_key(train: dict[str, Any], work: Path) -> str:
+    """A key for the training with these settings, and for those of its outputs in `work` that are read later."""
+    outputs = [work / name for name in ("models/generator.keras", "models/model.json", _SCORES)]
+    return key_of(train, [artifacts.sha256(path) for path in outputs if path.is_file()])
 
 
-def _stage(name: str, work: Path) -> None:
-    """Run a stage on the cell's params. Raises StageError where it fails."""
+def _run_stage(name: str, work: Path) -> None:
+    """Run a stage on the cell's params. Raises StageError if it fails."""
     command = [sys.executable, "-m", f"stages.{name}", "--params", str(work / "params.yaml"), "--out", str(work)]
     if subprocess.run(command, check=False).returncode:
-        raise StageError(f"{work}: the stage {name} failed; run the same command again to go on")
+        raise StageError(f"{work}: the stage {name} failed; run the same command again to resume")
 
 
 def run(base: dict[str, Any], changes: dict[str, dict[str, Any]], seed: int, work: Path) -> dict[str, Any]:
-    """Train and evaluate in the folder `work`; the result of the cell. Raises StageError where a stage fails.
+    """The result of a cell that is trained and evaluated in the folder `work`. Raises StageError if a stage fails.
 
-    A cell that was trained here and not evaluated is not trained again, if params, data and code are the same.
+    Skips the training if it has finished here before without an evaluation, with the same params, data and code.
     """
-    values = changed(base, {**changes, "train": {**changes.get("train", {}), "seed": seed}})
+    values = with_changes(base, {**changes, "train": {**changes.get("train", {}), "seed": seed}})
     work.mkdir(parents=True, exist_ok=True)
     file = work / "params.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     params.check(file)
     trained = work / "trained"
-    if not trained.is_file() or trained.read_text(encoding="utf-8") != _training(values["train"], work):
-        _stage("train", work)
-        trained.write_text(_training(values["train"], work), encoding="utf-8")
-    _stage("evaluate", work)
+    if not trained.is_file() or trained.read_text(encoding="utf-8") != _training_key(values["train"], work):
+        _run_stage("train", work)
+        trained.write_text(_training_key(values["train"], work), encoding="utf-8")
+    _run_stage("evaluate", work)
     trained.unlink()
     model = artifacts.read_json(work / "models/model.json", "flags", "best_images_seen")
     scores = (work / _SCORES).read_text(encoding="utf-8").splitlines()[1:]
@@ -98,10 +97,10 @@ def run(base: dict[str, Any], changes: dict[str, dict[str, Any]], seed: int, wor
 
 
 def main() -> None:
-    """Run the cell that the command line names."""
+    """Run the cell named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, of in (("study", str), ("variant", str), ("seed", int)):
-        parser.add_argument(name, type=of)
+    for name, kind in (("study", str), ("variant", str), ("seed", int)):
+        parser.add_argument(name, type=kind)
     arguments = parser.parse_args()
     os.chdir(ROOT)
     variants = yaml.safe_load(Path(f"studies/{arguments.study}.yaml").read_text(encoding="utf-8"))

@@ -1,10 +1,10 @@
-"""The metrics over several seeds of the training: mean and standard deviation.
+"""Metrics over several training seeds: mean and standard deviation.
 
     python -m studies.seeds 3                  # train and evaluate params.yaml with the seeds 0 to 2 (make seeds N=3)
-    python -m studies.seeds --study recipe     # the table of a study whose cells are there
+    python -m studies.seeds --study recipe     # print the table of a study from its existing cells
 
-Seeds that are done are not run again, as long as params, data and code are the same. Everything but the training's seed
-is the same in all of them, the judge too.
+Finished seeds are skipped as long as params, data and code are the same. Only the training's seed differs between the
+runs; the judge is the same.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from studies import cell
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation (of the sample; 0 for one) of every metric that all results have.
 
-    Raises StageError where the results are of different protocols: their numbers cannot be set against each other.
+    Raises StageError if the results come from different protocols, because their numbers cannot be compared.
     """
     protocols = {json.dumps(result["metrics"]["protocol"], sort_keys=True) for result in results}
     if len(protocols) > 1:
-        raise StageError("the results were measured under different protocols; run the study anew")
+        raise StageError("the results were measured under different protocols; run the study again")
     names = [name for name in results[0]["metrics"] if all(name in result["metrics"] for result in results)]
     table = {}
     for name in names:
@@ -41,7 +41,7 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, floa
     return table
 
 
-def shown(table: Mapping[str, tuple[float, float]], results: Sequence[Mapping[str, Any]]) -> str:
+def as_text(table: Mapping[str, tuple[float, float]], results: Sequence[Mapping[str, Any]]) -> str:
     """The summary as lines of text."""
     width = max(map(len, table))
     lines = [f"{name:{width}}  {mean:.5g} ± {deviation:.2g}" for name, (mean, deviation) in table.items()]
@@ -49,18 +49,18 @@ def shown(table: Mapping[str, tuple[float, float]], results: Sequence[Mapping[st
     return "\n".join([*lines, f"{'flagged':{width}}  {flagged} of {len(results)} trainings"])
 
 
-def of_study(study: str) -> dict[str, list[dict[str, Any]]]:
-    """The results of a study's cells, by variant. Raises StageError where there are none."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def study_results(study: str) -> dict[str, list[dict[str, Any]]]:
+    """The results of a study's cells, by variant. Raises StageError if there are no cells."""
+    variants: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((cell.RESULTS / study).glob("*.json")):
-        found.setdefault(path.stem.rpartition("-")[0], []).append(artifacts.read_json(path, "metrics", "flags"))
-    if not found:
-        raise StageError(f"{cell.RESULTS / study}: no results; `dvc repro studies/dvc.yaml` makes them")
-    return found
+        variants.setdefault(path.stem.rpartition("-")[0], []).append(artifacts.read_json(path, "metrics", "flags"))
+    if not variants:
+        raise StageError(f"{cell.RESULTS / study}: no results; run `dvc repro studies/dvc.yaml`")
+    return variants
 
 
 def run_seeds(count: int) -> list[dict[str, Any]]:
-    """Train and evaluate params.yaml with the seeds from 0 on; what was done before is read back."""
+    """Train and evaluate params.yaml with the seeds from 0 on. Reads the results of finished seeds."""
     base = params.read_file(Path("params.yaml"))
     settings = dataclasses.asdict(params.load(Path("params.yaml"), "train", Settings))
     key = cell.key_of({**settings, "seed": None}, base["evaluate"])
@@ -69,8 +69,8 @@ def run_seeds(count: int) -> list[dict[str, Any]]:
         work = resume.state_folder() / "seeds" / key / str(seed)
         try:
             result = artifacts.read_json(work / "result.json", "metrics", "flags")
-        except StageError:  # not there, or damaged: either way nobody else has it
-            shell.say(f"seed {seed}, {seed + 1} of {count}:")
+        except StageError:  # missing or damaged; no other copy exists
+            shell.say(f"seed {seed} ({seed + 1} of {count}):")
             result = cell.run(base, {}, seed, work)
             with Workspace(work).outputs("result.json") as new:
                 artifacts.write_json(new("result.json"), result)
@@ -79,20 +79,20 @@ def run_seeds(count: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the seeds, or print a study's table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", nargs="?", type=int, default=3, help="how many seeds (3)")
-    parser.add_argument("--study", help="show a study's table instead")
+    parser.add_argument("count", nargs="?", type=int, default=3, help="the number of seeds (3)")
+    parser.add_argument("--study", help="print a study's table instead")
     arguments = parser.parse_args()
     os.chdir(cell.ROOT)
     if arguments.study:
-        for variant, results in of_study(arguments.study).items():
-            print(f"{variant}, {len(results)} seeds\n{shown(summary(results), results)}\n")
+        for variant, results in study_results(arguments.study).items():
+            print(f"{variant}, {len(results)} seeds\n{as_text(summary(results), results)}\n")
         return
     if arguments.count < 1:
         raise StageError(f"expected at least one seed, got {arguments.count}")
     results = run_seeds(arguments.count)
-    print(shown(summary(results), results))
+    print(as_text(summary(results), results))
 
 
 if __name__ == "__main__":
