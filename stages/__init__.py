@@ -1,1 +1,1 @@
-"""The pipeline: each folder here with a __main__.py is a stage; stages meet only in the files that dvc.yaml names."""
+"""The pipeline. Each folder with a __main__.py is a stage. Stages exchange data only through the files in dvc.yaml."""

@@ -1,4 +1,4 @@
-"""Files that stages leave for each other: strict JSON, arrays, hashes, and the errors for missing or damaged ones."""
+"""The files that stages pass to each other: strict JSON, arrays, hashes, and errors for missing or damaged files."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ def missing(path: Path | str) -> StageError:
 
 
 def damaged(path: Path, reason: object) -> StageError:
-    """The error for an input that no stage can have written."""
+    """The error for an input that is malformed or has been changed."""
     return StageError(f"{path}: damaged ({reason}); delete it and run `dvc checkout`, `dvc pull` or `dvc repro`")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON, indented by two spaces.
 
-    Raises StageError for NaN and infinity. JSON cannot hold them, and DVC would drop them silently.
+    Raises StageError for NaN and infinity. JSON cannot hold them, and DVC drops them silently.
     """
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
@@ -45,7 +45,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, *required: str) -> dict[str, Any]:
     """Read a JSON object that has at least the `required` keys.
 
-    Raises StageError, naming the file, where it is missing, is not JSON or lacks a key.
+    Raises StageError, naming the file, if it is missing, is not JSON or lacks a key.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ def read_json(path: Path, *required: str) -> dict[str, Any]:
 
 
 def read_arrays(path: Path, *names: str) -> tuple[np.ndarray, ...]:
-    """Read arrays from an .npz file by name. Raises StageError, naming the file, where it is missing or damaged."""
+    """Read arrays from an .npz file by name. Raises StageError, naming the file, if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return tuple(arrays[name] for name in names)

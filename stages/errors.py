@@ -1,11 +1,11 @@
-"""What a stage raises when the user, and not the programmer, has to do something."""
+"""Errors that the user can fix, as opposed to bugs."""
 
 
 class StageError(Exception):
-    """A mistake in what a stage was given.
+    """A mistake in the input of a command.
 
-    The message names the file or the key, what was expected and what to do. The shell prints it as it is, without a
-    traceback, and exits with `code`.
+    The message names the file or the key, what was expected and what to do. The shell prints it without a traceback and
+    exits with `code`.
     """
 
     code = 1

@@ -1,4 +1,4 @@
-"""Flags: what went wrong in a training. `train` writes them to models/model.json, and later stages read them there."""
+"""Flags: problems during training. `train` writes them to models/model.json, and later stages read them there."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Flag:
-    """One problem: after how many images seen, its kind, and a sentence about it."""
+    """One problem: the number of images seen when it arose, its kind, and a sentence about it."""
 
     images: int
     kind: Kind

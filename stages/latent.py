@@ -1,4 +1,4 @@
-"""The latent space: z by seed, ways and sums of z, directions to move it along, and images from it."""
+"""The latent space: z from seeds, interpolation and arithmetic, semantic directions, and images from z."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,24 +13,24 @@ from stages.networks import saving
 from stages.pixels import batch_size_for
 from stages.progress import Progress
 
-# The z whose mean stands for a class: many, of seeds that nothing else draws from.
-_MEANS_OF = range(2 << 40, (2 << 40) + 10_000)
-# Radford et al. 2016 (arXiv:1511.06434, figure 7) show a sum with uniform noise of ± 0.25 around it.
+# The seeds of the z whose means stand for the classes. Nothing else uses these seeds.
+_CLASS_MEAN_SEEDS = range(2 << 40, (2 << 40) + 10_000)
+# Radford et al. 2016 (arXiv:1511.06434, figure 7) add uniform noise of ± 0.25 to a sum.
 _NOISE = 0.25
 
 
 def latent(seeds: Iterable[int], dimensions: int) -> np.ndarray:
-    """One z per seed: float32 (N, dimensions) from N(0, 1). A seed's z does not depend on its neighbours."""
+    """One z per seed: float32 (N, dimensions) from N(0, 1). A seed's z does not depend on the other seeds."""
     return np.stack(
         [np.random.Generator(np.random.PCG64(int(seed))).standard_normal(dimensions, np.float32) for seed in seeds]
     )
 
 
 def slerp(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Spherical interpolation, ends included: (dimensions,) twice => (steps, dimensions).
+    """Spherical interpolation from `start` to `end`, both included: (dimensions,) twice => (steps, dimensions).
 
-    White 2016 (arXiv:1609.04468): the straight line between two normal z passes through lengths that z never has. Falls
-    back to the straight line where the two point the same way.
+    The straight line between two normal z passes through norms that z never has (White 2016, arXiv:1609.04468). It is
+    still the result for parallel vectors.
     """
     cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
     angle = np.arccos(np.clip(cosine, -1, 1))
@@ -43,7 +43,7 @@ def slerp(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
 def class_means(z: np.ndarray, classes: np.ndarray, total: int) -> np.ndarray:
     """The mean z of each of `total` classes: z (N, dimensions) and classes (N,) => (total, dimensions).
 
-    NaN for a class that no z has.
+    NaN for a class without z.
     """
     means = np.full((total, z.shape[1]), np.nan, np.float32)
     for index in np.unique(classes):
@@ -51,44 +51,44 @@ def class_means(z: np.ndarray, classes: np.ndarray, total: int) -> np.ndarray:
     return means
 
 
-def resized(z: np.ndarray, of: int = 3) -> np.ndarray:
-    """z (N, dimensions) at the length that the mean of `of` z has: √(dimensions / of).
+def rescaled(z: np.ndarray, of: int = 3) -> np.ndarray:
+    """Rescale z (N, dimensions) to the norm that the mean of `of` random z has: √(dimensions / of).
 
-    A sum of means may be of any length, and near 0 a generator gives gray averages. Radford et al. 2016
+    A sum of means can have any norm, and near 0 a generator makes gray averages. Radford et al. 2016
     (arXiv:1511.06434, section 6.3.2) calculate with means of three samples.
     """
     return z * (np.sqrt(z.shape[1] / of) / np.linalg.norm(z, axis=1, keepdims=True))
 
 
 def near(z: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """`count` z close to z (dimensions,): float32 (count, dimensions), up to ± 0.25 away in each."""
+    """Variations of z (dimensions,): float32 (count, dimensions), up to ± 0.25 away in each dimension."""
     return generator.uniform(-_NOISE, _NOISE, (count, len(z))).astype(np.float32) + z
 
 
 def directions(model: keras.Model, count: int) -> np.ndarray:
-    """The directions of z that the generator's first layer answers most to: float32 (count, dimensions).
+    """The directions of z that change the output of the generator's first layer most: float32 (count, dimensions).
 
-    Unit vectors, at right angles to each other, the strongest first; fewer where z has fewer dimensions. They are the
-    right singular vectors of the layer's matrix, the factor of the batch norm after it included (Shen, Zhou 2021,
-    arXiv:2007.06600); for z ~ N(0, 1) they are the principal components of what the layer gives (Härkönen et al. 2020,
-    arXiv:2004.02546). Of the two signs each has the one with which its largest component is positive.
+    They are orthogonal unit vectors, the strongest first, and at most as many as z has dimensions. They are the right
+    singular vectors of the layer's matrix, scaled by the batch norm after it (Shen, Zhou 2021, arXiv:2007.06600). For
+    z ~ N(0, 1) these are the principal components of the layer's output (Härkönen et al. 2020, arXiv:2004.02546). The
+    sign is chosen so that the largest component is positive.
     """
-    at = next(i for i, layer in enumerate(model.layers) if layer.weights)
-    kernel = np.asarray(model.layers[at].kernel, np.float64)
+    first = next(i for i, layer in enumerate(model.layers) if layer.weights)
+    kernel = np.asarray(model.layers[first].kernel, np.float64)
     matrix = kernel.T if kernel.ndim == 2 else kernel  # (…, units, dimensions)
-    norm = model.layers[at + 1]
+    norm = model.layers[first + 1]
     if isinstance(norm, keras.layers.BatchNormalization):
         factor = np.asarray(norm.gamma, np.float64) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
         matrix = matrix * factor[:, None]
     matrix = matrix.reshape(-1, matrix.shape[-1])
-    _, vectors = np.linalg.eigh(matrix.T @ matrix)  # of ascending eigenvalues, in columns
-    found = vectors.T[::-1][:count]
-    largest = np.take_along_axis(found, np.abs(found).argmax(1)[:, None], axis=1)
-    return (found * np.sign(largest)).astype(np.float32)
+    _, vectors = np.linalg.eigh(matrix.T @ matrix)  # in columns, by ascending eigenvalue
+    strongest = vectors.T[::-1][:count]
+    largest = np.take_along_axis(strongest, np.abs(strongest).argmax(1)[:, None], axis=1)
+    return (strongest * np.sign(largest)).astype(np.float32)
 
 
 class Sampler:
-    """A generator at work, in inference mode: one z gives what it gives in any batch."""
+    """A generator in inference mode: the image of a z does not depend on the rest of its batch."""
 
     def __init__(self, model: keras.Model) -> None:
         self.dimensions = int(model.input_shape[-1])
@@ -98,32 +98,32 @@ class Sampler:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The generator in a .keras file, at work. Raises StageError naming a file that holds none."""
+        """Load the generator in a .keras file. Raises StageError, naming the file, if it holds anything else."""
         model = saving.load(path)
         shapes = [value.shape for value in (*model.inputs, *model.outputs)]
         if [len(shape) for shape in shapes] != [2, 4]:
-            told = ", ".join(str(shape[1:]) for shape in shapes)
-            raise StageError(f"{path}: no generator: expected one that makes z (d,) into images (H, W, C), got {told}")
+            actual = ", ".join(str(shape[1:]) for shape in shapes)
+            raise StageError(f"{path}: not a generator: expected z (d,) => image (H, W, C), got {actual}")
         return cls(model)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
-        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], worked out in batches."""
+        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches."""
         parts = [z[i : i + self._batch] for i in range(0, len(z), self._batch)]
         return np.concatenate([self._infer(tf.constant(part)).numpy() for part in parts])
 
-    def of(self, seeds: Sequence[int]) -> Iterator[np.ndarray]:
-        """The images of these seeds, in batches (pixels.batch_size_for): float32 (N, H, W, C) in [-1,1]."""
+    def batches(self, seeds: Sequence[int]) -> Iterator[np.ndarray]:
+        """The images of these seeds, batch by batch (pixels.batch_size_for): float32 (N, H, W, C) in [-1,1]."""
         for first in range(0, len(seeds), self._batch):
             yield self(latent(seeds[first : first + self._batch], self.dimensions))
 
     def class_means(self, classes_of: Callable[[np.ndarray], np.ndarray], total: int) -> np.ndarray:
-        """The mean z of each class, by 10,000 fixed seeds: float32 (total, dimensions), NaN for a class none fell into.
+        """The mean z of each of `total` classes over 10,000 fixed seeds: float32 (total, dimensions).
 
-        `classes_of` says of images (N, H, W, C) which of `total` classes each is: (N,).
+        `classes_of` classifies images (N, H, W, C) => (N,). The mean is NaN for a class without samples.
         """
-        found = []
-        with Progress("mean z of each class", len(_MEANS_OF), "samples") as progress:
-            for images in self.of(_MEANS_OF):
-                found.append(classes_of(images))
+        classes = []
+        with Progress("mean z of each class", len(_CLASS_MEAN_SEEDS), "samples") as progress:
+            for images in self.batches(_CLASS_MEAN_SEEDS):
+                classes.append(classes_of(images))
                 progress.advance(len(images))
-        return class_means(latent(_MEANS_OF, self.dimensions), np.concatenate(found), total)
+        return class_means(latent(_CLASS_MEAN_SEEDS, self.dimensions), np.concatenate(classes), total)

@@ -1,4 +1,4 @@
-"""Locks of the file system: a killed process releases its lock, on any machine. And signals held back for a moment."""
+"""File locks, which a killed process releases on any machine, and signals that wait for the end of a short block."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from stages.errors import StageError
 
 
 def _flock(file: IO[str], operation: int) -> bool:
-    """Try to lock a file; whether it worked. Raises StageError on a file system that has no such locks."""
+    """Try to lock a file; returns whether that worked. Raises StageError if the file system has no locks."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -28,9 +28,10 @@ def _flock(file: IO[str], operation: int) -> bool:
 
 
 def lock(path: Path) -> IO[str] | None:
-    """Create the file at `path` if needed, and lock it until it is closed. None where another process holds the lock.
+    """Create the file at `path` if needed, and lock it until it is closed. None if another process holds the lock.
 
-    The lock belongs to the file system. A note of a process number would outlive a killed process.
+    The file system holds the lock, so it ends with the process. A file with a process number would outlive a killed
+    process.
     """
     while True:
         file = path.open("a+", encoding="utf-8")
@@ -57,24 +58,24 @@ def lock_in_folder(path: Path) -> IO[str] | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether any process, on any machine, holds the lock at `path`. Raises OSError where this user may not read it."""
+    """Whether any process, on any machine, holds the lock at `path`. Raises OSError if this user cannot read it."""
     with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
         return not _flock(file, fcntl.LOCK_SH)
     return False
 
 
-def remove_folder(folder: Path, held: IO[str]) -> None:
-    """Remove a folder, then the lock file beside it (`<folder>.lock`), and release the lock."""
-    with held:
+def remove_folder(folder: Path, lock_file: IO[str]) -> None:
+    """Remove a folder, then its lock file (`<folder>.lock`), and release the lock."""
+    with lock_file:
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def hold_signals() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM until the block ends. For a few steps that must not be interrupted halfway.
+    """Delay Ctrl-C and SIGTERM until the block ends, for a few steps that must not be interrupted halfway.
 
-    It replaces the handlers. A signal mask would apply to one thread only, and TensorFlow's threads would take the
+    It replaces the handlers. A signal mask would apply to one thread only, and TensorFlow's threads would receive the
     signal.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -89,5 +90,5 @@ def hold_signals() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for late in delayed:
-            signal.raise_signal(late)
+        for received in delayed:
+            signal.raise_signal(received)

@@ -1,4 +1,4 @@
-"""This machine: its processor and how many of its cores this process may use."""
+"""This machine: its processor, and the number of cores that this process may use."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The name of the processor. Training gives the same bytes on processors of one kind only."""
+    """The name of the processor. Training gives the same bytes only on processors of the same kind."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -16,5 +16,5 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

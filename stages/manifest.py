@@ -1,4 +1,4 @@
-"""What a prepared data set says of itself: manifest.json beside the shards."""
+"""The manifest of a prepared data set: manifest.json, in the folder of the shards."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """One TFRecord file: its name in the folder, its SHA-256 and how many records it holds."""
+    """One TFRecord file: its name in the folder, its SHA-256 and its number of records."""
 
     name: str
     sha256: str
@@ -25,7 +25,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Split:
-    """One split: its shards, its records, and how many records each class has (in the classes' order)."""
+    """One split: its number of records, the number of records of each class (in the order of `classes`), its shards."""
 
     records: int
     labels: tuple[int, ...]
@@ -33,19 +33,19 @@ class Split:
 
     @property
     def shares(self) -> np.ndarray:
-        """The share of each class among the records, float64 (K,); empty where there are no labels."""
+        """The share of each class among the records, float64 (K,); empty for data without labels."""
         return np.array(self.labels, np.float64) / max(self.records, 1)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A prepared data set: `shape` is (height, width, channels) of every image, `dtype` how its pixels are stored.
+    """A prepared data set.
 
-    `classes` is empty where there are no labels. `source` holds the facts of the data set (title, licence, home page,
-    hashes of its files), `params` the settings of the prepare stage, `tools` the versions of what decoded and
-    resampled. `counts` says how many images were found, kept and rejected, how many of the kept are exact duplicates of
-    others, and how many such pictures are in more than one split; `mean` and `std` are those of the training split, per
-    channel, in [-1,1].
+    `shape`: (height, width, channels) of every image. `dtype`: the type of the stored pixels. `classes`: the class
+    names; empty for data without labels. `source`: facts about the data set (title, licence, home page, hashes of its
+    files). `params`: the settings of the prepare stage. `tools`: versions of the libraries that decoded and resampled.
+    `counts`: images found, kept and rejected; exact duplicates among the kept; duplicated images in more than one
+    split. `mean`, `std`: of the training split, per channel, in [-1,1].
     """
 
     shape: tuple[int, int, int]
@@ -66,20 +66,20 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of the shards in `folder`. Raises StageError naming the file where it is missing or malformed."""
+    """The manifest of the shards in `folder`. Raises StageError, naming the file, if it is missing or malformed."""
     path = folder / FILE
     try:
         return TypeAdapter(Manifest).validate_python(artifacts.read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StageError(f"{path}: {where}: {first['msg']}; run the prepare stage again") from None
+        key = ".".join(map(str, first["loc"]))
+        raise artifacts.damaged(path, f"{key}: {first['msg']}") from None
 
 
 def verified_shards(folder: Path, manifest: Manifest, split: str) -> list[Path]:
-    """The shards of `split`, each read once and held against its SHA-256.
+    """The shards of `split`. Reads each one and compares its SHA-256 with the manifest.
 
-    Raises StageError that names the shard which is missing or whose bytes have changed, or the split that is unknown.
+    Raises StageError, naming the shard or the split, for a missing or changed shard and an unknown split.
     """
     if split not in manifest.splits:
         raise StageError(f"{folder / FILE}: no split {split!r}; it has {', '.join(manifest.splits)}")
@@ -87,11 +87,8 @@ def verified_shards(folder: Path, manifest: Manifest, split: str) -> list[Path]:
     for shard in manifest.splits[split].shards:
         path = folder / shard.name
         if not path.is_file():
-            raise StageError(f"{path}: the shard is missing; `dvc repro` makes it again, `dvc pull` fetches it")
+            raise artifacts.missing(path)
         if artifacts.sha256(path) != shard.sha256:
-            raise StageError(
-                f"{path}: the shard's bytes have changed since it was written (its SHA-256 is not the manifest's); "
-                f"delete it and run `dvc checkout`, `dvc pull` or `dvc repro`"
-            )
+            raise artifacts.damaged(path, "its SHA-256 is not the one in the manifest")
         paths.append(path)
     return paths

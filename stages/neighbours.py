@@ -1,52 +1,59 @@
-"""Nearest images: Euclidean in small copies of the pictures, so that no network decides what is alike."""
+"""Search for the nearest images, by Euclidean distance between thumbnails: no network decides what is similar."""
 
 import numpy as np
 
 SIDE = 16
-"""Pixels a side at which images are compared: a copy is one there too, and grain or a soft edge does not hide it."""
+"""Height and width of a thumbnail. At this size noise and soft edges do not hide a copy."""
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Images float32 NHWC, square with a side that 16 divides => means of their blocks, float32 (N, 16 · 16 · C)."""
+    """Square images with a side divisible by 16, float32 NHWC => means of their blocks, float32 (N, 16 · 16 · C)."""
     count, side, _, channels = images.shape
     blocks = images.reshape(count, SIDE, side // SIDE, SIDE, side // SIDE, channels)
     return blocks.mean((2, 4), dtype=np.float32).reshape(count, SIDE * SIDE * channels)
 
 
 class Nearest:
-    """The `k` nearest of all points that come batch by batch, to each of the queries (N, d).
+    """For each of the queries (N, d), the `k` nearest of all points added so far.
 
-    `indices` (N, k) are the points' numbers in the order in which they came, the nearest first, -1 where fewer came.
-    Holds N × (k + a batch) distances.
+    `indices` (N, k) number the points in the order they were added, nearest first; -1 if there are fewer than k points.
+    Uses memory for N × (k + the points of one batch) distances.
     """
 
     def __init__(self, queries: np.ndarray, k: int) -> None:
         self._queries, self._lengths = queries, (queries**2).sum(1)[:, None]
-        self._seen = 0
+        self._added = 0
         self._squares = np.full((len(queries), k), np.inf, np.float32)
         self.indices = np.full((len(queries), k), -1, np.int64)
 
     @property
     def distances(self) -> np.ndarray:
-        """Euclidean distances of `indices`, ascending, float32 (N, k); inf where fewer points came."""
+        """Euclidean distances to `indices`, ascending, float32 (N, k); inf if there are fewer than k points."""
         return np.sqrt(np.maximum(self._squares, 0))
 
     def add(self, points: np.ndarray) -> None:
-        """Take more points: float32 (M, d)."""
+        """Include a batch of points in the search: float32 (M, d)."""
         k = self._squares.shape[1]
-        found = self._queries @ (-2 * points.T)
-        found += self._lengths
-        found += (points**2).sum(1)
-        # Few of a batch are nearer than what is known, once some batches have been seen: a table of those alone.
-        rows, columns = np.divmod(np.flatnonzero(found < self._squares[:, -1:]), len(points))
-        counts = np.bincount(rows, minlength=len(found))
-        places = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
-        squares = np.full((len(found), counts.max(initial=0)), np.inf, np.float32)
-        indices = np.full(squares.shape, -1, np.int64)
-        squares[rows, places], indices[rows, places] = found[rows, columns], columns + self._seen
-        self._seen += len(points)
+        squares, indices = self._nearer_than_before(points)
+        self._added += len(points)
         squares = np.concatenate([self._squares, squares], axis=1)
         indices = np.concatenate([self.indices, indices], axis=1)
         order = squares.argsort(axis=1, kind="stable")[:, :k]
         self._squares = np.take_along_axis(squares, order, axis=1)
         self.indices = np.take_along_axis(indices, order, axis=1)
+
+    def _nearer_than_before(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The points nearer to a query than its k-th so far: squared distances and indices, rows filled up with inf.
+
+        After a few batches there are only a few, and sorting only them is faster than sorting the whole batch.
+        """
+        squares = self._queries @ (-2 * points.T)
+        squares += self._lengths
+        squares += (points**2).sum(1)
+        rows, columns = np.divmod(np.flatnonzero(squares < self._squares[:, -1:]), len(points))
+        counts = np.bincount(rows, minlength=len(squares))
+        places = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
+        nearer = np.full((len(squares), counts.max(initial=0)), np.inf, np.float32)
+        indices = np.full(nearer.shape, -1, np.int64)
+        nearer[rows, places], indices[rows, places] = squares[rows, columns], columns + self._added
+        return nearer, indices

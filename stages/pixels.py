@@ -1,4 +1,4 @@
-"""Pixel values: uint8 [0,255] and float32 [-1,1], and how many images fit into a batch."""
+"""Pixel values, uint8 [0,255] and float32 [-1,1], and the number of images in a batch."""
 
 import math
 
@@ -9,15 +9,15 @@ _BATCH, _BATCH_BYTES = 500, 64 << 20
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
-    """uint8 [0,255] => float32 [-1,1], any shape: x/127.5 − 1. A table makes every reader agree to the last bit."""
+    """uint8 [0,255] => float32 [-1,1], any shape: x/127.5 − 1. A table gives every reader the same bits."""
     return _TABLE[image]
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """float32 [-1,1] => uint8 [0,255], any shape, rounded to the nearest."""
+    """float32 [-1,1] => uint8 [0,255], any shape, rounded to the nearest value."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def batch_size_for(shape: tuple[int, int, int]) -> int:
-    """How many float32 images of shape (H, W, C) to hold at a time: 500, or fewer where those need more than 64 MB."""
+    """How many float32 images of shape (H, W, C) to hold at a time: 500, or as many as fit into 64 MB."""
     return max(1, min(_BATCH, _BATCH_BYTES // (4 * math.prod(shape))))

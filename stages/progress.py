@@ -1,4 +1,4 @@
-"""Progress of anything longer than two seconds: a bar on a terminal, plain lines where there is none."""
+"""Show the progress of work that takes longer than two seconds: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -11,24 +11,24 @@ _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BEFORE_SHOWING = 2.0
 
 
-def _told(seconds: float) -> str:
-    """A duration in the unit that people would tell it in."""
+def _duration(seconds: float) -> str:
+    """A duration in seconds, minutes or hours, whichever reads best."""
     if seconds < 180:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 180 * 60 else f"{seconds / 3600:.1f} h"
 
 
 class Progress:
-    """Counts `total` units (0: nobody knows how many); `advance(n, note)` moves on. Use it as a context manager.
+    """Counts `total` units (0: the total is unknown); `advance(n, note)` counts n more. Use it as a context manager.
 
-    `done` of them were done before, by a run that was interrupted.
+    `done` units were done before, by an interrupted run.
 
-    On a terminal it is tqdm's bar. Elsewhere (a CI log, a file) it prints a line every ten seconds and one at the end,
-    and nothing at all when the work was over within two seconds.
+    On a terminal it shows tqdm's bar. Elsewhere (a CI log, a file) it prints a line every ten seconds and one at the
+    end, and nothing if the work ends within two seconds.
     """
 
-    def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
-        self._what, self._total, self._unit = what, total, unit
+    def __init__(self, task: str, total: int, unit: str, done: int = 0) -> None:
+        self._task, self._total, self._unit = task, total, unit
         self._before, self._done, self._note = done, done, ""
         self._started = time.monotonic()
         self._last_line = self._started
@@ -37,7 +37,7 @@ class Progress:
         self._bar = (
             tqdm(
                 total=total or None,
-                desc=what,
+                desc=task,
                 initial=done,
                 unit=f" {unit}",
                 unit_scale=scale,
@@ -53,7 +53,7 @@ class Progress:
         return self
 
     def advance(self, units: int, note: str = "") -> None:
-        """Count `units` more; `note` is shown beside the count from now on."""
+        """Count `units` more. The `note` stays beside the count until the next one."""
         self._done += units
         self._note = note or self._note
         if self._bar is not None:
@@ -61,9 +61,9 @@ class Progress:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(units)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._line()
+            self._print_line()
 
-    def _line(self) -> None:
+    def _print_line(self) -> None:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._started
         note = f"  {self._note}" if self._note else ""
@@ -71,12 +71,12 @@ class Progress:
         count = f"{self._done:,} {self._unit}"
         if self._total:
             count = f"{100 * self._done // self._total}%, {self._done:,} of {self._total:,} {self._unit}"
-        left = (self._total - self._done) / rate if rate else 0
-        times = f"{_told(seconds)}, {_told(left)} left" if left > 0 else _told(seconds)
-        print(f"{self._what}: {count}, {rate:,.0f}/s, {times}{note}", file=sys.stderr, flush=True)
+        remaining = (self._total - self._done) / rate if rate else 0
+        times = f"{_duration(seconds)}, {_duration(remaining)} left" if remaining > 0 else _duration(seconds)
+        print(f"{self._task}: {count}, {rate:,.0f}/s, {times}{note}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Print a line without tearing the bar."""
+        """Print a line without breaking the bar."""
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
@@ -89,4 +89,4 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif kind is None and time.monotonic() - self._started > _SECONDS_BEFORE_SHOWING:
-            self._line()
+            self._print_line()

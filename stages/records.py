@@ -1,7 +1,7 @@
-"""Reading prepared data: from TFRecord shards (stages/tfrecord.py) to batches of normalised images."""
+"""Read prepared data: TFRecord shards (stages/tfrecord.py) => batches of normalised images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,16 @@ from stages import manifest
 from stages.artifacts import missing
 from stages.manifest import Manifest
 
-# What a shuffle may hold in memory at a time: two shards' worth, and no more than so many bytes. It is filled anew at
-# each epoch's beginning, and until then nothing comes out.
+# The shuffle buffer: two shards' records, but at most this many bytes. Each epoch fills it before its first batch.
 _SHUFFLE_RECORDS, _SHUFFLE_BYTES = 4096, 256 << 20
 _HALF = np.float32(127.5)
 
 
 def _decode(serialized: tf.Tensor, data: Manifest, half: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A batch of records => float32 NHWC [-1,1] and int64 N (-1 where there is no label).
+    """A batch of records => images float32 NHWC [-1,1] and labels int64 N (-1: no label).
 
-    `half` is 127.5 and comes from outside of the graph: by a constant in it TensorFlow would not divide but multiply
-    with the inverse, and 111 of the 256 values would differ from pixels.normalise in their last bit.
+    `half` is 127.5, defined outside the graph. TensorFlow would replace the division by a constant inside the graph
+    with a multiplication, and 111 of the 256 values would differ from pixels.normalise in the last bit.
     """
     features = tf.io.parse_example(
         serialized,
@@ -36,9 +35,9 @@ def _decode(serialized: tf.Tensor, data: Manifest, half: tf.Tensor) -> tuple[tf.
 
 
 def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.data.Dataset:
-    """The split in its stored order, once: float32 NHWC [-1,1] and int64 N; the last batch may be smaller.
+    """One pass over the split in stored order: images float32 NHWC [-1,1] and labels int64 N.
 
-    Raises StageError for a shard that is missing or damaged.
+    The last batch may be smaller. Raises StageError for a missing or damaged shard.
     """
     files = [str(path) for path in manifest.verified_shards(folder, data, split)]
     half = tf.constant(_HALF)
@@ -50,32 +49,32 @@ def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.dat
     )
 
 
-def at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -> np.ndarray:
-    """Some images of a split, by their places in its stored order: float32 (N, H, W, C) in [-1,1].
+def images_at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -> np.ndarray:
+    """The images at these places in the stored order of a split: float32 (N, H, W, C) in [-1,1].
 
-    The shards are not held against their hashes. Raises StageError for one that is missing, KeyError for a place
-    that the split does not have.
+    The shards' hashes are not checked. Raises StageError for a missing shard, and KeyError for a place that the split
+    does not have.
     """
     half, first = tf.constant(_HALF), 0
-    found: dict[int, bytes] = {}
+    serialized: dict[int, bytes] = {}
     for shard in data.splits[split].shards:
         for place in {place for place in places if first <= place < first + shard.records}:
             if not (folder / shard.name).is_file():
                 raise missing(folder / shard.name)
-            one = tf.data.TFRecordDataset(str(folder / shard.name)).skip(place - first).take(1)
-            found[place] = next(one.as_numpy_iterator())
+            record = tf.data.TFRecordDataset(str(folder / shard.name)).skip(place - first).take(1)
+            serialized[place] = next(record.as_numpy_iterator())
         first += shard.records
-    return _decode(tf.constant([found[place] for place in places]), data, half)[0].numpy()
+    return _decode(tf.constant([serialized[place] for place in places]), data, half)[0].numpy()
 
 
 def _epochs(names: Sequence[str], buffer: int, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
-    """Batches of serialised records, epoch after epoch from the `first`, each in an order of its own; only whole ones.
+    """Whole batches of serialised records, epoch after epoch from number `first`. Each epoch has a different order.
 
-    The shards' order is drawn anew for each epoch, four are read in turn, and records are drawn from a buffer.
+    An epoch shuffles the order of the shards, reads four of them in turn, and shuffles the records within a buffer.
     """
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        tf.random.set_seed(seed + 1)  # of this function's graph; nothing that is seeded elsewhere has a part in it
+        tf.random.set_seed(seed + 1)  # the seed of this function's graph, whatever seeds are set elsewhere
         return (
             tf.data.Dataset.from_tensor_slices(names)
             .shuffle(len(names), number, reshuffle_each_iteration=False)
@@ -94,43 +93,40 @@ def shuffled(
     seed: int,
     *,
     first_batch: int = 0,
-    horizontal_flip: bool = False,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.data.Dataset:
-    """An endless stream of batches of verified shards: float32 NHWC [-1,1] and int64 N, epoch after epoch.
+    """An endless stream of shuffled batches from verified shards: images float32 NHWC [-1,1] and labels int64 N.
 
-    An epoch is as many whole batches as the shards' records fill, none twice, in an order that the seed and the epoch's
-    number decide: as good as a full shuffle for records that were shuffled when they were written, with at most 256 MB
-    of them in memory. With `horizontal_flip` each image is mirrored with a chance of one half, which the seed and the
-    batch's number in the stream decide. With `first_batch` k the stream begins with its batch number k, from 0, and
-    goes on as it would have.
+    An epoch uses each record at most once and drops the records that do not fill a batch. The seed and the epoch's
+    number decide the order. The records were already shuffled when they were written, so this is as good as a full
+    shuffle, with at most 256 MB of records in memory.
 
-    Raises ValueError where the records are fewer than a batch.
+    `augment(images, number)` changes the images of the batch of that number. `first_batch` k skips the first k batches:
+    the stream continues as if it had produced them.
+
+    Raises ValueError if the shards have fewer records than one batch.
     """
-    known = {shard.name: shard.records for split in data.splits.values() for shard in split.shards}
-    per_epoch = sum(known[file.name] for file in files) // batch_size
-    if not per_epoch:
-        raise ValueError(f"{batch_size} records make a batch, and the shards have fewer")
-    epoch, passed = divmod(first_batch, per_epoch)
+    records = {shard.name: shard.records for split in data.splits.values() for shard in split.shards}
+    batches_per_epoch = sum(records[file.name] for file in files) // batch_size
+    if not batches_per_epoch:
+        raise ValueError(f"the shards have fewer records than one batch ({batch_size})")
+    epoch, skipped = divmod(first_batch, batches_per_epoch)
     record_bytes = math.prod(data.shape) * np.dtype(data.dtype).itemsize
     buffer = max(1, min(_SHUFFLE_RECORDS, _SHUFFLE_BYTES // record_bytes))
     half = tf.constant(_HALF)
 
     def decode(number: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = _decode(serialized, data, half)
-        if horizontal_flip:
-            # Not of (seed, number): z of the step of that number is drawn by it, from the same bits.
-            coins = tf.random.stateless_uniform((batch_size,), tf.stack([-1 - seed, number]))
-            # Row by row, and the choice image by image: images[:, :, ::-1] and tf.where take nine times as long.
-            rows = tf.reverse(tf.reshape(images, [-1, *data.shape[1:]]), [1])
-            images = tf.raw_ops.Select(condition=coins < 0.5, x=images, y=tf.reshape(rows, tf.shape(images)))
+        if augment:
+            images = augment(images, number)
         return images, labels
 
     options = tf.data.Options()
-    options.threading.max_intra_op_parallelism = 1  # batches are decoded side by side; to split one as well costs more
+    options.threading.max_intra_op_parallelism = 1  # batches run in parallel; splitting one costs more
     return (
         _epochs([str(file) for file in files], buffer, batch_size, seed, epoch)
-        .prefetch(8)  # serialised: a quarter of the size
-        .skip(passed)
+        .prefetch(8)  # serialised uint8 records need a quarter of the memory
+        .skip(skipped)
         .enumerate(first_batch)
         .map(decode, num_parallel_calls=2, deterministic=True)
         .prefetch(4)

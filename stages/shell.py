@@ -1,4 +1,8 @@
-"""What every stage's __main__ does around its work: the flags, the errors, Ctrl-C, the time it took."""
+"""How every command runs: options, messages, errors as one line, exit codes, Ctrl-C, timing.
+
+`run_stage` runs a stage. `run_interruptible` runs any other command that takes long or loads TensorFlow. `run_command`
+runs the rest.
+"""
 
 import argparse
 import contextlib
@@ -19,21 +23,21 @@ from stages.workspace import Workspace
 
 S = TypeVar("S")
 
-# 128 + the signal's number, as shells have it; never 0, or DVC would record what there is as the stage's result.
+# 128 + the signal's number, as shells do. It must not be 0: DVC would take the outputs as the stage's result.
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def say(text: str) -> None:
-    """One line to the person who watches; stdout stays free for data."""
+    """Print a line for the user to stderr. Stdout is for data."""
     print(text, file=sys.stderr, flush=True)
 
 
 def load_tensorflow(name: str) -> None:
-    """Import TensorFlow without the pages it logs before its own log level applies; where it fails, they are shown."""
+    """Import TensorFlow. Hides the messages that it logs before its log level applies, unless the import fails."""
     say(f"{name}: loading TensorFlow ...")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # TensorFlow leaves oneDNN's convolutions off on processors with AVX2 only; there they make a training step 1.8
-    # times as fast. Said outright on all of them, since results differ in their rounding.
+    # TensorFlow switches oneDNN's convolutions off on processors with AVX2 only, where they make a training step 1.8
+    # times as fast. Set on every processor, because it changes the rounding of results.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -43,7 +47,7 @@ def load_tensorflow(name: str) -> None:
         try:
             import tensorflow
 
-            tensorflow.config.list_physical_devices()  # looking for accelerators is as talkative
+            tensorflow.config.list_physical_devices()  # the search for accelerators logs messages too
             failed = False
         finally:
             os.dup2(terminal, 2)
@@ -59,23 +63,26 @@ def _ignore_signals() -> None:
 
 
 class _Interrupts:
-    """Ctrl-C and SIGTERM as KeyboardInterrupt, noted besides: a library may turn the exception into one of its own."""
+    """Turns Ctrl-C and SIGTERM into KeyboardInterrupt.
+
+    `received` stays set, because a library may replace the exception with its own.
+    """
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+            signal.signal(number, self._interrupt)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def _one_temporary_folder() -> Iterator[None]:
-    """Let all temporary files of this process lie in one folder, and go with it.
+    """Put all temporary files of this process into one folder, and remove it at the end.
 
-    TensorFlow leaves some for Python's own end to remove, which a stage does not wait for.
+    TensorFlow expects Python's own exit to remove some of its files, but a stage does not wait for that (see `_end`).
     """
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="dcgan-", ignore_cleanup_errors=True) as folder:
@@ -87,25 +94,31 @@ def _one_temporary_folder() -> Iterator[None]:
 
 
 def _end(code: int) -> NoReturn:
-    """End at once: Python's own end waits for TensorFlow's threads, a second where they rest and more where not."""
+    """Exit at once. Python's own exit waits for TensorFlow's threads: a second if they are idle, else longer."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _full_disk(error: BaseException) -> str:
-    """What to say where an error comes of a full disk, whose own words name no file as a rule; else ""."""
-    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return ""
-    place = error.filename or f"the disk of {Path.cwd()}"
-    return f"{place}: {error.strerror}; nothing half-written is left. Make room, and run the same command to go on"
+def _fail(error: Exception) -> NoReturn:
+    """Print the error as one line and exit with its code."""
+    message = str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or f"the disk of {Path.cwd()}"  # such an error rarely names a file
+        message = f"{place}: {error.strerror}; free some space, then run the same command to continue"
+    elif isinstance(error, OSError) and error.filename and not error.filename2:
+        message = f"{error.filename}: {error.strerror}"
+    say(f"error: {message}")
+    sys.exit(error.code if isinstance(error, StageError) else StageError.code)
 
 
-def run(name: str, work: Callable[[], None], clear: Callable[[], None], *, tensorflow: bool) -> None:
-    """Do `work` as the whole of a command; `tensorflow` says that it may use that library.
+def run_interruptible(
+    name: str, work: Callable[[], None], *, tensorflow: bool, clear: Callable[[], None] = lambda: None
+) -> None:
+    """Run `work` as a whole command that Ctrl-C or SIGTERM may interrupt. `tensorflow`: whether `work` may load it.
 
-    Exits with 2 for a mistake in the params, 1 for any other mistake of the user's, and 130 when interrupted, after
-    `clear` has removed what is half-written.
+    Exits with 2 for a mistake in the params, 1 for any other mistake of the user, and 130 when interrupted, after
+    `clear` has removed half-written files.
     """
     started = time.monotonic()
     interrupts = _Interrupts()
@@ -114,29 +127,28 @@ def run(name: str, work: Callable[[], None], clear: Callable[[], None], *, tenso
             try:
                 work()
             finally:
-                _ignore_signals()  # nothing is left to interrupt, or an interrupt is being answered
+                _ignore_signals()  # the work is done, or an interrupt is already being handled
     except BaseException as error:
         _ignore_signals()
-        if interrupts.came or isinstance(error, KeyboardInterrupt):
+        if interrupts.received or isinstance(error, KeyboardInterrupt):
             clear()
-            say(f"{name}: interrupted; nothing half-written is left. Run the same command to go on.")
+            say(f"{name}: interrupted; no half-written file is left. Run the same command to continue.")
             _end(_EXIT_INTERRUPTED)
         if isinstance(error, (StageError, OSError)):
-            say(f"error: {_full_disk(error) or error}")
-            sys.exit(error.code if isinstance(error, StageError) else StageError.code)
+            _fail(error)
         raise
     say(f"{name}: done in {time.monotonic() - started:.1f} s")
-    if not _among_workers():
-        _end(0)  # in the second of Python's own end, Ctrl-C would not reach DVC, which waits for this one
+    if not _is_one_of_several_workers():
+        _end(0)  # during Python's own exit, Ctrl-C would not reach DVC, which waits for this process
 
 
 def slurm_tasks() -> int:
-    """How many tasks Slurm has started of this command (srun); 1 outside Slurm."""
+    """How many tasks of this command Slurm (srun) has started; 1 outside Slurm."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
-def _among_workers() -> bool:
-    """Whether this is one of several workers (stages/train/devices.py), which take leave of each other."""
+def _is_one_of_several_workers() -> bool:
+    """Whether this process is one of several workers (stages/train/devices.py), which must end by Python's own exit."""
     return bool(os.environ.get("TF_CONFIG")) or slurm_tasks() > 1
 
 
@@ -151,20 +163,22 @@ def run_stage(
 ) -> None:
     """Run a stage as a command: `python -m stages.<name> [--params FILE] [--out DIR] [--base DIR]`.
 
-    `work` gets the settings of `section` and the workspace, writes the stage's outputs, and returns figures for the
-    timings file (rates, in units per second), or None where another process writes them; `tensorflow` says that it will
-    need that library. Exits as `run` does.
+    `work` gets the settings of `section` and the workspace, and writes the stage's outputs. It returns figures for the
+    timings file (rates, in units per second), or None if another process writes them. With `tensorflow` that library is
+    loaded first. Exits as `run_interruptible` does.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file (params.yaml)")
-    parser.add_argument("--out", type=Path, default=Path(), help="the folder that outputs go below (the current one)")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="the params file (default: params.yaml)"
+    )
+    parser.add_argument("--out", type=Path, default=Path(), help="the folder for outputs (default: the current folder)")
     parser.add_argument(
         "--base",
         type=Path,
         default=Path(),
-        help="where inputs are that are not below --out (the current folder)",
+        help="the folder for inputs that --out lacks (default: the current folder)",
     )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.out, arguments.base)
@@ -178,30 +192,29 @@ def run_stage(
         if figures is not None:
             workspace.record_timing(name, {"seconds": time.monotonic() - started, **figures})
 
-    run(name, stage, workspace.clear, tensorflow=tensorflow)
+    run_interruptible(name, stage, tensorflow=tensorflow, clear=workspace.clear)
 
 
 def run_command(main: Callable[[], None]) -> None:
     """Run `main` as a whole command that is not a stage. A user's mistake becomes one line and exit code 1 (params: 2).
 
-    Characters that the terminal's encoding lacks are printed as question marks. Where the reader of the output goes
-    away (`| head`), the command ends silently, like one that SIGPIPE has ended.
+    Characters that the terminal's encoding lacks are printed as question marks. If the reader of the output closes it
+    (`| head`), the command ends silently, like one that SIGPIPE ended.
     """
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # DVC wraps stdout, and passes this on
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # DVC wraps stdout and passes this on
     try:
         main()
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes stdout once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes stdout once more when it exits
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
-        if not isinstance(error, (StageError, OSError)) and not _is_of_dvc(error):
+        if not isinstance(error, (StageError, OSError)) and not _is_dvc_error(error):
             raise
-        say(f"error: {error}")
-        sys.exit(error.code if isinstance(error, StageError) else StageError.code)
+        _fail(error)
 
 
-def _is_of_dvc(error: Exception) -> bool:
-    """Whether an exception is one of DVC's own. Imports nothing: most commands do without DVC."""
+def _is_dvc_error(error: Exception) -> bool:
+    """Whether DVC raised the exception. Imports nothing: most commands do not use DVC."""
     dvc = sys.modules.get("dvc.exceptions")
     return dvc is not None and isinstance(error, dvc.DvcException)

@@ -1,9 +1,9 @@
-"""The TFRecord format, written without TensorFlow: a shard is made wherever Python, NumPy and OpenCV are.
+"""Write TFRecord files without TensorFlow, so that preparing data does not load it.
 
-A file is a row of records, each its length (8 bytes, little endian), the length's masked CRC-32C, the data and the
-data's masked CRC-32C (tensorflow/core/lib/io/record_writer.h). The data is a tf.train.Example with the features `image`
-(bytes: the pixels in C order, height × width × channels), `key` (bytes: UTF-8, where the picture came from) and, where
-it is known, `label` (int64).
+A file is a sequence of records: the length of the data (8 bytes, little endian), the masked CRC-32C of the length, the
+data, and the masked CRC-32C of the data (tensorflow/core/lib/io/record_writer.h). The data is a tf.train.Example with
+the features `image` (bytes: the pixels in C order, height × width × channels), `key` (bytes: the source path in UTF-8)
+and, for labelled images, `label` (int64).
 """
 
 import functools
@@ -18,12 +18,13 @@ import numpy as np
 
 
 def _varint(value: int) -> bytes:
-    out = bytearray()
+    """A variable-length integer of a protocol buffer."""
+    encoded = bytearray()
     while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    out.append(value)
-    return bytes(out)
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -32,8 +33,8 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=1024)
-def _before(name: bytes, size: int) -> bytes:
-    """What stands before so many bytes that are the value of the feature of this name."""
+def _feature_header(name: bytes, size: int) -> bytes:
+    """The bytes before the value of a bytes feature, for a value of `size` bytes."""
     content = b"\x0a" + _varint(size)
     value = b"\x0a" + _varint(len(content) + size)
     head = _field(1, name) + b"\x12" + _varint(len(value) + len(content) + size)
@@ -41,19 +42,19 @@ def _before(name: bytes, size: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _label(label: int | None) -> bytes:
-    """The whole feature of a label; nothing where there is none."""
+def _label_feature(label: int | None) -> bytes:
+    """The whole feature of a label; empty for None."""
     return b"" if label is None else _field(1, _field(1, b"label") + _field(2, _field(3, _field(1, _varint(label)))))
 
 
 def encode(image: np.ndarray, label: int | None, key: str) -> bytes:
-    """One record: `image` is (height, width, channels), uint8 or normalised float32; `label` is from 0 up or None.
+    """One record: `image` is (height, width, channels), uint8 or normalised float32; `label` is 0 or more, or None.
 
-    The bytes are those of TensorFlow's own deterministic serialisation: the map's entries in the order of their names,
-    no default left out.
+    The bytes equal TensorFlow's deterministic serialisation: features sorted by name, default values included.
     """
     pixels, name = image.tobytes(), key.encode("utf-8", "backslashreplace")
-    features = (_before(b"image", len(pixels)), pixels, _before(b"key", len(name)), name, _label(label))
+    image_header, key_header = _feature_header(b"image", len(pixels)), _feature_header(b"key", len(name))
+    features = (image_header, pixels, key_header, name, _label_feature(label))
     return b"".join((b"\x0a", _varint(sum(map(len, features))), *features))
 
 
@@ -63,7 +64,7 @@ def _masked_crc(data: bytes) -> bytes:
 
 
 class Writer:
-    """Writes a shard and hashes it on the way. Use it as a context manager; `sha256` is known at its end."""
+    """Writes a shard and computes its hash. Use it as a context manager; `sha256` is set when it closes."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=1 << 20)
@@ -71,7 +72,7 @@ class Writer:
         self.sha256 = ""
 
     def __enter__(self) -> Self:
-        """Start writing."""
+        """Return the open writer."""
         return self
 
     def write(self, record: bytes) -> None:
@@ -84,6 +85,6 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
+        """Close the file and set `sha256`."""
         self._file.close()
         self.sha256 = self._digest.hexdigest()

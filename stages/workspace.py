@@ -1,4 +1,4 @@
-"""Where a stage finds its inputs and puts its outputs. Outputs appear together and whole, or not at all."""
+"""Where a stage reads its inputs and writes its outputs. All outputs appear together, complete, or none does."""
 
 import contextlib
 import json
@@ -18,35 +18,35 @@ _staged: dict[Path, IO[str]] = {}
 
 
 def _stage(staging: Path) -> Path:
-    """Create a folder for outputs while they are written. This process holds the lock beside it for all its life."""
+    """Create a folder to write outputs to. This process holds its lock as long as the folder exists."""
     while True:
         folder = staging / f"{os.getpid()}-{secrets.token_hex(4)}"
-        if held := lock_in_folder(folder.with_suffix(".lock")):
+        if lock_file := lock_in_folder(folder.with_suffix(".lock")):
             folder.mkdir()
-            _staged[folder] = held
+            _staged[folder] = lock_file
             return folder
 
 
 def _unstage(folder: Path) -> None:
-    """Remove a staging folder of this process with its contents, and the folders around it if they are empty."""
-    if held := _staged.pop(folder, None):
-        remove_folder(folder, held)
+    """Remove a staging folder of this process with its contents, and its parent folders if they are empty."""
+    if lock_file := _staged.pop(folder, None):
+        remove_folder(folder, lock_file)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
         folder.parent.parent.rmdir()
 
 
 def _clear_abandoned(staging: Path) -> None:
-    """Remove what killed runs left: staging folders that no process holds."""
-    with contextlib.suppress(FileNotFoundError):  # another process has just removed it, empty
+    """Remove the staging folders of killed runs, which no process holds."""
+    with contextlib.suppress(FileNotFoundError):  # another process has just removed it
         for folder in {path.with_suffix("") for path in staging.glob("*")}:
             with contextlib.suppress(OSError, StageError):  # another user's, or just removed
-                if held := lock(folder.with_suffix(".lock")):
-                    remove_folder(folder, held)
+                if lock_file := lock(folder.with_suffix(".lock")):
+                    remove_folder(folder, lock_file)
 
 
 def _move_all(moves: list[tuple[Path, Path, Path]]) -> None:
-    """For each (new, target, old): move an existing target to old, then new to target. An error undoes all of it."""
+    """For each (new, target, old): move an existing target to old, then new to target. An error undoes every move."""
     done: list[tuple[Path, Path]] = []
     try:
         for new, target, old in moves:
@@ -73,7 +73,7 @@ class Workspace:
     base: Path = Path()
 
     def input(self, relative: str) -> Path:
-        """The path of an input. Raises StageError where neither folder has it."""
+        """The path of an input. Raises StageError if neither folder has it."""
         for folder in (self.out, self.base):
             if (folder / relative).exists():
                 return folder / relative
@@ -81,21 +81,20 @@ class Workspace:
         raise artifacts.missing(places)
 
     def _staging(self, relative: str) -> Path:
-        """The folder where an output is written before it moves into place, on the same file system.
+        """The folder to which an output is written before it moves into place, on the same file system.
 
-        It is `.state/staging` below `out`, or below the output's top folder where that is a link or a mount.
+        It is `.state/staging` below `out`, or below the output's top folder if that is on another file system.
         """
         top = self.out / Path(relative).parts[0]
-        elsewhere = top.is_dir() and top.stat().st_dev != self.out.stat().st_dev
-        return (top if elsewhere else self.out) / ".state" / "staging"
+        other_disk = top.is_dir() and top.stat().st_dev != self.out.stat().st_dev
+        return (top if other_disk else self.out) / ".state" / "staging"
 
     @contextlib.contextmanager
     def outputs(self, *relatives: str) -> Iterator[Callable[[str], Path]]:
         """Write outputs to a staging folder, and move all of them into place when the block ends normally.
 
-        Yields a function from an output's name to the path to write it to. Outputs below one top folder share one tree
-        in the staging folder. After an error or a Ctrl-C the staging folder is gone and the earlier outputs are in
-        place. After a kill -9 the next run removes the staging folder.
+        Yields a function that maps an output's name to the path to write it to. After an error or Ctrl-C the staging
+        folder is removed and the earlier outputs are unchanged. After kill -9 the next run removes the staging folder.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         work: dict[Path, Path] = {}
@@ -132,7 +131,7 @@ class Workspace:
     def clear(self) -> None:
         """Remove the staging folders of this process and of killed runs.
 
-        Call it when the process ends: an interrupt can come where no cleanup runs.
+        Call it when the process ends: an interrupt can come at a moment when `outputs` cannot clean up.
         """
         for folder in list(_staged):
             _unstage(folder)

@@ -1,1 +1,1 @@
-"""The networks: generator and discriminator of the DCGAN, the judge, and the layers they are made of."""
+"""The networks: generator, discriminator, judge and Inception, and the layers they are made of."""

@@ -1,16 +1,17 @@
-"""The discriminator: image => one logit, by strided convolutions and no pooling; the generator's mirror."""
+"""The discriminator: image => one logit, by strided convolutions without pooling. It mirrors the generator."""
+
+from typing import assert_never
 
 import keras
 from keras import layers
 
 from stages.networks.choices import Activation, BatchNormPlan, Head, KernelSize, Precision
 from stages.networks.layers import (
-    BatchNorm,
     Initializers,
     SpectralConv2D,
     SpectralDense,
-    activate,
     doublings,
+    normalise_and_activate,
     precision,
     width_before,
 )
@@ -29,51 +30,69 @@ def discriminator(
     compute: Precision = "float32",
     seed: int = 0,
 ) -> keras.Model:
-    """Images (N, size, size, channels) in [-1,1] => logits float32 (N, 1); "real" has their sigmoid as probability.
+    """Build the network images (N, size, size, channels) in [-1,1] => logits float32 (N, 1).
 
-    Each convolution halves the sides and doubles the channels down to 4 × 4. Then `conv`: one 4 × 4 convolution gives
-    the logit; `dense`: a fully connected layer of as many units as there are channels comes before (a single one is the
-    same map as `conv`); `gap`: the mean over all places, which takes images of any size. Batch norm after all but the
-    first and the last (`dcgan`), nowhere (`none`), or after the first too (`all`, which makes training oscillate). With
-    `spectral_norm` every kernel is divided by its spectral norm.
+    The sigmoid of a logit is the probability of "real". Each convolution halves the sides and doubles the channels,
+    down to 4 × 4; the head gives the logit.
 
-    Raises ValueError unless `size` is a power of two from 16 up.
+    - `base_channels`: channels after the first convolution.
+    - `head`: see `_head`.
+    - `batch_norm`: `dcgan` after every layer but the first and the last; `none`; `all` after the first too, which makes
+      training oscillate (Radford et al. 2016, section 3).
+    - `spectral_norm`: divide every kernel by its spectral norm (Miyato et al. 2018).
+    - `compute`: the precision of the layers' arithmetic.
+    - `seed`: decides the initial weights.
+
+    Raises ValueError unless `size` is a power of two, at least 16.
     """
     init = Initializers(seed)
-    conv, dense = (SpectralConv2D, SpectralDense) if spectral_norm else (layers.Conv2D, layers.Dense)
-
-    def follow(x: keras.KerasTensor, normal: bool, name: int | str) -> keras.KerasTensor:
-        if normal:
-            x = BatchNorm(name=f"norm_{name}")(x)
-        return activate(x, activation, f"{activation}_{name}")
-
-    width = base_channels
+    conv = SpectralConv2D if spectral_norm else layers.Conv2D
+    steps = doublings(size)
     with precision(compute):
         image = x = keras.Input((None, None, channels) if head == "gap" else (size, size, channels), name="image")
-        for step in range(1, doublings(size) + 1):
-            normal = batch_norm == "all" or (batch_norm == "dcgan" and step > 1)
-            width = base_channels * 2 ** (step - 1)
+        for step in range(1, steps + 1):
+            normalise = batch_norm == "all" or (batch_norm == "dcgan" and step > 1)
             x = conv(
-                width_before(activation, width),
+                width_before(activation, base_channels * 2 ** (step - 1)),
                 kernel_size,
                 strides=2,
                 padding="same",
-                use_bias=not normal,
+                use_bias=not normalise,
                 kernel_initializer=init.normal(),
                 name=f"down_{step}",
             )(x)
-            x = follow(x, normal, step)
-        if head == "conv":
-            x = conv(1, 4, padding="valid", kernel_initializer=init.normal(), name="logit")(x)
-        else:
-            if head == "dense":
-                normal = batch_norm != "none"
-                x = layers.Reshape((1, 1, 4 * 4 * width), name="flat")(x)
-                units = width_before(activation, width)
-                x = dense(units, use_bias=not normal, kernel_initializer=init.normal(), name="hidden")(x)
-                x = follow(x, normal, "hidden")
-            else:
-                x = layers.GlobalAveragePooling2D(name="mean")(x)
-            x = dense(1, kernel_initializer=init.normal(), name="logit")(x)
+            x = normalise_and_activate(x, normalise, activation, step)
+        width = base_channels * 2 ** (steps - 1)
+        x = _head(x, head, width, activation, batch_norm != "none", spectral_norm, init)
         logits = layers.Reshape((1,), dtype=keras.config.dtype_policy().variable_dtype, name="logits")(x)
     return keras.Model(image, logits, name="discriminator")
+
+
+def _head(
+    x: keras.KerasTensor,
+    head: Head,
+    width: int,
+    activation: Activation,
+    normalise: bool,
+    spectral_norm: bool,
+    init: Initializers,
+) -> keras.KerasTensor:
+    """(N, 4, 4, width) => logits, one for each image.
+
+    `conv`: one 4 × 4 convolution. `dense`: a fully connected hidden layer of `width` units, then a fully connected
+    layer. (One fully connected layer alone would be the same map as `conv`.) `gap`: global average pooling, then a
+    fully connected layer, which accepts images of any size.
+    """
+    conv, dense = (SpectralConv2D, SpectralDense) if spectral_norm else (layers.Conv2D, layers.Dense)
+    if head == "conv":
+        return conv(1, 4, padding="valid", kernel_initializer=init.normal(), name="logit")(x)
+    if head == "gap":
+        x = layers.GlobalAveragePooling2D(name="mean")(x)
+    elif head == "dense":
+        x = layers.Reshape((1, 1, 4 * 4 * width), name="flat")(x)
+        units = width_before(activation, width)
+        x = dense(units, use_bias=not normalise, kernel_initializer=init.normal(), name="hidden")(x)
+        x = normalise_and_activate(x, normalise, activation, "hidden")
+    else:
+        assert_never(head)
+    return dense(1, kernel_initializer=init.normal(), name="logit")(x)

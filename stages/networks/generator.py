@@ -1,5 +1,7 @@
 """The generator: z => image, by fractionally-strided convolutions (Radford, Metz, Chintala 2016, figure 1)."""
 
+from typing import assert_never
+
 import keras
 from keras import layers
 
@@ -8,36 +10,11 @@ from stages.networks.layers import (
     BatchNorm,
     Initializers,
     ZeroInsertion2D,
-    activate,
     doublings,
+    normalise_and_activate,
     precision,
     width_before,
 )
-
-
-def _upsample(
-    x: keras.KerasTensor,
-    channels: int,
-    how: Upsampling,
-    kernel_size: KernelSize,
-    bias: bool,
-    init: Initializers,
-    name: str,
-) -> keras.KerasTensor:
-    """NHWC to twice the height and width and `channels` channels.
-
-    `transposed`: the framework's transposed convolution. `fractional`: zeros between the pixels, then a convolution,
-    which is the same map with the kernel flipped. `resize`: the nearest pixel repeated, then a 3 × 3 convolution, which
-    cannot leave a checkerboard (Odena et al. 2016).
-    """
-    options = {"use_bias": bias, "kernel_initializer": init.normal(), "name": name}
-    if how == "transposed":
-        return layers.Conv2DTranspose(channels, kernel_size, strides=2, padding="same", **options)(x)
-    if how == "fractional":
-        x = ZeroInsertion2D(2, kernel_size, name=f"{name}_zeros")(x)
-        return layers.Conv2D(channels, kernel_size, padding="valid", **options)(x)
-    x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_nearest")(x)
-    return layers.Conv2D(channels, 3, padding="same", **options)(x)
 
 
 def generator(
@@ -54,49 +31,87 @@ def generator(
     compute: Precision = "float32",
     seed: int = 0,
 ) -> keras.Model:
-    """z (N, latent_dim) => images float32 (N, size, size, channels) in [-1,1].
+    """Build the network z (N, latent_dim) => images float32 (N, size, size, channels) in [-1,1].
 
-    `conv`: a transposed convolution takes z straight to 4 × 4 × base_channels·size/8; `dense`: a fully connected layer
-    of as many units as that has channels comes before one that gives it (a single one is the same map as `conv`). Each
-    further convolution doubles the sides and halves the channels, the last gives the image through tanh. Batch norm
-    after all but the last (`dcgan`), nowhere (`none`), or after the last too (`all`, which makes training oscillate). A
-    map that batch norm follows has no bias: the norm would take it away.
+    The stem turns z into 4 × 4 pixels. Each further layer doubles the sides and halves the channels; the last one gives
+    the image, through tanh.
 
-    Raises ValueError unless `size` is a power of two from 16 up.
+    - `base_channels`: channels before the last layer. The stem has base_channels · size/8.
+    - `stem`: see `_stem`.
+    - `upsampling`: see `_upsample`.
+    - `batch_norm`: `dcgan` after every layer but the last; `none`; `all` after the last too, which makes training
+      oscillate (Radford et al. 2016, section 3). A layer before batch norm has no bias, because the norm would cancel
+      it.
+    - `compute`: the precision of the layers' arithmetic.
+    - `seed`: decides the initial weights.
+
+    Raises ValueError unless `size` is a power of two, at least 16.
     """
     steps = doublings(size)
-    normal = batch_norm != "none"
+    normalise = batch_norm != "none"
     init = Initializers(seed)
     width = base_channels * 2 ** (steps - 1)
-
-    def follow(x: keras.KerasTensor, step: int) -> keras.KerasTensor:
-        if normal:
-            x = BatchNorm(name=f"norm_{step}")(x)
-        return activate(x, activation, f"{activation}_{step}")
-
     with precision(compute):
         z = keras.Input((latent_dim,), name="z")
         x = layers.Reshape((1, 1, latent_dim), name="z_as_pixel")(z)
-        options = {"use_bias": not normal}
-        if stem == "dense":
-            hidden = width_before(activation, width)
-            x = follow(layers.Dense(hidden, kernel_initializer=init.normal(), name="hidden", **options)(x), 0)
-            units = 4 * 4 * width_before(activation, width)
-            x = layers.Dense(units, kernel_initializer=init.normal(), name="stem", **options)(x)
-            x = layers.Reshape((4, 4, units // 16), name="stem_as_image")(x)
-        else:
-            filters = width_before(activation, width)
-            x = layers.Conv2DTranspose(
-                filters, 4, padding="valid", kernel_initializer=init.normal(), name="stem", **options
-            )(x)
+        x = _stem(x, stem, width, activation, normalise, init)
         for step in range(1, steps + 1):
-            x = follow(x, step)
+            x = normalise_and_activate(x, normalise, activation, step)
             last = step == steps
             width //= 2
             filters = channels if last else width_before(activation, width)
-            bias = batch_norm != "all" if last else not normal
+            bias = batch_norm != "all" if last else not normalise
             x = _upsample(x, filters, upsampling, kernel_size, bias, init, f"up_{step}")
         if batch_norm == "all":
             x = BatchNorm(name="norm_image")(x)
         image = layers.Activation("tanh", dtype=keras.config.dtype_policy().variable_dtype, name="image")(x)
     return keras.Model(z, image, name="generator")
+
+
+def _stem(
+    z: keras.KerasTensor, stem: Stem, width: int, activation: Activation, normalise: bool, init: Initializers
+) -> keras.KerasTensor:
+    """z as (N, 1, 1, latent_dim) => (N, 4, 4, channels), with the channels that give `width` after the activation.
+
+    `conv`: one transposed convolution. `dense`: a fully connected hidden layer of `width` units, then a fully connected
+    layer. (One fully connected layer alone would be the same map as `conv`.)
+    """
+    channels = width_before(activation, width)
+    options = {"use_bias": not normalise}
+    if stem == "conv":
+        return layers.Conv2DTranspose(
+            channels, 4, padding="valid", kernel_initializer=init.normal(), name="stem", **options
+        )(z)
+    if stem == "dense":
+        x = layers.Dense(channels, kernel_initializer=init.normal(), name="hidden", **options)(z)
+        x = normalise_and_activate(x, normalise, activation, 0)
+        x = layers.Dense(4 * 4 * channels, kernel_initializer=init.normal(), name="stem", **options)(x)
+        return layers.Reshape((4, 4, channels), name="stem_as_image")(x)
+    assert_never(stem)
+
+
+def _upsample(
+    x: keras.KerasTensor,
+    channels: int,
+    upsampling: Upsampling,
+    kernel_size: KernelSize,
+    bias: bool,
+    init: Initializers,
+    name: str,
+) -> keras.KerasTensor:
+    """(N, H, W, C) => (N, 2H, 2W, channels).
+
+    `transposed`: a transposed convolution. `fractional`: zeros between the pixels, then a convolution, which is the
+    same map with the kernel flipped. `resize`: nearest-neighbour up-sampling, then a 3 × 3 convolution, which cannot
+    leave a checkerboard (Odena et al. 2016).
+    """
+    options = {"use_bias": bias, "kernel_initializer": init.normal(), "name": name}
+    if upsampling == "transposed":
+        return layers.Conv2DTranspose(channels, kernel_size, strides=2, padding="same", **options)(x)
+    if upsampling == "fractional":
+        x = ZeroInsertion2D(2, kernel_size, name=f"{name}_zeros")(x)
+        return layers.Conv2D(channels, kernel_size, padding="valid", **options)(x)
+    if upsampling == "resize":
+        x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_nearest")(x)
+        return layers.Conv2D(channels, 3, padding="same", **options)(x)
+    assert_never(upsampling)

@@ -1,4 +1,8 @@
-"""Layers that Keras lacks, registered so that saved models load wherever this package is installed."""
+"""The building blocks of the networks: the layers that Keras lacks, initial weights and precision.
+
+Each layer is registered with Keras, so that saved models load wherever this package is installed. To add a layer, write
+a registered class here, with `get_config` if its constructor takes arguments.
+"""
 
 import contextlib
 import math
@@ -12,7 +16,7 @@ from stages.networks.choices import Activation, Precision
 
 # Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 4: weights from a normal distribution of this deviation.
 _WEIGHT_STD = 0.02
-# The DCGAN code's running average and ε. Keras' own 0.99 is so slow that samples in inference mode are spoilt.
+# The momentum and ε of the original DCGAN code. Keras' default momentum of 0.99 is so slow that it spoils samples.
 BATCH_NORM_MOMENTUM = 0.9
 _BATCH_NORM_EPSILON = 1e-5
 # Radford, Metz, Chintala 2016, section 4: "the slope of the leak was set to 0.2 in all models".
@@ -22,7 +26,10 @@ _MAXOUT_PIECES = 2
 
 @contextlib.contextmanager
 def precision(policy: Precision) -> Iterator[None]:
-    """Within it, layers are made to compute so. Weights are float32 in both; bfloat16 halves what convolutions read."""
+    """Layers built inside the block compute in this precision. Weights are float32 in either case.
+
+    bfloat16 halves the memory traffic of convolutions.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -32,18 +39,18 @@ def precision(policy: Precision) -> Iterator[None]:
 
 
 class Initializers:
-    """Gives each initializer of a network a seed of its own: the same network twice has the same weights."""
+    """The initializers of a network, each with a different seed. The same network seed gives the same weights."""
 
     def __init__(self, seed: int) -> None:
         self._next = seed * 1000
 
     def normal(self) -> keras.initializers.Initializer:
-        """The DCGAN's N(0, 0.02)."""
+        """N(0, 0.02), as in the DCGAN paper."""
         self._next += 1
         return keras.initializers.RandomNormal(0.0, _WEIGHT_STD, seed=self._next)
 
     def he(self) -> keras.initializers.Initializer:
-        """He et al. 2015's normal, for ReLU networks trained by themselves."""
+        """The normal distribution of He et al. 2015, for ReLU networks that are not trained against another one."""
         self._next += 1
         return keras.initializers.HeNormal(seed=self._next)
 
@@ -52,16 +59,16 @@ class Initializers:
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalisation over N, H and W of NHWC (Ioffe, Szegedy 2015, algorithm 1), by TensorFlow's fused kernel.
 
-    The same as Keras' layer, but that the running variance is the unbiased one (n − 1), as the kernel gives it. Fused
-    because Keras' own passes over the tensor once per operation; the step is a tenth faster. On several devices the
-    statistics are those of the whole batch, each device holding an equal part of it.
+    It differs from Keras' layer in two ways. The running variance is unbiased (n − 1), as the kernel computes it. And a
+    training step is a tenth faster, because Keras' layer reads the tensor once per operation. On several devices the
+    statistics are those of the whole batch; each device holds an equal part of it.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"momentum": BATCH_NORM_MOMENTUM, "epsilon": _BATCH_NORM_EPSILON, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
-        """Normalise NHWC by the batch's statistics (training, and remember them) or by the remembered ones."""
+        """Normalise NHWC by the batch's statistics and update the running ones (training), or by the running ones."""
         if not training:
             return super().call(inputs, training=False, mask=mask)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
@@ -70,12 +77,12 @@ class BatchNorm(keras.layers.BatchNormalization):
             outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
                 inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon, is_training=True
             )
-        for average, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.momentum + now * (1 - self.momentum))
+        for average, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + current * (1 - self.momentum))
         return outputs
 
     def _across_replicas(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """What the fused kernel gives for the batch that all replicas hold together: output, mean, variance (n − 1)."""
+        """The fused kernel's results for the whole batch of all replicas: outputs, mean, variance (n − 1)."""
         context = tf.distribute.get_replica_context()
         x = tf.cast(inputs, tf.float32)
         moments = tf.stack([tf.reduce_mean(x, (0, 1, 2)), tf.reduce_mean(tf.square(x), (0, 1, 2))])
@@ -88,10 +95,10 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="dcgan")
 class Maxout(keras.layers.Layer):
-    """The greatest of each `pieces` neighbouring channels: (…, C · pieces) => (…, C).
+    """The maximum of each group of `pieces` neighbouring channels: (…, C · pieces) => (…, C).
 
-    Goodfellow et al. 2013 (arXiv:1302.4389): with the linear map before it a learned convex activation, at `pieces`
-    times that map's parameters.
+    Goodfellow et al. 2013 (arXiv:1302.4389): together with the linear layer before it, a learned convex activation. The
+    linear layer has `pieces` times as many parameters.
     """
 
     def __init__(self, pieces: int = _MAXOUT_PIECES, **options: Any) -> None:
@@ -105,29 +112,29 @@ class Maxout(keras.layers.Layer):
         return tf.ensure_shape(tf.reduce_max(tf.reshape(inputs, split), -1), self.compute_output_shape(inputs.shape))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape that `call` gives."""
+        """The output shape of `call`."""
         channels = input_shape[-1]
         return (*input_shape[:-1], None if channels is None else channels // self.pieces)
 
     def get_config(self) -> dict[str, Any]:
-        """What a saved model needs to make this layer again."""
+        """The constructor's arguments, for a saved model."""
         return {**super().get_config(), "pieces": self.pieces}
 
 
 class _Spectral(keras.layers.Layer):
-    """A layer whose kernel (…, C) is divided by its largest singular value, as a matrix of C columns, when it is used.
+    """A layer that divides its kernel by the kernel's largest singular value, as a matrix (…, C) of C columns.
 
-    Miyato et al. 2018 (arXiv:1802.05957), algorithm 1: one power iteration each time it is used in training, the
-    gradient goes through the division. Keras' own wrapper overwrites the kernel with its quotient instead.
+    Miyato et al. 2018 (arXiv:1802.05957), algorithm 1: one power iteration per call in training. The gradient passes
+    through the division. (Keras' wrapper overwrites the kernel with the quotient instead.)
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the kernel, and the vector that the power iteration goes on from."""
+        """Create the kernel, and the vector from which the power iteration continues."""
         super().build(input_shape)
         self.u = self.add_weight(
             name="u",
             shape=(1, self.kernel.shape[-1]),
-            # Of the kernel's seed: the same network twice has the same vector.
+            # The kernel's seed: the same network seed gives the same vector.
             initializer=keras.initializers.RandomNormal(seed=getattr(self.kernel_initializer, "seed", None)),
             trainable=False,
             aggregation="only_first_replica",
@@ -135,17 +142,17 @@ class _Spectral(keras.layers.Layer):
         )
 
     def save_own_variables(self, store: Any) -> None:
-        """Keras' own saves kernel and bias only."""
+        """Save the vector too. Keras' method saves kernel and bias only."""
         super().save_own_variables(store)
         store["u"] = self.u
 
     def load_own_variables(self, store: Any) -> None:
-        """What `save_own_variables` stored."""
+        """Load the variables that `save_own_variables` saved."""
         super().load_own_variables(store)
         self.u.assign(store["u"])
 
     def normalised(self, training: bool | None) -> tf.Tensor:
-        """The kernel over its spectral norm, float32."""
+        """The kernel divided by its spectral norm, float32."""
         kernel = tf.convert_to_tensor(self.kernel.value)
         matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
         u = tf.math.l2_normalize(tf.convert_to_tensor(self.u.value))
@@ -181,9 +188,9 @@ class SpectralDense(_Spectral, keras.layers.Dense):
 class ZeroInsertion2D(keras.layers.Layer):
     """Put `stride` − 1 zeros between the pixels of NHWC and pad, so that a valid convolution up-samples.
 
-    With the padding of this layer, a valid convolution with stride 1 of a kernel k × k makes `stride` times the height
-    and width, and is the transposed convolution (`same`) with the kernel flipped: the fractionally-strided convolution
-    of the literature.
+    The two together are the fractionally-strided convolution of the literature. A valid k × k convolution after this
+    layer multiplies height and width by `stride`. It equals the transposed convolution (padding `same`) with the kernel
+    flipped.
     """
 
     def __init__(self, stride: int, kernel_size: int, **options: Any) -> None:
@@ -195,23 +202,23 @@ class ZeroInsertion2D(keras.layers.Layer):
         return insert_zeros(inputs, self.stride, self._padding())
 
     def _padding(self) -> tuple[int, int]:
-        # The strided `same` convolution that this undoes pads k − stride in all, the smaller half first; what it pads,
-        # the full convolution of its transpose must not.
+        # The strided `same` convolution pads k − stride pixels, the smaller half first. Its transpose is a full
+        # convolution (k − 1 pixels of padding) less those pixels.
         before = (self.kernel_size - self.stride) // 2
         return self.kernel_size - 1 - before, self.stride - 1 + before
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape that `call` gives."""
+        """The output shape of `call`."""
         sides = [None if n is None else n * self.stride + self.kernel_size - 1 for n in input_shape[1:3]]
         return (input_shape[0], *sides, input_shape[3])
 
     def get_config(self) -> dict[str, Any]:
-        """What a saved model needs to make this layer again."""
+        """The constructor's arguments, for a saved model."""
         return {**super().get_config(), "stride": self.stride, "kernel_size": self.kernel_size}
 
 
 def insert_zeros(images: tf.Tensor, stride: int, padding: tuple[int, int]) -> tf.Tensor:
-    """(N, H, W, C) with `stride` − 1 zeros between neighbours, and padding (before, after) around."""
+    """Put `stride` − 1 zeros between the pixels of (N, H, W, C), and zeros (before, after) around."""
     height, width, channels = images.shape[1:]
     rows = tf.shape(images)[0]
     spread = tf.reshape(images, [rows, height, 1, width, 1, channels])
@@ -222,12 +229,12 @@ def insert_zeros(images: tf.Tensor, stride: int, padding: tuple[int, int]) -> tf
 
 
 def width_before(activation: Activation, channels: int) -> int:
-    """How many channels a linear map must give so that `channels` are left after the activation."""
+    """How many channels a linear layer needs so that the activation outputs `channels`."""
     return channels * _MAXOUT_PIECES if activation == "maxout" else channels
 
 
 def activate(x: keras.KerasTensor, activation: Activation, name: str) -> keras.KerasTensor:
-    """The activation of that name. ELU is α(eˣ − 1) below 0 with α = 1 (Clevert et al. 2016), the leak of ReLU 0.2."""
+    """Apply an activation. Below 0, ELU is eˣ − 1 (Clevert et al. 2016), and the slope of leaky ReLU is 0.2."""
     layer = {
         "relu": keras.layers.ReLU,
         "leaky_relu": lambda **options: keras.layers.LeakyReLU(_LEAK, **options),
@@ -238,8 +245,17 @@ def activate(x: keras.KerasTensor, activation: Activation, name: str) -> keras.K
     return layer(name=name)(x)
 
 
+def normalise_and_activate(
+    x: keras.KerasTensor, normalise: bool, activation: Activation, name: int | str
+) -> keras.KerasTensor:
+    """Apply batch norm if `normalise`, then the activation."""
+    if normalise:
+        x = BatchNorm(name=f"norm_{name}")(x)
+    return activate(x, activation, f"{activation}_{name}")
+
+
 def doublings(size: int) -> int:
-    """How often 4 has to be doubled to reach `size`. Raises ValueError unless it is a power of two from 16 up."""
+    """How many times 4 doubles to reach `size`. Raises ValueError unless `size` is a power of two, at least 16."""
     if size < 16 or size & (size - 1):
-        raise ValueError(f"an image's size must be a power of two from 16 up, got {size}")
+        raise ValueError(f"the size of an image must be a power of two, at least 16, got {size}")
     return int(math.log2(size // 4))

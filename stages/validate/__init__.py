@@ -1,1 +1,1 @@
-"""The validate room: is the prepared data what it is meant to be?"""
+"""The validate stage: check that the prepared data matches its schema."""
