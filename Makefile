@@ -1,21 +1,21 @@
-# make repro      the whole pipeline, on params.yaml; ends by naming the report to open
-# make test       the fast tests, lint and types
-# make test-slow  interrupts in every stage, full disks, remotes, fresh clones, clusters, other Pythons, fuzzing, docs
-# make seeds N=3  the metrics of params.yaml over several seeds of the training: mean and standard deviation
-# make compare    metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree) side by side
-# make whence PNG=x.png  which commit, data, params and checkpoint made a picture, and the commands that make it again
-# make demo       a web page to play with the generator, of models/ or of any revision
-# make bench      data path, evaluation, training and page against their parts or goals; writes benchmarks/results/
-# make fresh      does the committed dvc.lock match code, params and results?
-# make doctor     is this machine fit, are the cache and the remotes whole? each finding with what to do
-# make trends     the metrics over Git history: reports/trends.svg
-# make setup      .venv from requirements.lock (the others do it where it is needed)
-# make lock       requirements*.lock from pyproject.toml (needs uv)
+# make repro             run the whole pipeline with params.yaml, then print the path of the report
+# make test              run the fast tests, lint and types (T=stages/train: the tests of one folder)
+# make test-slow         run the slow tests: interrupts, full disks, remotes, clones, clusters, Pythons, fuzzing, docs
+# make seeds N=3         train params.yaml with several seeds and print each metric's mean and standard deviation
+# make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
+# make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
+# make demo              serve a web page for playing with the generator in models/ or in any revision
+# make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
+# make fresh             check that the committed dvc.lock matches the code, the params and the results
+# make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
+# make trends            plot the metrics over Git history: reports/trends.svg
+# make setup             create .venv from requirements.lock (the other commands do this when needed)
+# make lock              write requirements*.lock from pyproject.toml (needs uv)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
-# Before .venv is on the path, and through its link: a new .venv must not be made with the one it replaces.
+# Resolved before .venv is on the path: a new .venv must not be created with the Python of the old one.
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-# pip's own output is a page per package; this is a line (on a terminal: one that changes) with how far it is.
+# pip prints a page per package. This condenses it to progress lines (on a terminal, to one line that changes).
 PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(test -t 2 && echo 1 || echo 0)" ' \
   /^Collecting/ { n++; if (tty) { printf "\r\033[K%d of %d packages: %s", n, total, $$2; fflush() } \
                   else if (n % 25 == 0) { printf "%d of %d packages\n", n, total; fflush() } } \
@@ -34,11 +34,11 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
 
 setup: .venv/installed
 .venv/installed: requirements.lock
-	@test -n "$(SYSTEM_PYTHON)" || { echo "error: there is no $(PYTHON); name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -n "$(SYSTEM_PYTHON)" || { echo "error: $(PYTHON) is not installed; name another Python: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@"$(SYSTEM_PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and \
-	  "error: Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 ..." % v[:2])'
+	  "error: Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 ..." % v[:2])'
 	@"$(SYSTEM_PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "error: $(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	  { echo "error: $(PYTHON) cannot create virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@rm -rf .venv
 	@echo "Setting up .venv from requirements.lock ..."
 	@"$(SYSTEM_PYTHON)" -m venv .venv
@@ -53,7 +53,7 @@ repro: setup
 
 N ?= 3
 seeds: setup
-	@case "$(N)" in ''|0|*[!0-9]*) echo "error: N: expected how many seeds, such as N=3, got '$(N)'" >&2; exit 2;; esac
+	@case "$(N)" in ''|0|*[!0-9]*) echo "error: N: expected a number of seeds, such as N=3, got '$(N)'" >&2; exit 2;; esac
 	@python -m stages.params params.yaml
 	@dvc repro features
 	@python -m studies.seeds $(N)
@@ -67,13 +67,17 @@ PNG ?=
 whence: setup
 	@python -m tools.whence "$(PNG)"
 
+# Test files run side by side. T names one room: stages/train, tools, or stages for the files directly in stages/.
+PYTEST = pytest -q --numprocesses 2 --dist loadfile
+T ?=
 test: setup
-	@ruff format --check .
-	@ruff check .
-	@mypy
-	@pytest -q -m "not slow"
+	@case "$(T)" in \
+	  '') ruff format --check . && ruff check . && mypy && $(PYTEST) -m "not slow" ;; \
+	  *) test -d "tests/$(T:stages/%=%)" || { echo "error: T: no such room: $(T); try one of" tests/*/ >&2; exit 2; }; \
+	     $(PYTEST) -m "not slow" "tests/$(T:stages/%=%)" ;; \
+	esac
 
-# What only extras need, into the same environment.
+# Install more packages into the same environment.
 INSTALL_MORE = python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $< 2>&1 | $(PIP_PROGRESS)
 
 .venv/demo: requirements-demo.lock .venv/installed
@@ -84,7 +88,7 @@ PORT ?= 7860
 demo: .venv/demo
 	@python -m demo --port $(PORT)
 
-# Ray, the hub's library and the like: what only extras and the slow tests need.
+# Packages that only extras and the slow tests need, such as Ray.
 .venv/slow: requirements-slow.lock .venv/installed
 	@$(INSTALL_MORE)
 	@touch $@

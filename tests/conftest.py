@@ -1,17 +1,22 @@
-"""A tiny data set, a tiny project on it, and the rule that every skipped test says why."""
+"""Shared by all tests: a tiny data set, projects and clones to run stages in. A skipped test must give a reason."""
 
 import os
 
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}  # as the stages have it
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}  # as in the stages (stages/shell.py)
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
+import contextlib
 import dataclasses
+import fcntl
+import io
 import json
 import re
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +26,7 @@ from benchmarks.photos import photo
 from stages.artifacts import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
-# One name that would do harm if a page did not escape it.
+# One name breaks any page that does not escape it.
 CLASSES = ["disc", "square", "<b>cross</b> & $x$", "stripes"]
 
 TINY_PARAMS = """
@@ -39,7 +44,7 @@ report: {title: Tiny}
 
 
 def draw(label: int, generator: np.random.Generator) -> np.ndarray:
-    """A 28 × 28 picture of a class: a shape of random place and brightness."""
+    """A 28 × 28 image of a class: a shape at a random place with a random brightness."""
     y, x = np.mgrid[:28, :28]
     cy, cx = generator.uniform(9, 19, 2)
     radius = generator.uniform(5, 8)
@@ -53,13 +58,13 @@ def draw(label: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write uint8 in the idx format."""
+    """Write a uint8 array in the idx format."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     path.write_bytes(header + array.tobytes())
 
 
 def write_raw(folder: Path, train: int = 320, test: int = 80) -> None:
-    """A tiny data set as the download stage leaves one."""
+    """Write a tiny data set like the output of the download stage."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     files = []
@@ -77,7 +82,7 @@ def write_raw(folder: Path, train: int = 320, test: int = 80) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """A folder that stages run in, outside any repository of DVC or Git."""
+    """A folder to run stages in, outside any Git or DVC repository."""
 
     folder: Path
 
@@ -86,12 +91,38 @@ class Project:
         return [sys.executable, "-m", f"stages.{stage}", *arguments]
 
     def environment(self, first_on_path: Path | None = None) -> dict[str, str]:
-        """The environment of a stage: the project's code, modules of a test's own before it, and no DVC around it."""
+        """The environment of a stage: this repository's code, after `first_on_path` if given, and no DVC."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC")}
         return {**kept, "PYTHONPATH": os.pathsep.join(str(path) for path in (first_on_path, ROOT) if path)}
 
-    def run(self, stage: str, *arguments: str, first_on_path: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a stage to its end."""
+    def run(self, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a stage until it ends. A stage that needs TensorFlow runs in this process, which loads it only once."""
+        if stage in ("download", "prepare"):
+            return self.run_process(stage, *arguments)
+        import keras  # it loads TensorFlow, and many tests need none
+
+        errors = io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
+            patch.chdir(self.folder)
+            patch.delenv("DVC_ROOT", raising=False)
+            patch.setattr(sys, "argv", [f"stages.{stage}", *arguments])
+            patch.setattr("stages.shell._end", sys.exit)
+            keras.backend.clear_session()  # automatic names start from the first again, as in a new process
+            try:
+                runpy.run_module(f"stages.{stage}", run_name="__main__")
+                code: object = 0
+            except SystemExit as end:
+                code = end.code
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        return subprocess.CompletedProcess([stage, *arguments], int(str(code or 0)), "", errors.getvalue())
+
+    def run_process(
+        self, stage: str, *arguments: str, first_on_path: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a stage until it ends, in a process of its own, as a user does."""
         return subprocess.run(
             self.command(stage, *arguments),
             cwd=self.folder,
@@ -105,28 +136,46 @@ class Project:
 STAGES = ("prepare", "validate", "features", "train", "sample", "evaluate", "report")
 
 
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """A folder that one of the test workers builds, while the others that need it wait."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # the workers' common folder
+    folder, finished = root / name, root / f"{name}.finished"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # from a build that failed
+            folder.mkdir()
+            build(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A tiny project in which every stage has run once. Tests read it and leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("tiny"))
-    write_raw(project.folder / "data" / "raw")
-    (project.folder / "params.yaml").write_text(TINY_PARAMS)
-    shutil.copytree(ROOT / "presets", project.folder / "presets")
-    for stage in STAGES:
-        result = project.run(stage)
-        assert result.returncode == 0, result.stderr
-    return project
+    """A tiny project in which every stage has run once. Tests must not change it."""
+
+    def build(folder: Path) -> None:
+        write_raw(folder / "data" / "raw")
+        (folder / "params.yaml").write_text(TINY_PARAMS)
+        shutil.copytree(ROOT / "presets", folder / "presets")
+        for stage in STAGES:
+            result = Project(folder).run(stage)
+            assert result.returncode == 0, result.stderr
+
+    return Project(built_once(tmp_path_factory, "tiny", build))
 
 
 @pytest.fixture
 def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
-    """The tiny project, to be spoilt."""
+    """A copy of the tiny project that a test may change."""
     shutil.copytree(tiny.folder, tmp_path / "copy")
     return Project(tmp_path / "copy")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every output below a folder, by path; not the timings, and not what no stage declares."""
+    """The content of every output below a folder, by path, except the timings."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for name in ("data", "models", "reports")
@@ -137,7 +186,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def with_pictures(tiny_copy: Project) -> Project:
-    """The tiny project with a folder of pictures too, so that `download` has something to take."""
+    """A copy of the tiny project with a folder of pictures as input for the download stage."""
     own = tiny_copy.folder / "data/own"
     own.mkdir()
     for i in range(200):
@@ -146,7 +195,7 @@ def with_pictures(tiny_copy: Project) -> Project:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a command of Git's prints, in this repository whatever the environment says (in a hook it names another)."""
+    """Run Git in a folder and return its output. Ignores GIT_* variables, which in a hook name another repository."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-c", "user.name=Test", "-c", "user.email=test@localhost", *arguments]
     result = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=True)
@@ -154,19 +203,19 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def dvc(folder: Path, *arguments: str) -> None:
-    """Do a command of DVC's."""
+    """Run DVC in a folder."""
     subprocess.run([sys.executable, "-m", "dvc", *arguments, "-q"], cwd=folder, capture_output=True, check=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Clone:
-    """A copy of the working tree in a repository of its own, and what its user types."""
+    """A copy of the working tree as a new repository, and the commands that a user runs in it."""
 
     folder: Path
 
     @classmethod
     def of_the_working_tree(cls, folder: Path) -> "Clone":
-        """Make one of what Git has or would have."""
+        """Copy the files that Git tracks or would add, and commit them."""
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
         )
@@ -174,124 +223,158 @@ class Clone:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        made = cls(folder)
-        made.git("init", "--quiet", "--initial-branch=main")
-        made.git("config", "user.name", "Test")
-        made.git("config", "user.email", "test@localhost")
-        made.commit("As cloned")
-        return made
+        clone = cls(folder)
+        clone.git("init", "--quiet", "--initial-branch=main")
+        clone.git("config", "user.name", "Test")
+        clone.git("config", "user.email", "test@localhost")
+        clone.commit("As cloned")
+        return clone
 
-    def copied(self, folder: Path) -> "Clone":
-        """A copy, to be spoilt."""
+    def copy(self, folder: Path) -> "Clone":
+        """A copy that a test may change."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        made = Clone(folder)
-        made.git("status")  # or Git, which knows files by their inodes too, would write all of them at `git restore .`
-        return made
+        clone = Clone(folder)
+        clone.git("status")  # updates the inodes in the index; without it `git restore .` would rewrite every file
+        return clone
 
-    def cloned(self, folder: Path) -> "Clone":
-        """A clone as Git makes it, without data, models and cache, in the environment of the tests."""
+    def git_clone(self, folder: Path) -> "Clone":
+        """Run `git clone`: a clone without data, models and cache, with the virtual environment of the tests."""
         subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
         (folder / ".venv").symlink_to(sys.prefix)
         return Clone(folder)
 
-    def start(self, preset: str) -> None:
-        """Begin with a preset and no results."""
+    def use_preset(self, preset: str) -> None:
+        """Choose a preset and forget the results of any other."""
         shutil.copy(self.folder / f"presets/{preset}.yaml", self.folder / "params.yaml")
         (self.folder / "dvc.lock").unlink(missing_ok=True)
 
-    def type(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone, with these variables in its environment besides."""
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone, with these additional environment variables."""
         environment = {**self.environment(), **variables}
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
-    def typed(self, *command: str, **variables: str) -> str:
-        """What a command prints, that must end well."""
-        result = self.type(*command, **variables)
+    def output(self, *command: str, **variables: str) -> str:
+        """Run a command that must succeed, and return its output."""
+        result = self.run(*command, **variables)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout + result.stderr
 
     def environment(self) -> dict[str, str]:
-        """A user's environment: a home beside the clone, bytecode is written, the clone's tools are on the path."""
-        ours = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        """A user's environment: a home next to the clone, bytecode is written, the clone's tools are on the path."""
+        tests_only = ("DVC", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(tests_only)}
         path = os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")
-        own = {"HOME": str(self.folder.parent), "PATH": f"{self.folder}/.venv/bin:{path}", "DVC_NO_ANALYTICS": "1"}
-        return kept | own
+        user = {"HOME": str(self.folder.parent), "PATH": f"{self.folder}/.venv/bin:{path}", "DVC_NO_ANALYTICS": "1"}
+        return kept | user
 
     def git(self, *arguments: str) -> str:
-        """Run git; what it printed."""
-        result = self.type("git", *arguments)
+        """Run Git and return its output."""
+        result = self.run("git", *arguments)
         assert result.returncode == 0, result.stderr
         return result.stdout
 
     def commit(self, message: str) -> None:
-        """Commit all there is."""
+        """Commit every change."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "-m", message)
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Replace text in a file that has it."""
+        """Replace text in a file. The text must be there."""
         text = (self.folder / path).read_text()
         assert old in text
         (self.folder / path).write_text(text.replace(old, new))
 
     def repro(self) -> list[str]:
-        """`make repro`; the stages that it ran."""
-        result = self.type("make", "repro")
+        """Run `make repro` and return the names of the stages that it ran."""
+        result = self.run("make", "repro")
         assert result.returncode == 0, result.stdout + result.stderr
         assert result.stdout.rstrip().endswith(f"The report: {self.folder}/reports/report.html")
         return re.findall(r"Running stage '(\w+)'", result.stdout + result.stderr)
 
     def changed(self) -> list[str]:
-        """The paths that git status names."""
+        """The paths that `git status` lists as changed."""
         return [line[3:] for line in self.git("status", "--porcelain").splitlines()]
 
 
 @pytest.fixture(scope="session")
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone, in the environment of the tests, in which the quick preset has run and been committed. To be copied."""
-    made = Clone.of_the_working_tree(tmp_path_factory.mktemp("quick") / "project")
-    (made.folder / ".venv").symlink_to(sys.prefix)
-    made.start("quick")
-    made.typed("dvc", "repro")
-    made.commit("Quick run")
-    return made
+    """A clone in which the quick preset has run and its results are committed. Tests copy it before they change it."""
+
+    def build(folder: Path) -> None:
+        clone = Clone.of_the_working_tree(folder / "project")
+        (clone.folder / ".venv").symlink_to(sys.prefix)
+        clone.use_preset("quick")
+        clone.output("dvc", "repro")
+        clone.commit("Quick run")
+
+    return Clone(built_once(tmp_path_factory, "quick", build) / "project")
 
 
 @pytest.fixture(scope="session")
 def versioned(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny project under Git and DVC: a tag, a branch of the same data with another generator, an experiment."""
-    from stages.networks import saving  # it imports TensorFlow
-    from stages.networks.generator import generator
+    """The tiny project under Git and DVC, with a tag, a branch and an experiment: three generators of the same data."""
 
-    folder = tmp_path_factory.mktemp("versioned") / "project"
-    shutil.copytree(tiny.folder, folder, ignore=shutil.ignore_patterns(".state"))
-    outputs = ["data/prepared", "models/discriminator.keras", "models/features", "models/generator.keras"]
-    outputs += ["models/model.json", "models/timeline.npz"]
-    lines = "".join(f"\n      - {name}" for name in outputs)
-    (folder / "dvc.yaml").write_text(f"stages:\n  all:\n    cmd: exit 1\n    outs:{lines}\n")
-    (folder / ".gitignore").write_text("/data\n/models\n/dvc-remote\n/.state\n")
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "commit", "-q", "--allow-empty", "-m", "before DVC")
-    git(folder, "branch", "early")
-    dvc(folder, "init")
-    dvc(folder, "remote", "add", "-d", "shared", str(folder / "dvc-remote"))
-    for name, seed in (("v1", None), ("other", 5), ("lively-fox", 6)):
-        if seed is not None:
-            saving.save(generator(16, 1, base_channels=4, seed=seed), folder / "models/generator.keras")
-        dvc(folder, "commit", "-f")
-        git(folder, "add", "-A")
-        git(folder, "commit", "-q", "-m", name)
-        commit = git(folder, "rev-parse", "HEAD")
-        experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-        git(folder, "update-ref", {"v1": "refs/tags/v1", "other": "refs/heads/other"}.get(name, experiment), commit)
-    git(folder, "update-ref", "refs/exps/exec/EXEC_HEAD", commit)
+    def build(parent: Path) -> None:
+        from stages.networks import saving  # it imports TensorFlow
+        from stages.networks.generator import generator
+
+        folder = parent / "project"
+        shutil.copytree(tiny.folder, folder, ignore=shutil.ignore_patterns(".state"))
+        outputs = ["data/prepared", "models/discriminator.keras", "models/features", "models/generator.keras"]
+        outputs += ["models/model.json", "models/timeline.npz"]
+        lines = "".join(f"\n      - {name}" for name in outputs)
+        (folder / "dvc.yaml").write_text(f"stages:\n  all:\n    cmd: exit 1\n    outs:{lines}\n")
+        (folder / ".gitignore").write_text("/data\n/models\n/dvc-remote\n/.state\n")
+        git(folder, "init", "-q", "-b", "main")
+        git(folder, "commit", "-q", "--allow-empty", "-m", "before DVC")
+        git(folder, "branch", "early")
+        dvc(folder, "init")
+        dvc(folder, "remote", "add", "-d", "shared", str(folder / "dvc-remote"))
+        for name, seed in (("v1", None), ("other", 5), ("lively-fox", 6)):
+            if seed is not None:
+                saving.save(generator(16, 1, base_channels=4, seed=seed), folder / "models/generator.keras")
+            dvc(folder, "commit", "-f")
+            git(folder, "add", "-A")
+            git(folder, "commit", "-q", "-m", name)
+            commit = git(folder, "rev-parse", "HEAD")
+            experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+            git(folder, "update-ref", {"v1": "refs/tags/v1", "other": "refs/heads/other"}.get(name, experiment), commit)
+        git(folder, "update-ref", "refs/exps/exec/EXEC_HEAD", commit)
+
+    return built_once(tmp_path_factory, "versioned", build) / "project"
+
+
+@pytest.fixture(scope="session")
+def committed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of one stage that has run, with everything committed. Tests copy it."""
+
+    def build(parent: Path) -> None:
+        from tests.git_project import PIPELINE, commit  # it imports this module
+
+        folder = parent / "project"
+        (folder / "reports").mkdir(parents=True)
+        (folder / "dvc.yaml").write_text(PIPELINE)
+        (folder / "params.yaml").write_text("report: {title: 1}\n")
+        (folder / "reports/timings.json").write_text("{}")
+        git(folder, "init", "-q", "-b", "main")
+        dvc(folder, "init")
+        dvc(folder, "repro")
+        commit(folder)
+
+    return built_once(tmp_path_factory, "committed", build) / "project"
+
+
+@pytest.fixture
+def git_project(committed_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the committed project for one test, which runs in it."""
+    folder = Path(shutil.copytree(committed_project, tmp_path / "project"))
+    monkeypatch.chdir(folder)
     return folder
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Turn a skip that gives no reason into a failure."""
+    """Turn a skip without a reason into a failure."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):  # type: ignore[attr-defined]
         reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Tests of the whole: dvc.yaml, stages together, clones, interrupts, remotes, README and docs."""

@@ -1,0 +1,147 @@
+"""The numbers in README.md and docs/ match the committed results and benchmarks, and every link leads to a file."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from studies import seeds
+from tests.conftest import ROOT, git
+
+README = " ".join((ROOT / "README.md").read_text().split())
+CLUSTERS = " ".join((ROOT / "docs/clusters.md").read_text().split())
+PAGES = [
+    *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+def committed(name: str) -> str:
+    """A file's text in the last commit. The working tree has other results after a run with other params."""
+    try:
+        return git(ROOT, "show", f"HEAD:{name}")
+    except (OSError, subprocess.CalledProcessError):  # not a Git repository
+        return (ROOT / name).read_text()
+
+
+needs_default_params = pytest.mark.skipif(
+    yaml.safe_load(committed("params.yaml")) != yaml.safe_load((ROOT / "presets/default.yaml").read_text()),
+    reason="the README shows results of presets/default.yaml, and the last commit has other params",
+)
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    """The numbers that the groups of a pattern match at the one place in the text where it matches."""
+    (match,) = re.finditer(pattern, text)
+    return [float(group.replace(",", "")) for group in match.groups()]
+
+
+@needs_default_params
+@pytest.mark.parametrize(
+    ("pattern", "name", "factor"),
+    [
+        (r"classes covered \| (\d+) of 10", "modes_covered", 1),
+        (r"the rarest with ([\d.]+) %", "rarest_mode", 100),
+        (r"classifier, the judge \| ([\d.]+) ", "fid", 1),
+        (r"real against real: ([\d.]+)\)", "fid_floor", 1),
+        (r"density and coverage \| ([\d.]+) and", "precision", 1),
+        (r"density and coverage \| [\d.]+ and ([\d.]+),", "recall", 1),
+        (r"density and coverage \| [\d.]+ and [\d.]+, ([\d.]+) and", "density", 1),
+        (r"density and coverage \| [\d.]+ and [\d.]+, [\d.]+ and ([\d.]+)", "coverage", 1),
+        (r"as a copy would be \| ([\d.]+) %", "memorization", 100),
+        (r"as a copy would be \| [\d.]+ % \(held-out images: ([\d.]+) %", "memorization_real", 100),
+    ],
+)
+def test_the_readme_shows_the_committed_metrics(pattern: str, name: str, factor: float) -> None:
+    metrics = json.loads(committed("reports/metrics.json"))
+    assert numbers(pattern, README) == [pytest.approx(factor * metrics[name], rel=0.02)]
+
+
+@needs_default_params
+def test_the_committed_run_reaches_the_promised_quality() -> None:
+    metrics = json.loads(committed("reports/metrics.json"))
+    assert metrics["modes_covered"] == metrics["modes_total"] == 10
+    assert metrics["rarest_mode"] >= 0.05
+    assert metrics["mode_kl"] <= 0.02
+    assert metrics["protocol"]["samples"] == 10_000
+    assert json.loads(committed("reports/features.json"))["judge_accuracy"] >= 0.91
+
+
+@pytest.mark.parametrize(
+    ("variant", "row"),
+    [
+        ("default", "the default"),
+        ("plain", "the paper's plain recipe"),
+        ("plain_rate", "the paper's plain recipe with the default's learning rate for G"),
+        ("default_bfloat16", "the default in `mixed_bfloat16`"),
+        ("default_simultaneous", "the default with `updates: simultaneous`, as in TensorFlow's tutorial"),
+    ],
+)
+def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str) -> None:
+    cells = [json.loads(path.read_text()) for path in (ROOT / "studies/results/recipe").glob(f"{variant}-?.json")]
+    assert len(cells) == 3
+    shown = numbers(rf"\| {re.escape(row)} \| ([\d.]+) ± ([\d.]+) \|", README)
+    assert shown == pytest.approx(seeds.summary(cells)["fid"], abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"TFRecords at ([\d,]+) images/s", "prepare_images_per_second"),
+        (r"This is ([\d.]+) times the rate of bare decoding", "prepare_over_bare_decode_crop_resize"),
+        (r"and ([\d.]+) times that of a single-threaded", "prepare_over_pillow_lanczos_png_loop"),
+        (r"into shuffled batches runs at ([\d,]+) images/s", "reading_images_per_second"),
+    ],
+)
+def test_the_clusters_page_shows_the_measured_speed_of_prepare(pattern: str, name: str) -> None:
+    measured = json.loads((ROOT / "benchmarks/results/data.json").read_text())[name]
+    assert numbers(pattern, CLUSTERS) == [pytest.approx(measured, rel=0.02)]
+
+
+@pytest.mark.parametrize(
+    ("network", "row"),
+    [
+        ("default, 32×32×1, base 32, batch 64", "the default, 32×32×1"),
+        ("64×64×3, base 64, batch 128", "64×64×3 with 64 channels"),
+        ("celeba, 64×64×3, base 128, batch 128", "the paper's, 64×64×3 with 128 channels"),
+    ],
+)
+def test_the_clusters_page_shows_the_measured_speed_of_training(network: str, row: str) -> None:
+    measured = json.loads((ROOT / "benchmarks/results/training.json").read_text())["networks"][network]
+    plain, half = measured["float32"], measured["mixed_bfloat16"]
+    bare = plain["bare_images_per_second"]
+    columns = (
+        r"network \| images/s \| over the loop of TensorFlow's tutorial \| over PyTorch's example \| "
+        r"images/s in `mixed_bfloat16` \| `updates: simultaneous` over the tutorial \|"
+    )
+    assert re.search(columns, CLUSTERS)
+    cells = numbers(rf"\| {re.escape(row)}" + r" \| ([\d.,]+)" * 5 + r" \|", CLUSTERS)
+    rate, over_tutorial, over_torch, half_rate, simultaneous = cells
+    assert rate == pytest.approx(bare, rel=0.02)
+    assert over_tutorial == pytest.approx(bare / plain["tutorial_images_per_second"], abs=0.06)
+    assert over_torch == pytest.approx(bare / plain["torch_images_per_second"], abs=0.06)
+    assert half_rate == pytest.approx(half["bare_images_per_second"], rel=0.02)
+    assert simultaneous == pytest.approx(plain["simultaneous_over_tutorial"], abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"the first picture appears ([\d.]+) s after the page opens", "first_picture_seconds"),
+        (r"moving a slider redraws the picture in ([\d.]+) ms", "slider_milliseconds"),
+    ],
+)
+def test_the_readme_shows_the_measured_speed_of_the_demo(pattern: str, name: str) -> None:
+    measured = json.loads((ROOT / "benchmarks/results/demo.json").read_text())
+    assert numbers(pattern, README) == [pytest.approx(measured[name], rel=0.03)]
+    assert measured["users_failed"] == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target

@@ -1,0 +1,180 @@
+"""A project recovers, to the same bytes, from a full disk and from accidents under DVC."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import STAGES, Clone, Project, contents
+
+pytestmark = pytest.mark.slow
+
+MODEL = "models/generator.keras"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def free_bytes(disk: Path) -> int:
+    """The free bytes of a file system."""
+    return shutil.disk_usage(disk).free
+
+
+@pytest.mark.parametrize("stage", ["download", *STAGES])
+def test_a_full_disk_is_named_and_a_run_with_more_space_gives_the_same_bytes(
+    with_pictures: Project, small_disk: Path, stage: str
+) -> None:
+    disk = small_disk / "project"
+    shutil.copytree(with_pictures.folder, disk, ignore=shutil.ignore_patterns(".state"))
+    project = Project(disk)
+    assert project.run(stage).returncode == 0
+    shutil.rmtree(disk / ".state", ignore_errors=True)  # most stages leave none
+    before, free = contents(disk), free_bytes(small_disk)
+    needed = peak_bytes(project, stage, small_disk)
+    for share in (0.0, 0.6):  # full from the start, and full after this share of the stage's writes
+        filler = small_disk / "filler"
+        with filler.open("wb") as file:
+            file.truncate(0)
+            os.posix_fallocate(file.fileno(), 0, max(1, free - int(share * needed)))
+        result = project.run(stage)
+        assert result.returncode == 1, (share, result.stderr)
+        message = result.stderr.splitlines()[-1]
+        assert message.startswith("error: "), result.stderr
+        assert "No space left on device" in message
+        assert str(disk) in message or ".state" in message, "the message names the place"
+        assert "run the same command to continue" in message or "the previous one is intact" in message
+        assert contents(disk) == before
+        assert not list(disk.rglob(".state/staging/*/*"))
+        filler.unlink()
+        shutil.rmtree(disk / ".state", ignore_errors=True)
+    assert project.run(stage).returncode == 0
+    assert contents(disk) == before
+
+
+def peak_bytes(project: Project, stage: str, disk: Path) -> int:
+    """Run a stage, and return the most bytes that it occupied on a disk at any time."""
+    free, most = free_bytes(disk), 0
+    process = subprocess.Popen(
+        project.command(stage), cwd=project.folder, env=project.environment(), stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None:
+        most = max(most, free - free_bytes(disk))
+        time.sleep(0.002)
+    assert process.returncode == 0
+    return most
+
+
+@pytest.fixture
+def clone(quick_run: Clone, tmp_path: Path) -> Clone:
+    """A clone in which the pipeline has run, and which a test may change."""
+    return quick_run.copy(tmp_path / "project")
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_a_stage_never_writes_through_a_link_into_the_cache(clone: Clone, link: str) -> None:
+    clone.output("dvc", "config", "--local", "cache.type", link)
+    clone.output("dvc", "checkout", "--relink")
+    model = clone.folder / "models/generator.keras"
+    assert model.is_symlink() or model.stat().st_nlink > 1
+    before = contents(clone.folder)
+    for stage in ("prepare", "train"):
+        clone.edit("params.yaml", "  seed: 0", "  seed: 1")
+        clone.output("dvc", "repro", stage)
+        assert contents(clone.folder) != before
+        clone.git("restore", ".")
+    clone.output("dvc", "checkout")
+    assert contents(clone.folder) == before
+    assert "Running stage" not in clone.output("dvc", "repro")
+    assert clone.output("dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
+
+
+def test_two_repros_at_once_do_not_disturb_each_other(clone: Clone) -> None:
+    before = contents(clone.folder)
+    (clone.folder / "dvc.lock").unlink()
+    shutil.rmtree(clone.folder / ".dvc/cache/runs")
+    processes = [
+        subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=clone.folder,
+            env=clone.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    for process, text in zip(processes, outputs, strict=True):  # the second waits, or names the first and fails
+        assert process.returncode == 0 or "is busy, it is being blocked by" in text, text
+    assert 0 in [process.returncode for process in processes]
+    assert "Running stage" not in clone.output("dvc", "repro")
+    assert contents(clone.folder) == before
+
+
+def test_an_output_that_was_edited_by_hand_is_restored(clone: Clone) -> None:
+    before = contents(clone.folder)
+    for path in ("models/model.json", "reports/metrics.json", "data/prepared/manifest.json"):
+        with (clone.folder / path).open("a") as file:
+            file.write(" ")
+    assert "modified:           models/model.json" in clone.output("dvc", "status", "dvc.yaml")
+    clone.output("dvc", "repro")
+    assert contents(clone.folder) == before
+
+
+def test_the_doctor_finds_a_corrupted_object_in_the_cache_and_its_remedy_restores_it(clone: Clone) -> None:
+    before = contents(clone.folder)
+    md5 = hashlib.md5((clone.folder / MODEL).read_bytes(), usedforsecurity=False).hexdigest()
+    cached = clone.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    cached.chmod(0o644)
+    cached.write_bytes(b"x" + cached.read_bytes()[1:])
+    cached.chmod(0o444)
+    (clone.folder / MODEL).unlink()
+    clone.output("dvc", "checkout")
+    assert contents(clone.folder) != before, "DVC checks out the corrupted object"
+    assert clone.output("dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
+    result = clone.run("make", "doctor")
+    assert result.returncode != 0
+    (remedy,) = re.findall(r"→ (rm -f .*) && dvc pull   \(or dvc repro, which rebuilds it\)", result.stdout)
+    assert str(cached.relative_to(clone.folder)) in remedy
+    clone.output("bash", "-c", f"{remedy} && dvc repro")
+    assert contents(clone.folder) == before
+
+
+def test_a_kill_between_outputs_and_lock_file_loses_no_bytes(clone: Clone) -> None:
+    """DVC is killed when a stage's outputs are in place, but dvc.lock does not have them yet."""
+    clone.edit("params.yaml", "  first_seed: 0", "  first_seed: 5")
+    lock = (clone.folder / "dvc.lock").read_text()
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=clone.folder, env=clone.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if b"sample: done in" in line:
+            process.kill()
+            break
+    process.stdout.close()
+    assert process.wait(60) == -signal.SIGKILL
+    assert (clone.folder / "reports/samples/grid.png").exists()
+    assert (clone.folder / "dvc.lock").read_text() == lock
+    clone.output("dvc", "repro")
+    after = contents(clone.folder)
+    shutil.rmtree(clone.folder / "reports/samples")
+    shutil.rmtree(clone.folder / ".dvc/cache/runs")
+    clone.output("dvc", "repro", "--force", "--downstream", "sample")
+    assert contents(clone.folder) == after, "the bytes of an undisturbed run"

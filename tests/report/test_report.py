@@ -1,0 +1,372 @@
+"""stages/report: the page and the model card, also with missing parts, hostile names and bad results."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages.artifacts import sha256
+from stages.metrics.catalog import METRICS
+from stages.report import figures
+from stages.report.contents import Difference, compare_with_presets
+from stages.report.front_matter import license_keys
+from tests.conftest import CLASSES, Project
+
+VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
+
+
+class Balance(HTMLParser):
+    """Tracks the open tags of a page. Fails if an end tag does not match the last open tag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Push the tag."""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Ignore the tag: it closes itself."""
+
+    def handle_endtag(self, tag: str) -> None:
+        """Pop the tag, which must be the last one opened."""
+        assert self.open.pop() == tag
+
+
+def rendered(project: Project) -> tuple[str, str]:
+    """The page and the card of a project; checks that the page is well-formed."""
+    result = project.run("report")
+    assert result.returncode == 0, result.stderr
+    page = (project.folder / "reports/report.html").read_text()
+    balance = Balance()
+    balance.feed(page)
+    assert balance.open == []
+    return page, (project.folder / "reports/model_card.md").read_text()
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    """The YAML between the first two lines of a model card that are `---`."""
+    start, yaml_text, _ = card.split("---\n", 2)
+    assert start == ""
+    values = yaml.safe_load(yaml_text)
+    assert isinstance(values, dict)
+    return values
+
+
+def change(project: Project, name: str, **values: Any) -> None:
+    """Set values in a JSON file of a project."""
+    path = project.folder / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def in_words(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+
+
+def test_the_verdict_is_one_line_on_the_page_and_on_the_card(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
+    (verdict,) = re.findall(r'<p class="verdict">(.*)</p>', page)
+    assert verdict.startswith("A DCGAN of Tiny shapes at 16×16×1: Fréchet distance ")
+    assert (
+        f"{metrics['fid']:.1f} in the judge&#39;s features; {metrics['modes_covered']} of 4 classes covered" in verdict
+    )
+    assert "whether training images are copied cannot be decided" in verdict, "80 test images"
+    card = (tiny.folder / "reports/model_card.md").read_text()
+    assert verdict.replace("&#39;", "'") in card
+
+
+def test_the_page_answers_the_readers_questions_in_order(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    order = ["verdict", "grid", "Training in pictures", "Generator against discriminator", "chosen checkpoint"]
+    order += ["samples cover", "images copied", "Failures", "Between samples", "their protocol", "The data"]
+    order += ["How to reproduce"]
+    body = (
+        page[page.index("<body>") :].replace('<p class="verdict">', "verdict").replace('alt="Grid of Samples', "grid")
+    )
+    places = [body.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
+    protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
+    protocol["memorization_needs"] = 80
+    change(tiny_copy, "reports/metrics.json", memorization=0.3, memorization_real=0.03, protocol=protocol)
+    page, card = rendered(tiny_copy)
+    assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
+    assert "This holds for 30.0 % of 80 samples and for 3.0 % of held-out images. Above 6 % of" in in_words(page)
+    assert "(held-out images: 3.0 %)" in in_words(page)
+    assert "; training images are copied;" in page
+    assert "- Training images are copied: 30.0 %" in card
+    assert "(held-out real images: 3.0 %)" in " ".join(card.split())
+    change(tiny_copy, "reports/metrics.json", memorization=0.06)
+    assert '<p class="answer ok">No sign of it.</p>' in rendered(tiny_copy)[0], "the threshold itself is allowed"
+    change(tiny_copy, "reports/metrics.json", memorization=1.0, memorization_real=0.6)
+    page, card = rendered(tiny_copy)
+    why = "the data repeats itself, and more than a quarter of the held-out images look like copies as well"
+    assert f'<p class="answer">Cannot be decided: {why}.</p>' in page
+    assert "the answer is yes" not in page
+    assert f"- Whether training images are copied cannot be decided ({why}): 100.0 %" in card
+
+
+def test_a_training_that_diverged_at_once_has_a_report(tiny_copy: Project) -> None:
+    curves = tiny_copy.folder / "reports/train/plots/metrics"
+    for name in ("loss", "output"):
+        shutil.rmtree(curves / name)
+    result = tiny_copy.run("report")
+    assert result.returncode == 1
+    assert "loss/discriminator.tsv: missing" in result.stderr, "the training did not diverge"
+    flag = {"images": 64, "kind": "non_finite", "message": "a sample is not finite: training has diverged"}
+    change(tiny_copy, "models/model.json", flags=[flag])
+    page, _ = rendered(tiny_copy)
+    assert "training has diverged" in page[: page.index("<h2>")]
+
+
+@pytest.mark.parametrize(
+    ("best", "stopped", "noted"),
+    [(640, "", True), (320, "", False), (640, "ended after 640 images: it diverged", False)],
+)
+def test_a_training_that_ended_while_its_score_improved_has_a_note(
+    tiny_copy: Project, best: int, stopped: str, noted: bool
+) -> None:
+    change(tiny_copy, "models/model.json", images_seen=640, best_images_seen=best, stopped=stopped)
+    page, _ = rendered(tiny_copy)
+    words = "still improving when training ended. More images (train.images) would probably improve it further"
+    assert (words in page[: page.index("<h2>")]) is noted
+
+
+def test_too_few_held_out_images_give_no_verdict_on_copies(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    why = "too few held-out images: 80; at least 200 are needed"
+    assert f"Cannot be decided: {why}." in page
+    assert f"samples that look like copies: {why}</span>" in page
+    assert "of held-out images: 1 %" not in page
+    card = (tiny.folder / "reports/model_card.md").read_text()
+    assert f"- Whether training images are copied cannot be decided ({why}): " in card
+
+
+def test_a_floor_measured_with_fewer_images_than_samples_is_not_shown(tiny_copy: Project) -> None:
+    page, _ = rendered(tiny_copy)
+    assert "80 test images from the training images; there are fewer test images than samples" in page
+    protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
+    change(tiny_copy, "reports/metrics.json", fid_floor=1.25, protocol={**protocol, "floor_samples": 128})
+    page, _ = rendered(tiny_copy)
+    assert page.count("(real images: 1.25)") == 2, "in the verdict and on the tile"
+    assert "fewer test images than samples" not in page
+
+
+def test_ids_are_unique_and_every_reference_has_its_id(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)) != set()
+    assert {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)} <= set(ids)
+
+
+def test_classes_named_like_numbers_keep_their_names(tiny_copy: Project) -> None:
+    names = ["0", "01", "1.5", "true"]
+    manifest = json.loads((tiny_copy.folder / "data/prepared/manifest.json").read_text())
+    (tiny_copy.folder / "data/prepared/manifest.json").write_text(json.dumps(manifest | {"classes": names}))
+    for name in ("evaluate/modes", "evaluate/points", "data/classes"):
+        path = tiny_copy.folder / f"reports/{name}.csv"
+        pd.read_csv(path).replace(dict(zip(CLASSES, names, strict=True))).to_csv(path, index=False)
+    page, _ = rendered(tiny_copy)
+    assert page.count(">01<") >= 3
+
+
+def test_the_page_says_that_test_images_are_too_few_for_precision_and_recall(tiny_copy: Project) -> None:
+    path = tiny_copy.folder / "reports/metrics.json"
+    metrics = json.loads(path.read_text())
+    for name in ("kid", "kid_se", "precision", "recall", "density", "coverage"):
+        del metrics[name]
+    path.write_text(json.dumps(metrics))
+    (tiny_copy.folder / "reports/evaluate/lowest.png").unlink()
+    page, card = rendered(tiny_copy)
+    assert "There are too few test images for precision and recall" in page
+    assert "neighbourhoods" not in card
+    assert page.count("<svg") == 5
+
+
+def test_a_flagged_training_is_reported_first(tiny_copy: Project) -> None:
+    flag = {"images": 320, "kind": "generator_collapsed", "message": "one picture for every z"}
+    change(tiny_copy, "models/model.json", flags=[flag])
+    page, card = rendered(tiny_copy)
+    assert "; flagged: generator collapsed." in page[: page.index("</p>")]
+    assert "This is common early in training" in page
+    diverged = {**flag, "kind": "non_finite", "message": "the loss is not finite"}
+    change(tiny_copy, "models/model.json", flags=[flag, diverged])
+    assert "This is common early in training" not in rendered(tiny_copy)[0]
+    assert "generator_collapsed after 320 images" in in_words(page[page.index("Failures") :])
+    assert "- Flagged during training, after 320 images: one picture for every z." in card
+
+
+HOSTILE = "<script>alert(1)</script> {{ 7 * 7 }} | [x](http://evil) `rm` *b* _i_ # $x^2$ \\ 名"
+
+
+def test_names_from_the_data_are_shown_as_text(tiny_copy: Project) -> None:
+    manifest = json.loads((tiny_copy.folder / "data/prepared/manifest.json").read_text())
+    manifest["source"] |= {"title": HOSTILE, "licence": HOSTILE, "citation": HOSTILE, "homepage": ""}
+    manifest["classes"][0] = HOSTILE
+    (tiny_copy.folder / "data/prepared/manifest.json").write_text(json.dumps(manifest))
+    for name in ("modes", "points"):
+        path = tiny_copy.folder / f"reports/evaluate/{name}.csv"
+        pd.read_csv(path).replace("disc", HOSTILE).to_csv(path, index=False)
+    page, card = rendered(tiny_copy)
+    for text in (page, card):
+        assert "<script" not in text
+        assert "{{ 7 * 7 }}" in text.replace("\\", ""), "shown, not evaluated"
+        assert "名" in text
+    assert "&lt;script&gt;alert(1)" in page
+    assert r"\[x\](http://evil)" in card
+    assert "\n# $" not in card
+    facts = front_matter(card)
+    assert facts["model-index"][0]["name"] == f"Tiny · {HOSTILE}"
+    assert facts["provenance"]["data"]["citation"] == HOSTILE
+    assert facts["license"] == "other"
+
+
+def test_the_card_has_no_empty_field(tiny: Project) -> None:
+    card = (tiny.folder / "reports/model_card.md").read_text()
+    text = card.split("---\n", 2)[2]
+    assert text.startswith("# Tiny · Tiny shapes\n")
+    for heading in ("Intended use", "Data and licence", "Metrics", "Limits", "Provenance"):
+        assert re.search(rf"\n## {heading}\n\n\S", text)
+    assert "Licence: MIT. drawn by the tests." in text
+    assert not re.search(r"None|\bnan\b|\.\.|\( |\(\)|, \.|\| +\|", text)
+    for line in text.splitlines():
+        assert not line.endswith((":", ",", " ")), line
+
+
+def test_the_front_matter_has_the_keys_of_the_hub(tiny: Project) -> None:
+    facts = front_matter((tiny.folder / "reports/model_card.md").read_text())
+    metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
+    assert facts["license"] == "mit"
+    assert facts["library_name"] == "keras"
+    assert facts["pipeline_tag"] == "unconditional-image-generation"
+    assert "dcgan" in facts["tags"]
+    assert facts["metrics"] == [name for name in metrics if name in METRICS and METRICS[name].headline]
+    (entry,) = facts["model-index"]
+    (result,) = entry["results"]
+    assert result["task"]["type"] == "unconditional-image-generation"
+    assert result["dataset"] == {"type": "tiny", "name": "Tiny shapes"}
+    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {
+        name: value for name, value in metrics.items() if name != "protocol"
+    }
+
+
+def test_the_hubs_own_library_reads_the_card(tiny: Project) -> None:
+    library = pytest.importorskip("huggingface_hub", reason="the extra .[hf] is not installed")
+    data = library.ModelCard((tiny.folder / "reports/model_card.md").read_text()).data
+    fid = next(result for result in data.eval_results if result.metric_type == "fid")
+    metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
+    assert (data.license, data.model_name) == ("mit", "Tiny · Tiny shapes")
+    assert (fid.dataset_name, fid.metric_value) == ("Tiny shapes", metrics["fid"])
+
+
+def test_the_front_matter_has_the_provenance_of_the_model(tiny: Project) -> None:
+    provenance = front_matter((tiny.folder / "reports/model_card.md").read_text())["provenance"]
+    model = json.loads((tiny.folder / "models/model.json").read_text())
+    for name in ("generator", "discriminator"):
+        assert provenance[f"{name}_sha256"] == sha256(tiny.folder / f"models/{name}.keras")
+    assert provenance["manifest_sha256"] == sha256(tiny.folder / "data/prepared/manifest.json")
+    assert provenance["shape"] == [16, 16, 1]
+    assert provenance["checkpoint"] == {"images_seen": model["best_images_seen"], "of": 640}
+    assert provenance["params"]["train.generator_channels"] == 4
+    assert provenance["environment"] == model["environment"]
+
+
+@pytest.mark.parametrize(
+    ("licence", "keys"),
+    [
+        ("MIT", {"license": "mit"}),
+        ("CC BY-SA 3.0", {"license": "cc-by-sa-3.0"}),
+        ("CC0 1.0", {"license": "cc0-1.0"}),
+        ("all rights reserved", {"license": "other", "license_name": "all-rights-reserved"}),
+        ("not stated", {"license": "other", "license_name": "not-stated", "license_link": "http://localhost/"}),
+    ],
+)
+def test_a_licence_is_the_hubs_identifier_or_other(licence: str, keys: dict[str, str]) -> None:
+    assert license_keys(licence, keys.get("license_link", "")) == keys
+
+
+@pytest.mark.parametrize(("name", "data_sets"), [("fashion_mnist", ["zalando-datasets/fashion_mnist"]), ("own", None)])
+def test_a_data_set_of_the_hub_is_named(tiny_copy: Project, name: str, data_sets: list[str] | None) -> None:
+    manifest = json.loads((tiny_copy.folder / "data/prepared/manifest.json").read_text())
+    manifest["source"]["name"] = name
+    (tiny_copy.folder / "data/prepared/manifest.json").write_text(json.dumps(manifest))
+    assert front_matter(rendered(tiny_copy)[1]).get("datasets") == data_sets
+
+
+def test_the_nearest_preset_is_the_one_with_the_fewest_differences() -> None:
+    used: dict[str, Any] = {"train": {"seed": 0, "images": 8, "box": (1, 2)}, "report": {"title": "x"}}
+    near = {"train": {"seed": 0, "images": 9, "box": [1, 2], "other": 1}, "report": {}}
+    far = {"train": {"seed": 1, "images": 9, "box": 3}, "validate": {}}
+    assert compare_with_presets(used, {"far": far, "near": near}) == ("near", (Difference("train.images", 9, 8),))
+    assert compare_with_presets(used, {"same": json.loads(json.dumps(used))}) == ("same", ())
+    assert compare_with_presets(used, {}) == ("", ())
+
+
+def test_the_report_lists_the_params_that_differ_from_the_preset(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    assert re.search(r"These params differ from <code>presets/\w+\.yaml</code>", page)
+    assert re.search(r"train\.generator_channels</th><td><code>\d+</code></td><td><code>4</code>", page)
+
+
+def test_the_report_works_without_presets(tiny_copy: Project) -> None:
+    shutil.rmtree(tiny_copy.folder / "presets")
+    page, card = rendered(tiny_copy)
+    assert "presets/" not in page + card
+
+
+@pytest.mark.parametrize("classes", [1, 10, 35, 36, 102])
+def test_each_cluster_has_its_own_mark_up_to_35_classes(classes: int) -> None:
+    generator = np.random.default_rng(0)
+    names = [f"_class {i} $x$" for i in range(classes)]
+    points = pd.DataFrame({"kind": ["real", "generated"] * 300, "class": [names[i // 2 % classes] for i in range(600)]})
+    points = points.assign(x=generator.normal(size=600), y=generator.normal(size=600))
+    drawn = figures.clusters(points)
+    legend = re.findall(r">\u200b?(_class \d+ \$x\$|other classes)<", drawn)
+    assert len(legend) == min(classes, 35)
+    assert ("other classes" in legend) == (classes > 35)
+    assert drawn.count("<use") >= 600
+    assert drawn == figures.clusters(points), "the same text every time"
+
+
+def test_clusters_without_classes_have_no_legend() -> None:
+    points = pd.DataFrame({"kind": ["real", "generated"], "class": ["", ""], "x": [0.0, 1.0], "y": [0.0, 1.0]})
+    assert "legend" not in figures.clusters(points)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1100])
+def test_a_browser_shows_the_page_without_scrolling_sideways(tiny: Project, tmp_path: Path, width: int) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    measure = "<script>document.title = 'w' + document.documentElement.scrollWidth</script></body>"
+    framed = tmp_path / "page.html"
+    framed.write_text(page.replace("</body>", measure))
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        f'<iframe id="f" src="page.html" style="width:{width}px;height:800px;border:0"></iframe><script>'
+        "onload = () => { const d = document.getElementById('f').contentDocument;"
+        " document.body.dataset.wide = d.documentElement.scrollWidth;"
+        " document.body.dataset.broken = [...d.images].filter(i => !i.naturalWidth).length }</script>"
+    )
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command += ["--disable-background-networking", f"--user-data-dir={tmp_path}/chromium", "--dump-dom"]
+    shown = subprocess.run(
+        [*command, f"file://{outer}"], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    (wide,) = re.findall(r'data-wide="(\d+)"', shown)
+    assert int(wide) <= width
+    assert 'data-broken="0"' in shown

@@ -1,0 +1,272 @@
+"""params.yaml: valid settings are loaded, and a mistake becomes one line."""
+
+import dataclasses
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import params
+from stages.download.settings import Settings as Download
+from stages.errors import ParamsError
+from stages.prepare.settings import Settings as Prepare
+from stages.sample.settings import Settings as Sample
+from stages.train.settings import Settings as Train
+from stages.validate.settings import Settings as Validate
+from tests.conftest import ROOT, STAGES, Project
+
+WHOLE = "\n".join(f"{section}: {{}}" for section in params.SECTIONS)
+
+
+def load(tmp_path: Path, text: str, section: str = "train", settings: type = Train) -> object:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return params.load(path, section, settings)
+
+
+FILES = [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]
+
+
+# The source of the Inception graph (features.network: inception). Only mirrors and tests change it.
+NOT_IN_THE_FILES = {"inception_url", "inception_sha256"}
+
+
+def settings_of(section: str) -> type:
+    return importlib.import_module(f"stages.{params.SECTIONS[section]}.settings").Settings
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+@pytest.mark.parametrize("section", params.SECTIONS)
+def test_the_projects_own_files_are_valid_and_complete(path: Path, section: str) -> None:
+    content = params.read_file(path)
+    assert list(content) == list(params.SECTIONS)
+    knobs = {field.name for field in dataclasses.fields(settings_of(section))}
+    if section != "validate":  # a schema may omit keys
+        assert set(content[section]) == knobs - NOT_IN_THE_FILES, "the file has every knob"
+    params.load(path, section, settings_of(section))
+
+
+@pytest.mark.parametrize("section", [section for section in params.SECTIONS if section != "validate"])
+def test_the_default_of_a_key_is_the_value_in_the_default_preset(section: str) -> None:
+    preset: Any = params.load(ROOT / "presets/default.yaml", section, settings_of(section))
+    of_the_data: dict[str, Any] = {"arithmetic": ()} if section == "sample" else {}  # it names classes of this data set
+    assert dataclasses.replace(preset, **of_the_data) == settings_of(section)()
+
+
+def test_a_missing_key_takes_its_default(tmp_path: Path) -> None:
+    assert load(tmp_path, "train: {}") == Train()
+
+
+def test_1e_5_is_a_number_although_yaml_reads_it_as_text(tmp_path: Path) -> None:
+    settings = load(tmp_path, "train: {generator_learning_rate: 1e-5}")
+    assert isinstance(settings, Train)
+    assert settings.generator_learning_rate == 1e-5
+
+
+def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
+    settings = load(tmp_path, "train: {ema_halflife: 5}")
+    assert isinstance(settings, Train)
+    assert isinstance(settings.ema_halflife, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["expected sections", "an empty file"]),
+        ("- 1\n- 2", ["expected sections", "a list"]),
+        ("train: [1]", ["train: expected a mapping", "[1]"]),
+        ("prepare: {}", ["train: missing section; add it (`train: {}` takes every default)"]),
+        ("trian: {}", ["trian: unknown section; did you mean 'train'?"]),
+        ("train: {lr: 1}", ["train.lr: unknown key; did you mean 'generator_learning_rate'?"]),
+        ("train: {bacth_size: 1}", ["train.bacth_size: unknown key; did you mean 'batch_size'?"]),
+        ("train: {1: 1}", ["train.1: unknown key"]),
+        ("train: {batch_size: '64'}", ["train.batch_size: expected a valid integer", "'64'"]),
+        ("train: {batch_size: 64.5}", ["train.batch_size: expected a valid integer", "64.5"]),
+        ("train: {batch_size: true}", ["train.batch_size: expected a valid integer", "True"]),
+        ("train: {batch_size: 0}", ["train.batch_size: expected greater than or equal to 2", "0"]),
+        ("train: {generator_learning_rate: .nan}", ["train.generator_learning_rate: expected a finite number", "nan"]),
+        ("train: {generator_learning_rate: .inf}", ["train.generator_learning_rate: expected a finite number", "inf"]),
+        (
+            "train: {generator_learning_rate: fast}",
+            ["train.generator_learning_rate: expected a valid number", "'fast'"],
+        ),
+        ("train: {generator_learning_rate: null}", ["train.generator_learning_rate: expected a valid number", "None"]),
+        ("train: {loss: bce}", ["train.loss: expected 'non_saturating', 'minimax'", "'bce'"]),
+        (
+            "train: {loss: hinge, label_smoothing: 0.1}",
+            ["train.label_smoothing: expected 0, since hinge has no labels, got 0.1"],
+        ),
+        ("train: {discriminator_steps: 10000}", ["train.images: expected at least one step (640000), got 240000"]),
+        ("train: {seed: 1, seed: 2}", ["not valid YAML: duplicate key 'seed' (line 1, column 18)"]),
+        ("train: {", ["not valid YAML"]),
+        ("train: {seed: {{ seed }}}", ["not valid YAML", "a key must be a plain word"]),
+        (
+            "report: {}\ntrain: {title: 2024-02-30}",
+            ["not valid YAML: invalid timestamp: day is out of range", "line 2"],
+        ),
+        ("train: {seed: 0x_}", ["not valid YAML: invalid int", "line 1, column 15"]),
+        ("train: {seed: !!timestamp x}", ["not valid YAML: invalid timestamp", "line 1"]),
+        ("train: !!map x", ["not valid YAML: expected a mapping", "(line 1, column 8)"]),
+        ("!!map x", ["not valid YAML: expected a mapping", "(line 1, column 1)"]),
+        ("train: " + "[" * 3000 + "]" * 3000, ["brackets or lists are nested too deeply"]),
+        ("[" * 3000, ["brackets or lists are nested too deeply"]),
+        ("train:\n\tseed: 1", ["not valid YAML: a tab; indent with spaces (line 2, column 1)"]),
+        ("train:\n  seed: 1: 2", ["not valid YAML: a second colon, ", "(line 2, column 10)"]),
+        ("train:\n  seed 1\n  images: 5", ["a missing colon in the line above (line 3, column 9)"]),
+        ("train:\n  seed\n  images: 5", ["a missing colon in the line above (line 3, column 9)"]),
+        (
+            "train:\n    seed: 1\n  images: 5",
+            ["unexpected here; is it indented like the lines above? (line 3, column 3)"],
+        ),
+        (
+            "train: {seed: 1\nreport: {}",
+            ["unclosed bracket; expected commas, and } at", "(line 1, column 8)"],
+        ),
+        ("report:\n  title: 'x\ntrain: {}", ["not valid YAML: unclosed quote (line 2, column 10)"]),
+        (
+            "report:\n  title: %x",
+            ["not valid YAML: a value cannot begin with '%'; put it in quotes (line 2, column 10)"],
+        ),
+        ("report:\n  title: \x01", [r"not valid YAML: the character '\x01' is not allowed (line 2, column 10)"]),
+        ("train: {}\n---\nreport: {}", ["not valid YAML: a second document", "(line 2, column 1)"]),
+        ("train: {images: 63}", ["train.images: expected at least one step (64), got 63"]),
+    ],
+)
+def test_the_error_for_a_mistake_is_one_line_that_names_file_key_and_expectation(
+    tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "params.yaml"))
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_missing_entry_of_a_row_is_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"sample\.arithmetic\.0\.2: missing from \['Bag', 'Coat'\]; add it"):
+        load(tmp_path, "sample: {arithmetic: [[Bag, Coat]]}", "sample", Sample)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("prepare: {size: 48}", "prepare.size: expected a power of two (16, 32, 64, …), got 48"),
+        ("prepare: {size: 8}", "prepare.size: expected greater than or equal to 16, got 8"),
+        ("prepare: {crop: [9, 0, 3, 4]}", "prepare.crop: expected none, square, celeba_108, "),
+        ("prepare: {crop: [0, 0, 9]}", "got [0, 0, 9]"),
+        ("prepare: {crop: [0, 0, 9, 9.5]}", "got [0, 0, 9, 9.5]"),
+        ("prepare: {crop: [-1, 0, 3, 4]}", "got [-1, 0, 3, 4]"),
+        ("prepare: {crop: round}", "prepare.crop: expected none, square, celeba_108, "),
+        ("prepare: {channels: 2}", "prepare.channels: expected 1 or 3, got 2"),
+    ],
+)
+def test_invalid_prepare_settings_are_named_in_the_error(tmp_path: Path, text: str, part: str) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml") as caught:
+        load(tmp_path, text, "prepare", Prepare)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("images: 5", "validate.images: expected a mapping {a: …, b: …}, got 5"),
+        ("images: {train: 500}", "validate.images.train: expected [minimum, maximum], got 500"),
+        ("images: {train: [500]}", "validate.images.train: expected [minimum, maximum], got [500]"),
+        ("images: {train: [2, 1]}", "validate.images.train: expected [minimum, maximum], got [2, 1]"),
+        ("mean: 0.5", "validate.mean: expected [minimum, maximum], got 0.5"),
+        ("shape: 32", "validate.shape: expected a list [a, b, …], got 32"),
+    ],
+)
+def test_a_schema_entry_of_the_wrong_form_is_named_in_the_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, f"validate: {{{text}}}", "validate", Validate)
+    assert str(caught.value) == f"{tmp_path / 'params.yaml'}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("fashion-mnist", "did you mean 'fashion_mnist'?"),
+        ("CelebA", "did you mean 'celeba'?"),
+        ("lsun", "did you mean 'lsun_bedroom'?"),
+        ("/path/to/pictures", "a path belongs in dataset.own, with source: own"),
+        ("pictures/", "a path belongs in dataset.own, with source: own"),
+        ("~", "a path belongs in dataset.own, with source: own"),
+        ("pictures.zip", "a path belongs in dataset.own, with source: own"),
+    ],
+)
+def test_an_unknown_source_gets_a_hint(tmp_path: Path, source: str, hint: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, f"dataset: {{source: '{source}'}}", "dataset", Download)
+    assert str(caught.value).endswith(f", got {source!r}; {hint}")
+
+
+SEEDS = [
+    *(("prepare", "seed"), ("features", "seed"), ("train", "seed")),
+    *(("sample", "first_seed"), ("evaluate", "first_seed")),
+]
+
+
+@pytest.mark.parametrize(("section", "key"), SEEDS)
+def test_a_seed_has_at_most_31_bits(tmp_path: Path, section: str, key: str) -> None:
+    assert load(tmp_path, f"{section}: {{{key}: 2147483647}}", section, settings_of(section))
+    for seed in (2**31, 2**63):
+        with pytest.raises(
+            ParamsError, match=rf"{section}\.{key}: expected less than or equal to 2147483647, got {seed}"
+        ):
+            load(tmp_path, f"{section}: {{{key}: {seed}}}", section, settings_of(section))
+
+
+@pytest.mark.slow
+def test_all_stages_accept_the_largest_seeds(tiny_copy: Project) -> None:
+    file = tiny_copy.folder / "params.yaml"
+    content = yaml.safe_load(file.read_text())
+    for section, key in SEEDS:
+        content[section][key] = 2**31 - 1
+    content["sample"]["interpolate"] = [0, 2**31 - 1]
+    content["train"] |= {"loss": "wasserstein_gp", "horizontal_flip": True}
+    file.write_text(yaml.safe_dump(content))
+    for stage in STAGES:
+        result = tiny_copy.run(stage)
+        assert result.returncode == 0, result.stderr
+
+
+def test_a_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"nowhere\.yaml: no such file; expected a params file"):
+        params.load(tmp_path / "nowhere.yaml", "train", Train)
+
+
+@pytest.mark.parametrize("module", ["stages.params", "stages.train"])
+def test_the_command_exits_with_2_and_without_a_traceback(tmp_path: Path, module: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(WHOLE.replace("train: {}", "train: {lr: 1}"))
+    flag = [str(path)] if module == "stages.params" else ["--params", str(path)]
+    result = subprocess.run(
+        [sys.executable, "-m", module, *flag], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr == f"error: {path}: train.lr: unknown key; did you mean 'generator_learning_rate'?\n"
+    assert not result.stdout
+
+
+def test_check_loads_every_section(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(WHOLE.replace("report: {}", "report: {titel: x}"))
+    with pytest.raises(ParamsError, match=r"report\.titel: unknown key; did you mean 'title'\?"):
+        params.check(path)
+
+
+def test_check_compares_the_arithmetic_with_the_classes_of_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    rows = WHOLE.replace("sample: {}", "sample: {arithmetic: [[_boot, Bag, Ankle boots]]}")
+    path.write_text(rows)
+    params.check(path)  # without classes in the schema only the sample stage can check the names
+    path.write_text(rows.replace("validate: {}", "validate: {classes: [Bag, _boot, a__b, Ankle boot]}"))
+    with pytest.raises(ParamsError, match=r"validate\.classes has no 'Ankle boots'; did you mean 'Ankle boot'\?"):
+        params.check(path)

@@ -1,0 +1,54 @@
+"""How a command ends: a user's mistake is one line and an exit code, a bug keeps its traceback."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from stages import shell
+from stages.errors import ParamsError, StageError
+
+
+def fail_with(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[str, object]:
+    """Run a command that raises this error. Returns its stderr and its exit code."""
+
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        shell.run_command(main)
+    return capsys.readouterr().err, caught.value.code
+
+
+@pytest.mark.parametrize(("error", "code"), [(StageError("x: missing"), 1), (ParamsError("x: missing"), 2)])
+def test_a_mistake_of_the_user_prints_one_line_and_sets_the_exit_code(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fail_with(error, capsys) == ("error: x: missing\n", code)
+
+
+def test_a_file_that_cannot_be_opened_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    error = PermissionError(errno.EACCES, "Permission denied", "a.txt")
+    assert fail_with(error, capsys) == ("error: a.txt: Permission denied\n", 1)
+
+
+@pytest.mark.parametrize(("filename", "place"), [("data/a", "data/a"), (None, "the disk of {folder}")])
+def test_a_full_disk_is_named_with_a_remedy(
+    filename: str | None,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = OSError(errno.ENOSPC, "No space left on device", filename)
+    message = "No space left on device; free some space, then run the same command to continue"
+    assert fail_with(error, capsys) == (f"error: {place.format(folder=Path.cwd())}: {message}\n", 1)
+
+
+def test_a_bug_is_not_caught() -> None:
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        shell.run_command(main)

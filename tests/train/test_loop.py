@@ -1,0 +1,309 @@
+"""The training loop: where it halts, which checkpoint it keeps, how it responds to problems."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages.errors import StageError
+from stages.latent import Sampler
+from stages.train import loop
+from stages.train.checkpoints import Checkpoints
+from stages.train.guards import Saturation, describe_collapse, spread
+from stages.train.journal import Journal, Measurement, Real
+from stages.train.loop import Stop, stops
+from stages.train.losses.catalog import LOSSES
+from stages.train.settings import Settings
+from stages.train.trainer import Trainer
+
+SETTINGS = Settings(
+    generator_channels=2, discriminator_channels=2, batch_size=8, images=8 * 60, score_every=8 * 20, score_samples=16
+)
+HEALTHY = Measurement(10.0, 1.0, 4)
+
+
+def batches_from(first: int) -> Iterator:
+    images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
+    return iter(data.skip(first))
+
+
+class Measure:
+    """Returns the given measurements, one per call; after the last one, that one again."""
+
+    def __init__(self, *measurements: Measurement) -> None:
+        self.measurements, self.calls = measurements, 0
+
+    def __call__(self, sampler: Sampler) -> Measurement:
+        """The next measurement."""
+        self.calls += 1
+        return self.measurements[min(self.calls, len(self.measurements)) - 1]
+
+
+def scores(*values: float) -> Measure:
+    return Measure(*[dataclasses.replace(HEALTHY, score=value) for value in values])
+
+
+# Compiling a trainer takes longer than training it here, so tests of one network share it.
+_trainers: dict[Settings, tuple[Trainer, dict[str, np.ndarray]]] = {}
+
+
+def new_trainer(settings: Settings) -> Trainer:
+    """A trainer in its initial state, compiled once for all settings that differ in the loop's part only."""
+    defaults = {name: getattr(SETTINGS, name) for name in ("score_every", "score_samples", "patience", "guard")}
+    key = dataclasses.replace(settings, **defaults)
+    if key not in _trainers:
+        trainer = Trainer(settings, 16, 1)
+        _trainers[key] = trainer, trainer.state()
+    trainer, initial_state = _trainers[key]
+    trainer.restore(initial_state)
+    return trainer
+
+
+def overwrite(trainer: Trainer) -> None:
+    """Lose everything that the trainer has learned, as a kill does: every variable becomes 0.5."""
+    trainer.restore({name: np.full_like(value, 0.5) for name, value in trainer.state().items()})
+
+
+def run(folder: Path, settings: Settings, measure: Measure, trainer: Trainer | None = None) -> Journal:
+    trainer = trainer or new_trainer(settings)
+    state = folder / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    bounds = LOSSES[settings.loss].formulas.bounds(settings.label_smoothing)
+    journal = Journal(folder / "log", settings, bounds, measure, Real(1.0, 4), settings.images)
+    loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
+    return journal
+
+
+def test_the_loop_halts_for_rows_and_scores_and_every_twenty_steps() -> None:
+    every = list(stops(100, 30, 50, 0))
+    assert [stop.step for stop in every] == [20, 30, 40, 50, 60, 80, 90, 100]
+    assert [stop.step for stop in every if stop.row] == [30, 50, 60, 90, 100]
+    assert [stop.step for stop in every if stop.score] == [50, 100]
+
+
+@pytest.mark.parametrize("done", [0, 20, 50, 99])
+def test_a_resumed_loop_halts_at_the_same_steps(done: int) -> None:
+    assert list(stops(100, 30, 50, done)) == [stop for stop in stops(100, 30, 50, 0) if stop.step > done]
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(104, [50, 104]), (106, [50, 100, 106]), (49, [49]), (1, [1])])
+def test_a_score_in_the_last_tenth_of_an_interval_moves_to_the_end(steps: int, expected: list[int]) -> None:
+    assert [stop.step for stop in stops(steps, 10, 50, 0) if stop.score] == expected
+    assert list(stops(steps, 10, 50, 0))[-1] == Stop(steps, True, True)
+
+
+def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:
+    trainer, kept = new_trainer(SETTINGS), []
+
+    class Watching(Measure):
+        def __call__(self, sampler: Sampler) -> Measurement:
+            kept.append(trainer.average.get_weights())
+            return super().__call__(sampler)
+
+    journal = run(tmp_path, SETTINGS, Watching(*scores(9, 3, 5).measurements), trainer)
+    assert (journal.best.score, journal.best.images) == (3, 320)
+    assert all(np.array_equal(a, b) for a, b in zip(journal.best.average, kept[1], strict=True))
+    assert [row.images for row in journal.rows if row.picture] == [160, 320, 480]
+    assert [row.images for row in journal.rows] == list(range(8, 481, 8)), "no row is missing or doubled"
+    assert not journal.flags
+    assert not journal.stopped
+
+
+def test_training_ends_when_patience_runs_out(tmp_path: Path) -> None:
+    journal = run(tmp_path, dataclasses.replace(SETTINGS, score_every=80, patience=160), scores(9, 5, 6, 7, 1))
+    assert journal.rows[-1].images == 320
+    assert journal.best.images == 160
+    assert journal.stopped == "ended after 320 of 480 images: no better score in the last 160 (train.patience)"
+
+
+def log_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class Killed(BaseException):
+    """Simulates a kill: no code catches it."""
+
+
+def outcome(folder: Path, journal: Journal) -> tuple:
+    weights = [w.tobytes() for w in (*journal.best.average, *journal.best.discriminator)]
+    pictures = [p.tobytes() for p in journal.pictures]
+    return weights, pictures, log_of(folder / "log"), journal.flags, journal.rollbacks, journal.stopped
+
+
+@pytest.mark.parametrize("guard", ["continue", "rollback"])
+def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str
+) -> None:
+    monkeypatch.setenv("TRAIN_CHECKPOINT_SECONDS", "0")
+    settings = dataclasses.replace(SETTINGS, images=8 * 50, score_every=8 * 10, guard=guard)  # type: ignore[arg-type]
+    course = (HEALTHY, dataclasses.replace(HEALTHY, spread=0.1, score=3), dataclasses.replace(HEALTHY, score=2))
+    monkeypatch.setattr(loop, "_STEPS_PER_CALL", 3)
+    monkeypatch.setattr(loop, "_ROWS", 10)
+    expected = outcome(tmp_path / "whole", run(tmp_path / "whole", settings, Measure(*course)))
+    assert [flag.kind for flag in expected[3]] == ["generator_collapsed"]
+    calls = len(list(stops(50, 5, 10, 0)))
+    for kill_at in range(1, calls, 8):
+        folder, trainer = tmp_path / str(kill_at), new_trainer(settings)
+        original, left = trainer.run, [kill_at]
+
+        def dying(batches: Iterator, first: int, count: int) -> dict[str, float]:
+            if left[0] == 0:  # noqa: B023 - called within this iteration
+                raise Killed
+            left[0] -= 1  # noqa: B023
+            return original(batches, first, count)  # noqa: B023
+
+        measure = Measure(*course)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(trainer, "run", dying)
+            run(folder, settings, measure, trainer)
+        overwrite(trainer)
+        measure.calls = len(list((folder / "log").rglob("fixed_z/*.png")))
+        assert outcome(folder, run(folder, settings, measure, trainer)) == expected, f"killed before call {kill_at}"
+
+
+def test_a_collapsed_generator_is_flagged_again_only_after_it_recovers(tmp_path: Path) -> None:
+    bad = dataclasses.replace(HEALTHY, modes_covered=1)
+    settings = dataclasses.replace(SETTINGS, score_every=80, guard="continue")
+    journal = run(tmp_path, settings, Measure(HEALTHY, bad, bad, HEALTHY, bad))
+    assert [(flag.images, flag.kind) for flag in journal.flags] == [
+        (160, "generator_collapsed"),
+        (400, "generator_collapsed"),
+    ]
+    assert "reach 1 of 4" in journal.flags[0].message
+    summary = json.loads((tmp_path / "log/metrics.json").read_text())
+    assert summary["flags"] == {"non_finite": 0, "discriminator_saturated": 0, "generator_collapsed": 2}
+
+
+def test_the_guard_stop_ends_a_training_at_its_first_flag(tmp_path: Path) -> None:
+    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    journal = run(tmp_path, dataclasses.replace(SETTINGS, guard="stop"), Measure(HEALTHY, bad))
+    assert journal.rows[-1].images == 320
+    assert journal.stopped.startswith(
+        "ended after 320 images: the generator makes nearly the same picture from every z"
+    )
+
+
+def test_the_guard_rollback_returns_to_the_last_good_score_and_halves_the_rates_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, rollbacks = new_trainer(SETTINGS), []
+    original = trainer.roll_back
+
+    def recorded(state: dict, done: int, factor: float) -> None:
+        original(state, done, factor)
+        rollbacks.append((done, factor))
+
+    monkeypatch.setattr(trainer, "roll_back", recorded)
+    settings = dataclasses.replace(SETTINGS, score_every=80, guard="rollback")
+    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    journal = run(tmp_path, settings, Measure(HEALTHY, bad), trainer)
+    assert rollbacks == [(20, 0.5), (30, 0.25), (40, 0.125)]
+    assert journal.rows[-1].images == 400
+    assert journal.stopped, "at the fourth flag"
+    assert journal.last_good == 10
+
+
+def test_the_guard_rollback_ignores_a_collapse_before_the_first_good_score(tmp_path: Path) -> None:
+    untrained = dataclasses.replace(HEALTHY, spread=0.01)
+    journal = run(tmp_path, dataclasses.replace(SETTINGS, guard="rollback"), Measure(untrained, HEALTHY))
+    assert journal.rollbacks == 0
+    assert not journal.stopped
+    assert len(journal.flags) == 1
+
+
+@pytest.mark.parametrize("guard", ["stop", "continue", "rollback"])
+def test_a_diverging_training_ends_with_a_flag_and_finite_results(tmp_path: Path, guard: str) -> None:
+    settings = dataclasses.replace(
+        SETTINGS,
+        generator_learning_rate=1e30,
+        discriminator_learning_rate=1e30,
+        guard=guard,  # type: ignore[arg-type]
+    )
+    journal = run(tmp_path, settings, Measure(HEALTHY))
+    assert {flag.kind for flag in journal.flags} == {"non_finite"}
+    assert len(journal.flags) == (4 if guard == "rollback" else 1)
+    assert "not finite" in journal.stopped
+    assert all(np.isfinite(w).all() for w in (*journal.best.average, *journal.best.discriminator))
+    assert all(math.isfinite(value) for row in journal.rows for value in row.values.values())
+    assert len(journal.pictures) >= 1
+
+
+@pytest.mark.parametrize("guard", ["stop", "continue", "rollback"])
+@pytest.mark.parametrize("steps", [1, 60])
+def test_a_training_that_diverges_at_its_last_step_ends_with_a_flag_and_finite_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, steps: int
+) -> None:
+    settings = dataclasses.replace(SETTINGS, images=8 * steps, score_every=8 * steps, guard=guard)  # type: ignore[arg-type]
+    trainer = new_trainer(settings)
+    original = trainer.run
+
+    def diverging(batches: Iterator, first: int, count: int) -> dict[str, float]:
+        means = original(batches, first, count)
+        return dict.fromkeys(means, math.nan) if first + count == steps else means
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "run", diverging)
+        journal = run(tmp_path, settings, Measure(HEALTHY), trainer)
+    assert [flag.kind for flag in journal.flags] == ["non_finite"]
+    assert f"ended after {8 * steps} images" in journal.stopped
+    assert journal.best.average
+    assert journal.rows[-1].images == 8 * steps
+    resumed = run(tmp_path, settings, Measure(HEALTHY))
+    assert resumed.best.average, "also if it is interrupted between its end and the publication"
+
+
+def test_a_problem_at_the_last_step_is_flagged_and_does_not_stop_the_training(tmp_path: Path) -> None:
+    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    for guard in ("stop", "rollback"):
+        settings = dataclasses.replace(SETTINGS, guard=guard)
+        journal = run(tmp_path / guard, settings, Measure(HEALTHY, HEALTHY, bad))
+        assert (len(journal.flags), journal.rollbacks, journal.stopped) == (1, 0, "")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_saturated_discriminator_is_reported_once_if_the_loss_has_bounds(name: str) -> None:
+    bounds = LOSSES[name].formulas.bounds(0.0)
+    right, chance = bounds or (0.0, 1.0)
+    saturation = Saturation(bounds)
+    assert not any(saturation.update((right + chance) / 2) for _ in range(10)), "half-way is healthy"
+    messages = [saturation.update(right) for _ in range(10)]
+    assert sum(message is not None for message in messages) == (0 if bounds is None else 1)
+
+
+def test_a_restored_guard_does_not_report_the_same_saturation_again() -> None:
+    saturation, restored = Saturation((0.0, 1.0)), Saturation((0.0, 1.0))
+    assert any(saturation.update(0.0) for _ in range(10))
+    restored.restore(saturation.state())
+    assert restored.update(0.0) is None
+
+
+def test_spread_is_the_mean_distance_over_all_pairs() -> None:
+    images = np.random.default_rng(0).normal(size=(6, 4, 4, 2)).astype(np.float32)
+    pairs = [math.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(images) for b in images[i + 1 :]]
+    assert spread(images) == pytest.approx(np.mean(pairs), rel=1e-5)
+    assert spread(np.repeat(images[:1], 5, 0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_samples_as_varied_as_real_images_are_no_collapse() -> None:
+    assert describe_collapse(1.0, 1.0, 10, 10) is None
+    assert describe_collapse(1.0, 1.0, None, 0) is None, "without a judge"
+
+
+def test_samples_too_close_to_each_other_are_a_collapse() -> None:
+    assert "the mean distance between samples is 0.1, between real images 1" in str(describe_collapse(0.1, 1, None, 0))
+
+
+def test_samples_of_too_few_classes_are_a_collapse() -> None:
+    assert "reach 3 of 10" in str(describe_collapse(1.0, 1.0, 3, 10))
+
+
+def test_a_checkpoint_interval_that_is_not_a_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAIN_CHECKPOINT_SECONDS", "soon")
+    with pytest.raises(StageError, match="TRAIN_CHECKPOINT_SECONDS: expected a number of seconds, got 'soon'"):
+        run(tmp_path, SETTINGS, Measure(HEALTHY))

@@ -1,0 +1,220 @@
+"""The training step: the two updates, the moving average, determinism."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages.errors import StageError
+from stages.networks.layers import BatchNorm
+from stages.train.losses.catalog import LOSSES
+from stages.train.settings import Settings
+from stages.train.trainer import Trainer, ema_decay
+
+SETTINGS = Settings(generator_channels=4, discriminator_channels=4, batch_size=8, images=80, ema_rampup=1.0)
+
+
+def pictures(count: int = 80) -> tf.data.Dataset:
+    images = np.random.default_rng(0).uniform(-1, 1, (count, 16, 16, 1)).astype(np.float32)
+    return tf.data.Dataset.from_tensor_slices((images, np.zeros(count, np.int64))).batch(8)
+
+
+def weights(model: keras.Model) -> list[np.ndarray]:
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
+@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.penalty])
+def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:
+    """Alternating: G's update uses the updated D. Simultaneous: it uses D from before the update."""
+    formulas, smoothing = LOSSES[loss].formulas, 0.1 if LOSSES[loss].smoothing else 0.0
+    settings = dataclasses.replace(
+        SETTINGS,
+        loss=loss,
+        updates=updates,  # type: ignore[arg-type]
+        label_smoothing=smoothing,
+        discriminator_learning_rate=1e-3,
+    )
+    trainer, expected = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
+    g, d = expected.generator, expected.discriminator
+    z = tf.random.stateless_normal((8, 100), [settings.seed, 0])
+    real, _ = next(iter(pictures()))
+
+    def descend(network: keras.Model, rate: float, gradients: list[tf.Tensor]) -> None:
+        adam = keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2)
+        adam.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+
+    def update_d() -> None:
+        with tf.GradientTape() as tape:
+            outputs = d(real, training=True), d(g(z, training=True), training=True)
+            value = formulas.discriminator(*outputs, smoothing)
+        descend(d, settings.discriminator_learning_rate, tape.gradient(value, d.trainable_variables))
+
+    def update_g(before_d: bool) -> None:
+        with tf.GradientTape() as tape:
+            value = formulas.generator(d(g(z, training=True), training=True))
+        gradients = tape.gradient(value, g.trainable_variables)
+        if before_d:
+            update_d()
+        descend(g, settings.generator_learning_rate, gradients)
+
+    if updates == "alternating":
+        update_d()
+    update_g(before_d=updates == "simultaneous")
+
+    trainer.run(iter(pictures()), 0, 1)
+    for ours, theirs in ((trainer.generator, g), (trainer.discriminator, d)):
+        for a, b in zip(weights(ours), weights(theirs), strict=True):
+            assert np.allclose(a, b, atol=2e-6)
+
+
+def test_the_weights_do_not_depend_on_how_many_steps_a_call_takes() -> None:
+    results = []
+    for portions in ([10], [3, 7], [1] * 10):
+        trainer, batches, done = Trainer(SETTINGS, 16, 1), iter(pictures()), 0
+        for count in portions:
+            trainer.run(batches, done, count)
+            done += count
+        results.append([w.tobytes() for m in (trainer.average, trainer.discriminator) for w in m.get_weights()])
+    assert results[0] == results[1] == results[2]
+
+
+def test_two_seeds_give_two_generators() -> None:
+    a, b = (Trainer(dataclasses.replace(SETTINGS, seed=seed), 16, 1) for seed in (0, 1))
+    assert not np.array_equal(weights(a.generator)[0], weights(b.generator)[0])
+
+
+def test_run_returns_the_means_over_its_steps() -> None:
+    a, b = Trainer(SETTINGS, 16, 1), Trainer(SETTINGS, 16, 1)
+    batches = iter(pictures())
+    single = [a.run(batches, i, 1) for i in range(4)]
+    together = b.run(iter(pictures()), 0, 4)
+    for name, value in together.items():
+        assert value == pytest.approx(np.mean([step[name] for step in single]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (64, 0.5 ** (64 / 6.4)),  # at first a tenth of the images seen
+        (10_000, 0.5 ** (64 / 1000)),
+        (1_000_000, 0.5 ** (64 / 5000)),  # later the half-life itself
+    ],
+)
+def test_the_half_life_of_the_average_grows_with_the_images_seen(images: int, expected: float) -> None:
+    assert float(ema_decay(tf.constant(float(images)), 64, 5000.0, 0.1)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_average_follows_the_generators_weights_and_running_statistics() -> None:
+    trainer = Trainer(SETTINGS, 16, 1)
+    average = [w.copy() for w in trainer.average.get_weights()]
+    batches = iter(pictures())
+    for i in range(3):
+        trainer.run(batches, i, 1)
+        decay = 0.5 ** (8 / (8 * (i + 1)))
+        average = [a * decay + w * (1 - decay) for a, w in zip(average, trainer.generator.get_weights(), strict=True)]
+    for ours, expected in zip(trainer.average.get_weights(), average, strict=True):
+        assert np.allclose(ours, expected, atol=1e-6)
+
+
+def test_the_learning_rate_falls_to_zero_over_the_last_share() -> None:
+    trainer = Trainer(dataclasses.replace(SETTINGS, learning_rate_decay=0.5, generator_learning_rate=2e-4), 16, 1)
+    schedule = trainer._optimizers["generator"]._learning_rate
+    assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([2e-4, 2e-4, 0.0])
+    assert float(schedule(8)) == pytest.approx(0.4 * 2e-4)
+
+
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_d_is_updated_on_a_new_batch_as_often_as_the_settings_say_and_g_once(updates: str) -> None:
+    settings = dataclasses.replace(SETTINGS, discriminator_steps=3, updates=updates)  # type: ignore[arg-type]
+    trainer, read = Trainer(settings, 16, 1), []
+    assert trainer.steps == 80 // 24
+
+    def batches() -> object:
+        for i, batch in enumerate(pictures()):
+            read.append(i)
+            yield batch
+
+    source = tf.data.Dataset.from_generator(
+        batches, output_signature=(tf.TensorSpec((8, 16, 16, 1)), tf.TensorSpec((8,), tf.int64))
+    )
+    trainer.run(iter(source), 0, 2)
+    assert read[:6] == list(range(6))
+    counts = {name: int(optimizer.iterations.numpy()) for name, optimizer in trainer._optimizers.items()}
+    assert counts == {"generator": 2, "discriminator": 6}
+
+
+def test_the_penalty_bounds_the_slope_of_d() -> None:
+    """Without it D's mean outputs for real and fake images drift apart. With a heavy one they stay close."""
+    gaps = {}
+    for weight in (0.0, 100.0):
+        changed = dataclasses.replace(
+            SETTINGS,
+            loss="wasserstein_gp",
+            label_smoothing=0,
+            gradient_penalty=weight,
+            discriminator_learning_rate=0.01,
+        )
+        means = Trainer(changed, 16, 1).run(iter(pictures().repeat()), 0, 40)
+        gaps[weight] = means["output/real"] - means["output/fake"]
+    assert gaps[100.0] < 0.2 * gaps[0.0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [*({"loss": name} for name, loss in LOSSES.items() if loss.penalty), {"spectral_norm": True}],
+)
+def test_a_penalty_and_spectral_norm_replace_batch_norm_in_d(change: dict) -> None:
+    trainer = Trainer(dataclasses.replace(SETTINGS, **change), 16, 1)
+    assert not [layer for layer in trainer.discriminator.layers if isinstance(layer, BatchNorm)]
+    assert [layer for layer in trainer.generator.layers if isinstance(layer, BatchNorm)]
+
+
+def test_training_continues_from_a_restored_state_to_the_same_bits() -> None:
+    settings = dataclasses.replace(SETTINGS, spectral_norm=True, learning_rate_decay=0.5)
+    whole, resumed = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
+    batches = iter(pictures())
+    whole.run(batches, 0, 4)
+    state = {name: array.copy() for name, array in whole.state().items()}
+    whole.run(batches, 4, 6)
+    resumed.restore(state)
+    resumed.run(iter(pictures().skip(4)), 4, 6)
+    assert {name: array.tobytes() for name, array in resumed.state().items()} == {
+        name: array.tobytes() for name, array in whole.state().items()
+    }
+
+
+def test_a_checkpoint_of_another_network_is_rejected() -> None:
+    trainer = Trainer(SETTINGS, 16, 1)
+    before = trainer.state()
+    other = Trainer(dataclasses.replace(SETTINGS, generator_channels=2), 16, 1).state()
+    with pytest.raises(StageError, match=r"the checkpoint is of another network: generator/\d+ is \(.*\), expected \("):
+        trainer.restore(other)
+    assert all(np.array_equal(array, trainer.state()[name]) for name, array in before.items()), (
+        "the weights are unchanged"
+    )
+
+
+def test_a_rollback_restores_the_weights_but_not_the_step() -> None:
+    trainer, batches = Trainer(dataclasses.replace(SETTINGS, discriminator_steps=2), 16, 1), iter(pictures().repeat())
+    trainer.run(batches, 0, 1)
+    state = trainer.state()
+    trainer.run(batches, 1, 2)
+    trainer.roll_back(state, 3, 0.25)
+    for name in ("generator/000", "discriminator_optimizer/003", "average/000"):
+        assert np.array_equal(trainer.state()[name], state[name])
+    assert [int(o.iterations.numpy()) for o in trainer._optimizers.values()] == [3, 6]
+    assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(
+        0.25 * SETTINGS.generator_learning_rate
+    )
+
+
+def test_the_networks_to_save_compute_in_float32() -> None:
+    trainer = Trainer(dataclasses.replace(SETTINGS, precision="mixed_bfloat16"), 16, 1)
+    trainer.run(iter(pictures()), 0, 2)
+    g, d = trainer.networks(trainer.average.get_weights(), trainer.discriminator.get_weights())
+    assert {layer.compute_dtype for network in (g, d) for layer in network.layers} == {"float32"}
+    for ours, theirs in zip(g.get_weights(), trainer.average.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
