@@ -1,1 +1,1 @@
-"""Side-by-side timings: ratios taken in one run, never absolute promises."""
+"""Benchmarks: they time several programs in one run, because only the ratios hold on other machines."""
