@@ -152,9 +152,9 @@ def _commit_lines(project: Path, origin: Origin) -> Iterator[str]:
 
 
 def _card(project: Path, origin: Origin) -> str:
-    """The model card of the picture's run; empty where there is none.
+    """The model card of the picture's run; empty if no commit has one.
 
-    The working tree's card counts only if it names the generator: after a training it is still that of the run before.
+    The working tree's card counts only if it names the generator: after training, it is still the card of the previous run.
     """
     if origin.run:
         return commits.text_at(project, origin.run.full, CARD)
