@@ -96,7 +96,10 @@ class Project:
         return {**kept, "PYTHONPATH": os.pathsep.join(str(path) for path in (first_on_path, ROOT) if path)}
 
     def run(self, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a stage until it ends. A stage that needs TensorFlow runs in this process, which loads it only once."""
+        """Run a stage until it ends. A stage that needs TensorFlow runs in this process, which loads it only once.
+
+        Unfinished work of another process is not continued: its key covers the modules that the process has loaded.
+        """
         if stage in ("download", "prepare"):
             return self.run_process(stage, *arguments)
         import keras  # it loads TensorFlow, and many tests need none

@@ -49,7 +49,7 @@ def test_an_interrupted_stage_leaves_its_outputs_unchanged_and_runs_again(
     with_pictures: Project, stage: str, temporary: Path
 ) -> None:
     if stage == "download":
-        assert with_pictures.run(stage).returncode == 0  # the tiny project has no output of download
+        assert with_pictures.run_process(stage).returncode == 0  # the tiny project has no output of download
     before = contents(with_pictures.folder)
     process = start_stage(with_pictures, stage, temporary)
     started = time.monotonic()
@@ -80,7 +80,7 @@ def test_an_interrupted_stage_leaves_its_outputs_unchanged_and_runs_again(
         if hits == 6:
             break
     assert hits >= 3
-    assert with_pictures.run(stage).returncode == 0
+    assert with_pictures.run_process(stage).returncode == 0
     assert contents(with_pictures.folder) == before
     assert not list(with_pictures.folder.glob(".state/staging/*"))
 
@@ -145,7 +145,7 @@ def test_the_next_run_removes_the_files_of_a_killed_stage(tiny_copy: Project) ->
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert contents(tiny_copy.folder) == before
-    assert tiny_copy.run("train").returncode == 0
+    assert tiny_copy.run_process("train").returncode == 0
     assert contents(tiny_copy.folder) == before
     assert not list(tiny_copy.folder.glob(".state/staging/*"))
 
@@ -159,7 +159,7 @@ def test_a_training_killed_twenty_times_gives_the_bytes_of_an_uninterrupted_one(
         .replace("images: 640,", "images: 48000, guard: rollback,")
         .replace("score_every: 320", "score_every: 1600")
     )
-    assert tiny_copy.run("train").returncode == 0
+    assert tiny_copy.run_process("train").returncode == 0
     expected = contents(tiny_copy.folder)
     draw = random.Random(0)  # noqa: S311 - random moments, not secrets
     environment = {**tiny_copy.environment(), "TRAIN_CHECKPOINT_SECONDS": "0.2"}
@@ -190,7 +190,7 @@ def test_a_training_killed_twenty_times_gives_the_bytes_of_an_uninterrupted_one(
     assert process.wait() == -signal.SIGKILL
     for path in (tiny_copy.folder / "models").glob("*.keras"):
         path.unlink()  # the last run must write them again
-    result = tiny_copy.run("train")
+    result = tiny_copy.run_process("train")
     assert result.returncode == 0, result.stderr
     assert "resuming from the checkpoint after" in result.stderr
     assert contents(tiny_copy.folder) == expected
@@ -211,7 +211,7 @@ def test_a_second_training_is_refused_and_one_with_other_params_starts_from_scra
         while len(list((tiny_copy.folder / ".state/train").glob("*/*.npz"))) < 2:
             assert first.poll() is None
             time.sleep(0.05)
-        second = tiny_copy.run("train")
+        second = tiny_copy.run_process("train")
         assert second.returncode == 1
         assert f"process {first.pid} is doing the same work" in second.stderr
         assert first.poll() is None
@@ -219,7 +219,7 @@ def test_a_second_training_is_refused_and_one_with_other_params_starts_from_scra
         first.kill()
         first.wait()
     params.write_text(params.read_text().replace("images: 640000,", "images: 640, beta_1: 0.4,"))
-    result = tiny_copy.run("train")
+    result = tiny_copy.run_process("train")
     assert result.returncode == 0, result.stderr
     assert "resuming" not in result.stderr
     assert len(list((tiny_copy.folder / ".state/train").glob("*/*.npz"))) >= 2, (

@@ -43,7 +43,7 @@ def test_a_full_disk_is_named_and_a_run_with_more_space_gives_the_same_bytes(
     disk = small_disk / "project"
     shutil.copytree(with_pictures.folder, disk, ignore=shutil.ignore_patterns(".state"))
     project = Project(disk)
-    assert project.run(stage).returncode == 0
+    assert project.run_process(stage).returncode == 0
     shutil.rmtree(disk / ".state", ignore_errors=True)  # most stages leave none
     before, free = contents(disk), free_bytes(small_disk)
     needed = peak_bytes(project, stage, small_disk)
@@ -52,7 +52,7 @@ def test_a_full_disk_is_named_and_a_run_with_more_space_gives_the_same_bytes(
         with filler.open("wb") as file:
             file.truncate(0)
             os.posix_fallocate(file.fileno(), 0, max(1, free - int(share * needed)))
-        result = project.run(stage)
+        result = project.run_process(stage)
         assert result.returncode == 1, (share, result.stderr)
         message = result.stderr.splitlines()[-1]
         assert message.startswith("error: "), result.stderr
@@ -63,7 +63,7 @@ def test_a_full_disk_is_named_and_a_run_with_more_space_gives_the_same_bytes(
         assert not list(disk.rglob(".state/staging/*/*"))
         filler.unlink()
         shutil.rmtree(disk / ".state", ignore_errors=True)
-    assert project.run(stage).returncode == 0
+    assert project.run_process(stage).returncode == 0
     assert contents(disk) == before
 
 

@@ -59,7 +59,7 @@ def weights(project: Project) -> dict[str, list[np.ndarray]]:
 def test_two_workers_train_the_same_as_one_process(tiny_copy: Project) -> None:
     path = tiny_copy.folder / "params.yaml"
     path.write_text(path.read_text().replace("images: 640,", "images: 320,"))  # twenty steps
-    assert tiny_copy.run("train").returncode == 0
+    assert tiny_copy.run_process("train").returncode == 0
     alone, log = weights(tiny_copy), (tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv").read_text()
     processes = two_workers(tiny_copy)
     assert [process.wait(300) for process in processes] == [0, 0], (tiny_copy.folder / "worker-0.log").read_text()
@@ -136,7 +136,7 @@ def test_when_a_worker_is_lost_the_other_stops_and_one_process_can_resume(tiny_c
     assert "error: train: a worker was lost (" in complaint
     assert "to resume from the last checkpoint" in complaint
     assert "Traceback" not in complaint
-    result = tiny_copy.run("train")
+    result = tiny_copy.run_process("train")
     assert result.returncode == 0, result.stderr
     assert "resuming from the checkpoint after" in result.stderr
     curve = pd.read_csv(tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv", sep="\t")
