@@ -154,7 +154,7 @@ def _commit_lines(project: Path, origin: Origin) -> Iterator[str]:
 def _card(project: Path, origin: Origin) -> str:
     """The model card of the picture's run; empty if no commit has one.
 
-    The working tree's card counts only if it names the generator: after training, it is still the card of the previous run.
+    The working tree's card counts only if it names the generator: after training, it is still the previous run's.
     """
     if origin.run:
         return commits.text_at(project, origin.run.full, CARD)

@@ -54,7 +54,7 @@ from stages.metrics.mean_distance import compute
 
 def test_the_distance_is_the_shift() -> None:
     features = np.random.default_rng(0).normal(size=(10, 2))
-    assert abs(compute(features + [3, 4], features)["mean_distance"] - 5) < 1e-9
+    assert abs(compute(features + np.array([3, 4]), features)["mean_distance"] - 5) < 1e-9
 '''
 
 
