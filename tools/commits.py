@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.errors import StageError
-from tools.git import git, kind_and_name
+from tools.git import KINDS, git, kind_and_name
 from tools.terminal import one_line
 
 _MAX_NAMES = 8  # tags and branches on one line
@@ -60,14 +60,14 @@ def path_of_blob(project: Path, revision: str, blob: str, folder: str) -> str:
 def names(project: Path, commit: Commit, has: Callable[[str], bool]) -> str:
     """The tags, experiments and branches that still have it; if none has, those with the commit in their history."""
     references = git(project, "for-each-ref", "--contains", commit.full, "--format=%(refname)").splitlines()
-    by_reference = {
-        reference: " ".join(map(one_line, named))
-        for kind in ("tag", "experiment", "branch")
+    named = [
+        (*pair, reference)
         for reference in references
-        if (named := kind_and_name(reference)) and named[0] == kind and not reference.endswith("/HEAD")
-    }
-    current = [name for reference, name in by_reference.items() if has(reference)]
-    listed = current or list(by_reference.values())
+        if (pair := kind_and_name(reference)) and not reference.endswith("/HEAD")
+    ]
+    named.sort(key=lambda entry: KINDS.index(entry[0]))
+    current = [entry for entry in named if has(entry[2])]
+    listed = [f"{kind} {one_line(name)}" for kind, name, _ in current or named]
     if not listed:
         return f"in no branch and no tag: `git tag NAME {commit.short}` keeps it"
     more = f" and {len(listed) - _MAX_NAMES} more" if len(listed) > _MAX_NAMES else ""

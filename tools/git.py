@@ -12,6 +12,7 @@ _REFERENCES = {
     "experiment": re.compile("refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)"),
     "branch": re.compile("refs/(?:heads|remotes)/(.+)"),
 }
+KINDS = tuple(_REFERENCES)  # in the order in which commands list them
 
 
 def git(project: Path, *arguments: str, stdin: str | None = None, errors: str = "replace") -> str:

@@ -193,8 +193,9 @@ def _sample_options(provenance: Provenance) -> str:
     """The options of `python -m stages.sample` that lay the samples out like the picture."""
     scale = f" --scale {provenance.scale}" if provenance.scale else ""
     with contextlib.suppress(StageError):
-        layout = parse_grid(provenance.grid, len(parse_seeds(provenance.seeds)))
-        if layout != parse_grid(None, len(parse_seeds(provenance.seeds))):
+        count = len(parse_seeds(provenance.seeds))
+        layout = parse_grid(provenance.grid, count)
+        if layout != parse_grid(None, count):
             return f" --grid {layout[0]}x{layout[1]}{scale}"
     return scale
 
