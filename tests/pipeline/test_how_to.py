@@ -1,11 +1,12 @@
 """CONTRIBUTING's how-tos for a loss and a metric, followed in a copy: no file changes but those that they name."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Clone
+from tests.conftest import ROOT, Clone
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,8 @@ def project(tmp_path: Path) -> Clone:
     """A copy of the working tree, committed, in the environment of the tests."""
     clone = Clone.of_the_working_tree(tmp_path / "project")
     (clone.folder / ".venv").symlink_to(sys.prefix)
+    if (cache := ROOT / ".mypy_cache").exists():  # of `make test`
+        shutil.copytree(cache, clone.folder / ".mypy_cache")
     return clone
 
 
