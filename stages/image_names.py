@@ -1,8 +1,9 @@
-"""Decides by its name whether a file of a folder or an archive is an image, before anything is read."""
+"""Decides by its name whether a file is an image or may contain labels, before anything is read."""
 
 EXTENSIONS = frozenset(
     ("", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
 ) | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".jp2", ".svg", ".eps"}
+_LABELS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".cls")
 # Common text files without an extension.
 _TEXTS = frozenset(("authors", "changelog", "copying", "license", "licence", "makefile", "notice", "readme", "version"))
 
@@ -23,3 +24,8 @@ def is_image_name(name: str) -> bool:
     if not dot:
         return extension.lower() not in _TEXTS
     return dot + extension.lower() in EXTENSIONS
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a path (with slashes) has the extension of a file that may contain labels."""
+    return name.lower().endswith(_LABELS) and not is_hidden(name)

@@ -51,7 +51,8 @@ class DataSet:
     """A data set of the catalog.
 
     `format` names its reader (stages/prepare/sources/formats.py). `images` is the number of images as published.
-    `classes` are the class names in the order of the labels; empty if the files contain them or there are none.
+    `classes` are the class names in the order of the labels; empty if the files contain them or there are none. With
+    `kaggle`, the files can also be placed by hand as Kaggle has them (stages/download/kaggle.py).
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -66,6 +67,7 @@ class DataSet:
     files: tuple[File, ...]
     addresses: tuple[str, ...] = ()
     debian: DebianPackage | None = None
+    kaggle: bool = False
 
 
 _FILE = Path(__file__).with_name("catalog.yaml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.download import packing
 from stages.download.packing import NOT_AN_ARCHIVE, Picture
-from stages.image_names import is_hidden, is_image_name
+from stages.image_names import is_hidden
 from stages.transfer import SourceError
 
 
@@ -52,12 +52,14 @@ def fetch(path: Path, folder: Path) -> list[str]:
 
 
 def _fetch_folder(root: Path, folder: Path) -> list[str]:
-    """Pack a folder's pictures into one zip. Without pictures, copy its tables; without tables, its archives."""
+    """Pack a folder's pictures and labels into one zip. Without pictures, copy its tables; without these, its archives.
+
+    Raises SourceError.
+    """
     files = {file.relative_to(root).as_posix(): file for file in _files_below(root)}
     pictures = [
-        Picture(name, file.stat().st_size, functools.partial(file.open, "rb"))
-        for name, file in files.items()
-        if is_image_name(name)
+        Picture(name, files[name].stat().st_size, functools.partial(files[name].open, "rb"))
+        for name in packing.pictures_and_labels(files)
     ]
     if pictures:
         packing.report_skipped(files)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from stages import shell
-from stages.download import debian
+from stages.download import debian, kaggle
 from stages.download.catalog import DataSet, DebianPackage, File
 from stages.errors import StageError
 from stages.resume import unfinished
 from stages.transfer import CHUNK, MANUAL_FOLDER, SourceError, download, first_available, is_web_page
+
+_FROM_KAGGLE = ", as Kaggle has it"
 
 
 def _decompressed(stream: IO[bytes]) -> IO[bytes]:
@@ -117,10 +119,11 @@ def _from_debian(dataset: DataSet, package: DebianPackage, folder: Path) -> None
 
 def _places(name: str, dataset: DataSet, folder: Path, parts: Path, manual: Path) -> dict[str, Callable[[], None]]:
     """The places to try, in order, each with the function that gets all files from there."""
-    places: dict[str, Callable[[], None]] = {
-        str(manual / name): partial(_from_folder, dataset, manual / name, folder),
-        **{address: partial(_from_addresses, dataset, address, folder, parts) for address in dataset.addresses},
-    }
+    places: dict[str, Callable[[], None]] = {str(manual / name): partial(_from_folder, dataset, manual / name, folder)}
+    if dataset.kaggle:
+        places[f"{manual / name}{_FROM_KAGGLE}"] = partial(kaggle.copy, dataset, manual / name, folder)
+    for address in dataset.addresses:
+        places[address] = partial(_from_addresses, dataset, address, folder, parts)
     if all(file.addresses for file in dataset.files):
         places["the files' own addresses"] = partial(_from_addresses, dataset, "", folder, parts)
     if dataset.debian is not None:
@@ -128,15 +131,18 @@ def _places(name: str, dataset: DataSet, folder: Path, parts: Path, manual: Path
     return places
 
 
-def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDER) -> str:
-    """Put every file of `dataset`, verified, into `folder`. Returns the place that they came from.
+def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDER) -> tuple[str, bool]:
+    """Put every file of `dataset`, verified, into `folder`.
+
+    Returns the place that they came from, and whether every file has the expected hash.
 
     Tries the folder for files placed by hand, then each address, then the Debian package. Raises a StageError that
     lists the places tried and says how to place the files by hand.
     """
     with unfinished("download", name, wait=shell.say) as parts:
         try:
-            return first_available(_places(name, dataset, folder, parts, manual))[0]
+            place, _ = first_available(_places(name, dataset, folder, parts, manual))
+            return place, all(file.pinned for file in dataset.files) and not place.endswith(_FROM_KAGGLE)
         except SourceError as error:
             files = ", ".join(map(_display_name, dataset.files))
             raise StageError(

@@ -1,4 +1,4 @@
-"""Pack a folder's pictures, from a disk or a store, into one zip. Tables and archives stay unchanged.
+"""Pack a folder's pictures and their labels, from a disk or a store, into one zip. Tables and archives stay unchanged.
 
 The zip is uncompressed, and the same pictures give the same bytes. It lets DVC store one file instead of two hundred
 thousand.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from stages import shell
-from stages.image_names import is_hidden, is_image_name
+from stages.image_names import is_hidden, is_image_name, is_label_name
 from stages.progress import Progress
 from stages.transfer import SourceError, pause_or_give_up
 
@@ -67,9 +67,17 @@ def flat_names(paths: Sequence[str]) -> dict[str, str]:
     return flat
 
 
+def pictures_and_labels(names: Iterable[str]) -> list[str]:
+    """The names of pictures, and of files that may contain labels; none without pictures."""
+    names = list(names)
+    has_pictures = any(map(is_image_name, names))
+    return [name for name in names if has_pictures and (is_image_name(name) or is_label_name(name))]
+
+
 def report_skipped(names: Iterable[str]) -> None:
     """Print how many files are skipped because they have no image file name. Hidden files do not count."""
-    if skipped := sorted(name for name in names if not is_image_name(name) and not is_hidden(name)):
+    others = (name for name in names if not (is_image_name(name) or is_label_name(name) or is_hidden(name)))
+    if skipped := sorted(others):
         shell.say(f"skipped: {len(skipped):,} files without an image file name (first: {repr(skipped[0])[1:-1]})")
 
 

@@ -13,12 +13,13 @@ from stages.transfer import without_credentials
 from stages.workspace import Workspace
 
 
-def _download_named(name: str, dataset: DataSet, folder: Path) -> tuple[SourceFacts, str]:
-    """Download a data set of the catalog into `folder`. Returns its facts, and the place that the files came from.
+def _download_named(name: str, dataset: DataSet, folder: Path) -> tuple[SourceFacts, str, bool]:
+    """Download a data set of the catalog into `folder`.
 
-    The facts do not include the place: it differs from machine to machine, and the bytes do not.
+    Returns its facts, the place that the files came from, and whether every file has the expected hash. The facts do
+    not include the place: it differs from machine to machine, and the bytes do not.
     """
-    origin = named.fetch(name, dataset, folder)
+    origin, pinned = named.fetch(name, dataset, folder)
     facts = SourceFacts(
         name=name,
         title=dataset.title,
@@ -29,7 +30,7 @@ def _download_named(name: str, dataset: DataSet, folder: Path) -> tuple[SourceFa
         classes=list(dataset.classes),
         files=file_facts([folder / file.name for file in dataset.files]),
     )
-    return facts, origin
+    return facts, origin, pinned
 
 
 def _summary(facts: SourceFacts, origin: str, pinned: bool) -> str:
@@ -50,8 +51,7 @@ def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             origin = settings.own if settings.source == OWN else without_credentials(settings.source)
             pinned = bool(settings.sha256)
         else:
-            facts, origin = _download_named(settings.source, dataset, folder)
-            pinned = all(file.pinned for file in dataset.files)
+            facts, origin, pinned = _download_named(settings.source, dataset, folder)
         artifacts.write_json(folder / "source.json", dataclasses.asdict(facts))
     shell.say(_summary(facts, origin, pinned))
     return {}

@@ -9,7 +9,6 @@ import fsspec
 
 from stages.download import packing
 from stages.download.packing import NOT_AN_ARCHIVE, Picture
-from stages.image_names import is_image_name
 from stages.progress import Progress
 from stages.transfer import ATTEMPTS, SourceError, note_version, version_of
 
@@ -85,9 +84,8 @@ def fetch(url: str, folder: Path, parts: Path) -> list[str]:
     if tables := list(paths) if list(infos) == [root] else packing.names_ending(paths, packing.TABLES):
         return _download_files(store, {name: paths[name] for name in tables}, folder, parts)
     pictures = [
-        Picture(name, infos[path].get("size"), functools.partial(store.open, path, "rb"))
-        for name, path in paths.items()
-        if is_image_name(name)
+        Picture(name, infos[paths[name]].get("size"), functools.partial(store.open, paths[name], "rb"))
+        for name in packing.pictures_and_labels(paths)
     ]
     if pictures:
         packing.report_skipped(paths)

@@ -34,13 +34,31 @@ def _crop(value: object) -> object:
     )
 
 
+@dataclass(frozen=True)
+class LabelColumn:
+    """A column of labels in a table. `file` is the table's name or the end of its path; empty: any table."""
+
+    column: Text
+    file: str = ""
+
+    def __repr__(self) -> str:
+        """As in params.yaml."""
+        return f"{{{f'file: {self.file}, ' if self.file else ''}column: {self.column}}}"
+
+
 def _labels(value: object) -> object:
-    """Check labels: a word or a list of attributes. A list becomes a tuple."""
-    if value in ("auto", "none"):
+    """Check labels: a word, a list of attributes or a column. A list becomes a tuple, a mapping a `LabelColumn`."""
+    if value in ("auto", "none", "folders"):
         return value
     if isinstance(value, list | tuple) and 1 <= len(value) <= 4 and all(isinstance(name, str) for name in value):
         return tuple(value)
-    raise ValueError(f"expected auto, none or a list of one to four attribute names, got {value!r}")
+    is_column = isinstance(value, dict) and value.keys() in ({"column"}, {"file", "column"})
+    if is_column and all(isinstance(name, str) and name for name in value.values()):  # type: ignore[attr-defined]
+        return LabelColumn(**value)  # type: ignore[arg-type]
+    raise ValueError(
+        "expected auto, none, folders, {file: labels.csv, column: breed} or a list of one to four attribute names, got "
+        f"{value!r}"
+    )
 
 
 def _power_of_two(value: int) -> int:
@@ -78,8 +96,10 @@ class Settings:
     """A picture with more pixels is rejected before it is decoded (`too_large`). The default is Pillow's."""
     animated: Literal["first_frame", "reject"] = "first_frame"
     """For a picture with several frames or pages: use the first one, or reject it (`animated`)."""
-    labels: Annotated[Text | tuple[Text, ...], BeforeValidator(_labels)] = "auto"
-    """auto: the data set's own labels or its folders; none; or a list of CelebA's attributes, each yes or no."""
+    labels: Annotated[Text | tuple[Text, ...] | LabelColumn, BeforeValidator(_labels)] = "auto"
+    """auto: the data set's own labels, a table of labels beside the pictures, or folders; none; folders, whatever else
+    there is; {file: labels.csv, column: breed}, a column of a table beside the pictures ({column: breed} for parquet
+    tables, and if any file will do); or a list of CelebA's attributes, each yes or no."""
     test_share: Annotated[Float, Field(gt=0, lt=1)] = 0.1
     """The share of the pictures in the test split, if there is no official one. A hash of the pixels decides."""
     max_rejected: Annotated[Float, Field(ge=0, le=1)] = 0.01

@@ -26,6 +26,7 @@ from stages.workspace import Workspace
 
 # Settings that affect neither a shard nor its result: finished shards stay valid when these change.
 _NOT_IN_SHARDS = ("max_rejected",)
+_SHOWN_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -171,11 +172,28 @@ def _preview(prepared: Prepared) -> np.ndarray:
         return shards.build_shard(part, prepared.settings, Store(folder)).preview
 
 
+def _say_classes(data: Manifest) -> None:
+    """Print the number of images of each class in each split."""
+    if not data.classes:
+        shell.say("no classes")
+        return
+    labels = [split.labels for split in data.splits.values()]
+    counts = [
+        f"{name} {', '.join(f'{count:,}' for count in row)}" for name, *row in zip(data.classes, *labels, strict=True)
+    ]
+    more = (
+        f"; {len(counts) - _SHOWN_CLASSES:,} others in reports/data/classes.csv" if len(counts) > _SHOWN_CLASSES else ""
+    )
+    shown = repr("; ".join(counts[:_SHOWN_CLASSES]))[1:-1]
+    shell.say(f"{len(counts):,} classes ({', '.join(data.splits)}): {shown}{more}")
+
+
 def _say_summary(data: Manifest) -> None:
-    """Print the size of each split and the number of rejected and duplicate pictures."""
+    """Print the size of each split, the classes, and the number of rejected and duplicate pictures."""
     for name, split in data.splits.items():
         plural = "s" if len(split.shards) > 1 else ""
         shell.say(f"{name}: {split.records:,} records in {len(split.shards):,} shard{plural}")
+    _say_classes(data)
     counts = data.counts
     shell.say(
         f"{counts['rejected']:,} of {counts['found']:,} pictures rejected, {counts['duplicates']:,} exact duplicates, "

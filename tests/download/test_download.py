@@ -163,7 +163,7 @@ def test_the_files_of_an_installed_debian_package_are_used(tmp_path: Path) -> No
     place.mkdir()
     (place / "pictures.gz").write_bytes(PACKED)
     (tmp_path / "out").mkdir()
-    origin = named.fetch("test", data_set("", DebianPackage("some-set", str(place))), tmp_path / "out")
+    origin, _ = named.fetch("test", data_set("", DebianPackage("some-set", str(place))), tmp_path / "out")
     assert origin == "Debian package some-set"
     assert (tmp_path / "out" / "pictures").read_bytes() == CONTENT
 

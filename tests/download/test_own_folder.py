@@ -155,7 +155,6 @@ def test_a_name_that_is_not_utf8_is_escaped(get: Get, tmp_path: Path) -> None:
         "Thumbs.db",
         "desktop.ini",
         "readme.txt",
-        "a/labels.csv",
         "movie.mp4",
         "more.zip",
     ],
@@ -163,6 +162,20 @@ def test_a_name_that_is_not_utf8_is_escaped(get: Get, tmp_path: Path) -> None:
 def test_hidden_files_and_other_file_types_are_skipped(get: Get, tmp_path: Path, name: str) -> None:
     zip_of_folder(get, write(tmp_path / "pets", {"1.png": b"a cat", name: b"something"}))
     assert list(content_of(tmp_path / "out" / "pictures.zip")) == ["1.png"]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "a/metadata.jsonl", "dataset.json", "a.TSV", "1.cls"])
+def test_files_that_may_contain_labels_are_packed_with_the_pictures(
+    get: Get, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    zip_of_folder(get, write(tmp_path / "pets", {"1.png": b"a cat", name: b"something"}))
+    assert content_of(tmp_path / "out" / "pictures.zip") == {"1.png": b"a cat", name: b"something"}
+    assert "skipped" not in capsys.readouterr().err
+
+
+def test_a_folder_of_archives_and_a_table_of_labels_has_no_pictures_to_pack(get: Get, tmp_path: Path) -> None:
+    write(tmp_path / "pets", {"a.tar.gz": PACKED, "labels.csv": b"name,label"})
+    assert [file["name"] for file in get(source="own", own="pets")["files"]] == ["a.tar.gz"]
 
 
 def test_the_number_of_skipped_files_is_printed(get: Get, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

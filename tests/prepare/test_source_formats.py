@@ -1,11 +1,12 @@
 """Opening a data set: its facts, its format and the labels that the settings want."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from stages.errors import StageError
-from stages.prepare.settings import Settings
+from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources.facts import read_facts
 from tests.archive_files import ZIP, make_zip, open_data_set, write_source
 
@@ -40,6 +41,17 @@ def test_labels_none_removes_labels_and_classes(tmp_path: Path) -> None:
     assert (source.index.label == -1).all()
 
 
-def test_attributes_of_a_data_set_without_attributes_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"prepare\.labels: Own has no attributes; expected auto or none"):
-        open_data_set(tmp_path, "archive", {"a.zip": ZIP}, Settings(labels=("Male",)))
+@pytest.mark.parametrize(
+    ("format", "labels", "expected"),
+    [
+        ("archive", ("Male",), "auto, none, {file: …, column: …}, folders; got ('Male',)"),
+        ("parquet", "folders", "auto, none, {column: …}; got 'folders'"),
+        ("celeba", LabelColumn("Male"), "auto, none, a list of attributes; got {column: Male}"),
+        ("idx", LabelColumn("a", "b.csv"), "auto, none; got {file: b.csv, column: a}"),
+    ],
+)
+def test_labels_that_a_format_does_not_have_are_rejected(
+    tmp_path: Path, format: str, labels: str | tuple[str, ...] | LabelColumn, expected: str
+) -> None:
+    with pytest.raises(StageError, match=re.escape(f"prepare.labels: for Own expected one of {expected}")):
+        open_data_set(tmp_path, format, {"a.zip": ZIP}, Settings(labels=labels))

@@ -1,36 +1,122 @@
-"""Any zip or tar archives of image files. Folders name the classes and the official splits."""
+"""Any zip or tar archives of image files. Tables in them or folders name the classes; folders name the splits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stages import shell
+from stages.errors import StageError
 from stages.prepare import archives
-from stages.prepare.settings import Settings
-from stages.prepare.sources.folders import read_folders
-from stages.prepare.sources.index import Index, IndexBuilder, Source
+from stages.prepare.settings import LabelColumn, Settings
+from stages.prepare.sources.folders import Folders, file_splits, read_folders, shortened
+from stages.prepare.sources.index import IndexBuilder, Source, path_parts
+from stages.prepare.sources.label_files import INSTEAD_OF_FOLDERS, LabelFiles
+from stages.prepare.sources.labels import Labels, choose_column, column_labels, with_labels
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
-    """One archive or several as one data set. Warns if a few pictures outside the class folders undo all classes."""
-    builder, files, ignored = IndexBuilder(), [], 0
+    """One archive or several as one data set. Prints where its splits and labels are from.
+
+    The splits are those of the archives' names (train-0000.tar, val-0000.tar), else of the folders.
+    """
+    builder, others, files, ignored = IndexBuilder(), IndexBuilder(), [], 0
     for number, file in enumerate(facts["files"]):
         origin = folder / file["name"]
         path = archives.unpacked(origin, scratch)
-        ignored += builder.add_archive(number, path, origin)
+        ignored += builder.add_archive(number, path, origin, others)
         files.append(str(path))
-    folders = read_folders(builder.names)
-    index = builder.index(folders.label, folders.split)
-    if len(folders.loose) and settings.labels == "auto":
-        _warn_of_loose_pictures(index, folders.loose)
-    return Source(facts, folders.classes, folders.splits, tuple(files), index, ignored=ignored)
+    index = builder.index()
+    top = [f"{file['name']}/" for file in facts["files"]]
+    top = top if file_splits(top) else [""] * len(top)
+    names = (top[number] + name for number, name in zip(index.file, builder.names, strict=True))
+    folders = read_folders(names, settings.labels == "folders")
+    index.split[:] = folders.split
+    source = Source(facts, (), folders.splits, tuple(files), index, ignored=ignored)
+    _say_splits(folders)
+    if settings.labels == "none":
+        return source
+    if settings.labels == "folders":
+        return with_labels(source, _folder_labels(folders, (), are_wanted=True))
+    tables = LabelFiles(builder, others, files)
+    if isinstance(settings.labels, LabelColumn):
+        return with_labels(source, _wanted_labels(tables, settings.labels))
+    return with_labels(source, _auto_labels(folders, tables))
 
 
-def _warn_of_loose_pictures(index: Index, loose: np.ndarray) -> None:
-    first = repr(index.names[int(loose[0])])[1:-1]
-    shell.say(
-        f"no classes, hence no judge and no FID in its features: {len(loose):,} of {len(index):,} pictures are outside "
-        f"every class folder (first: {first}); move them into a class folder, or set prepare.labels: none if this is "
-        "intended"
+def _say_splits(folders: Folders) -> None:
+    """Print which folders are splits, unless they are named so."""
+    names = folders.split_folders
+    if names and not folders.splits:
+        shell.say(
+            f"no official splits: {names[0]} can only be splits beside a folder of training pictures; set "
+            "prepare.labels: folders if they are classes"
+        )
+    elif names != folders.splits:
+        pairs = zip(folders.splits, names, strict=True)
+        shell.say(f"splits: {'; '.join(f'{split} from {name}' for split, name in pairs if split != name)}")
+
+
+def _wanted_labels(tables: LabelFiles, wanted: LabelColumn) -> Labels:
+    """The labels of the column that the params name. Raises StageError if it does not exist."""
+    tables.read(wanted.file, wanted.column)
+    if wanted.column in tables.columns:
+        column = tables.columns[wanted.column]
+        return column_labels(wanted.column, column.values, shortened(column.files), (), are_wanted=True)
+    place = f"file: {wanted.file}" if wanted.file else "the archives"
+    problem = "; ".join(f"{name} {reason}" for name, reason in tables.useless.items()) or "no such table"
+    if tables.columns:
+        problem = f"no column {wanted.column!r}, but {shortened(list(tables.columns))}"
+    raise StageError(f"prepare.labels: {place}: {problem}; tables in them: {shortened(tables.tables) or 'none'}")
+
+
+def _table_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
+    """The labels of the tables, if one column clearly holds them."""
+    name = choose_column(list(tables.columns), lambda name: tables.columns[name].values)
+    if name is None:
+        return None
+    column = tables.columns[name]
+    ignored = [f"column {other!r}" for other in tables.columns if other != name]
+    ignored += [*tables.useless, *([f"{len(folders.classes):,} folders"] if folders.classes else [])]
+    return column_labels(name, column.values, shortened(column.files), ignored)
+
+
+def _auto_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
+    """The labels of a table, else of the folders. Prints why there are none, and the key that decides."""
+    tables.read()
+    if labels := _table_labels(folders, tables):
+        return labels
+    reason = _reason(folders, tables)
+    useless = [f"{name} {problem}" for name, problem in tables.useless.items()]
+    if tables.columns:
+        useless.append(f"prepare.labels: {{column: …}} can name {shortened(list(tables.columns))}")
+    if folders.classes and not reason:
+        return _folder_labels(folders, useless, are_wanted=False)
+    if folders.classes:
+        reason = f"folders {shortened(folders.classes)} {reason}; prepare.labels: folders makes them classes"
+    if problems := [*([reason] if reason else []), *useless]:
+        shell.say(f"no labels: {shortened(problems, '; ')}")
+    return None
+
+
+def _reason(folders: Folders, tables: LabelFiles) -> str:
+    """Why folders are no classes: they are shards, or a table that usually holds labels is beside them; else empty."""
+    if not folders.classes:
+        return ""
+    if folders.are_shards:
+        return "are numbers and have about equally many pictures, as shards do"
+    for table in tables.tables:
+        *place, name = path_parts(table)
+        if name.lower() in INSTEAD_OF_FOLDERS and len(place) <= folders.depth:
+            return f"are beside {table}"
+    return ""
+
+
+def _folder_labels(folders: Folders, ignored: Sequence[str], are_wanted: bool) -> Labels:
+    """The folders as classes. Raises StageError if they `are_wanted` and there are fewer than two."""
+    if are_wanted and not folders.classes:
+        raise StageError("prepare.labels: folders: the pictures are not in two or more folders of classes")
+    origin = f"{len(folders.classes):,} folders" + (f"; ignored: {shortened(ignored, '; ')}" if ignored else "")
+    remedy = "move them into a class folder, or set prepare.labels: none if this is intended"
+    return Labels(
+        folders.classes, folders.label, origin, "folders", "are outside every class folder", remedy, are_wanted
     )

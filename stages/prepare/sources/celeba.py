@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from stages import shell
 from stages.errors import StageError
 from stages.prepare.settings import Settings
 from stages.prepare.sources.facts import file_with_ending
 from stages.prepare.sources.index import IndexBuilder, Source
+
+_CSV_HEADER = "image_id"  # the first word of Kaggle's lists, which are CSV files
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
@@ -22,6 +25,8 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     split = _partition(file_with_ending(facts, folder, "list_eval_partition.txt"), path, names)
     classes: tuple[str, ...] = ()
     labels = None
+    if settings.labels == "auto":
+        shell.say("no labels: prepare.labels can list up to four attributes, each of which is a yes or no")
     if isinstance(settings.labels, tuple):
         classes = _classes(settings.labels)
         labels = _labels(file_with_ending(facts, folder, "list_attr_celeba.txt"), names, settings.labels)
@@ -29,17 +34,18 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     return Source(facts, classes, ("train", "val", "test"), (str(path),), index, ignored=ignored)
 
 
-def _rows(path: Path, skip: int = 0) -> list[list[str]]:
-    """The words of each line of a text file, without the first `skip` lines. Raises StageError for any other file."""
+def _rows(path: Path) -> list[list[str]]:
+    """The words of each line of a text file or a CSV. Raises StageError for any other file."""
     try:
-        return [line.split() for line in path.read_text(encoding="utf-8").splitlines()[skip:] if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").replace(",", " ").splitlines()
+        return [line.split() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"{path}: cannot be read ({error}); delete it and download it again") from None
 
 
 def _partition(path: Path, archive: Path, names: Sequence[str]) -> np.ndarray:
     """The split of each picture: 0 train, 1 val, 2 test. Raises StageError if one is missing."""
-    rows = _rows(path)
+    rows = [row for row in _rows(path) if row[0] != _CSV_HEADER]
     if bad := [row for row in rows if len(row) != 2 or row[1] not in ("0", "1", "2")]:
         raise StageError(
             f"{path}: expected a name and 0, 1 or 2, got {' '.join(bad[0])!r}; delete it and download it again"
@@ -52,7 +58,11 @@ def _partition(path: Path, archive: Path, names: Sequence[str]) -> np.ndarray:
 
 def _labels(path: Path, names: Sequence[str], attributes: Sequence[str]) -> np.ndarray:
     """The class of each picture: its attributes as binary digits. Raises StageError for one that does not exist."""
-    header, *rows = _rows(path, skip=1) or [[]]
+    header, *rows = _rows(path) or [[""]]
+    if header[0] == _CSV_HEADER:
+        header = header[1:]
+    else:  # the number of pictures
+        header, *rows = rows or [[]]
     if bad := [row for row in rows if len(row) != 1 + len(header)]:
         raise StageError(
             f"{path}: expected {len(header)} values for {bad[0][0]}, got {len(bad[0]) - 1}; delete it and download it "

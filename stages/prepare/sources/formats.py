@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import StageError
-from stages.prepare.settings import Settings
+from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources import archive, celeba, cifar, flowers, idx, lsun, parquet
 from stages.prepare.sources.index import NO_LABEL, Source
 
@@ -26,7 +26,20 @@ FORMATS: dict[str, Callable[[dict[str, Any], Path, Path, Settings], Source]] = {
     "parquet": parquet.open_source,
     "celeba": celeba.open_source,
 }
-_WITH_ATTRIBUTES = ("celeba",)  # `prepare.labels` may list attributes of these
+# What `prepare.labels` can be for a format, besides auto and none, and how to write it.
+_CHOICES: dict[str, dict[type | str, str]] = {
+    "celeba": {tuple: "a list of attributes"},
+    "archive": {LabelColumn: "{file: …, column: …}", "folders": "folders"},
+    "parquet": {LabelColumn: "{column: …}"},
+}
+
+
+def _check_labels_choice(facts: dict[str, Any], labels: object) -> None:
+    """Raise StageError if the data set's format does not have what `prepare.labels` asks for."""
+    choices = _CHOICES.get(facts["format"], {})
+    if labels not in ("auto", "none") and (labels if isinstance(labels, str) else type(labels)) not in choices:
+        expected = ", ".join(("auto", "none", *choices.values()))
+        raise StageError(f"prepare.labels: for {facts['title']} expected one of {expected}; got {labels!r}")
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
@@ -38,8 +51,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
         raise StageError(
             f"{folder / 'source.json'}: unknown format {facts['format']!r}; expected one of {', '.join(FORMATS)}"
         )
-    if isinstance(settings.labels, tuple) and facts["format"] not in _WITH_ATTRIBUTES:
-        raise StageError(f"prepare.labels: {facts['title']} has no attributes; expected auto or none")
+    _check_labels_choice(facts, settings.labels)
     source = FORMATS[facts["format"]](facts, folder, scratch, settings)
     if not len(source.index):
         raise StageError(f"{folder}: no pictures in {facts['title']} ({source.ignored} other files)")

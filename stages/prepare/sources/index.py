@@ -94,6 +94,22 @@ class Index:
         """The number of pictures."""
         return len(self.names)
 
+    def member(self, at: int) -> Member:
+        """Where one picture is."""
+        numbers = (int(column[at]) for column in (self.offset, self.length, self.size, self.kind))
+        return Member(self.names[at], *numbers)
+
+    def select(self, keep: np.ndarray) -> "Index":
+        """The pictures for which `keep`, (N,), is true."""
+        names = Names()
+        for at in np.flatnonzero(keep):
+            names.append(self.names[int(at)])
+        file, offset, length, size, kind, label, split = (
+            column[keep]
+            for column in (self.file, self.offset, self.length, self.size, self.kind, self.label, self.split)
+        )
+        return Index(file, offset, length, size, kind, label, split, names)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -143,14 +159,19 @@ class IndexBuilder:
         plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/" and name[-1:] != "."
         self.names.append(name if plain and name else "/".join(path_parts(name)) or "unnamed")
 
-    def add_archive(self, file: int, path: Path, origin: Path) -> int:
-        """Add every picture of an archive, unpacked from `origin`. Returns how many other files the archive has."""
+    def add_archive(self, file: int, path: Path, origin: Path, tables: "IndexBuilder | None" = None) -> int:
+        """Add every picture of an archive, unpacked from `origin`. Returns how many other files the archive has.
+
+        Those that may contain labels are added to `tables`.
+        """
         others = 0
         for member in archives.members(path, origin):
             if image_names.is_image_name(member.name.replace("\\", "/")):
                 self.add(file, member)
             else:
                 others += 1
+                if tables is not None and image_names.is_label_name(member.name):
+                    tables.add(file, member)
         return others
 
     def _unique_names(self) -> Names:

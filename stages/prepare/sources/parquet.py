@@ -1,22 +1,25 @@
-"""Parquet tables as on the Hugging Face Hub: a column of pictures and an optional column of labels."""
+"""Parquet tables as on the Hugging Face Hub: a column of pictures and optional columns of labels."""
 
+import dataclasses
 import json
-import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stages import shell
 from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.archives import Member
-from stages.prepare.settings import Settings
-from stages.prepare.sources.folders import SPLIT_NAMES, official_splits
+from stages.prepare.settings import LabelColumn, Settings
+from stages.prepare.sources.folders import file_splits, official_splits, shortened
 from stages.prepare.sources.index import NO_LABEL, IndexBuilder, Source, check_labels
+from stages.prepare.sources.labels import Labels, choose_column, column_labels, with_labels
 
-_LABEL_COLUMNS = ("label", "labels", "class", "fine_label")
+# The first bytes of pictures. WebP has a word at byte 8, AVIF and HEIC have one at byte 4.
+_PICTURE = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
@@ -26,37 +29,52 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     """
     scratch.mkdir(parents=True, exist_ok=True)
     copy = scratch / "pictures.unpacked"
-    builder, labels, split_names = IndexBuilder(), array("q"), []
-    classes: list[str] = []
+    builder, rows = IndexBuilder(), array("q")
+    tables = [_Table(folder / file["name"]) for file in facts["files"]]
     with copy.open("wb") as out:
-        for file in facts["files"]:
-            table = _Table(folder / file["name"])
-            classes = table.classes or classes
-            split_name = SPLIT_NAMES.get(re.split(r"[-._]", file["name"].rpartition("/")[2])[0].lower(), "")
-            for row, (data, label) in enumerate(table.rows()):
+        for file, table in zip(facts["files"], tables, strict=True):
+            before = len(builder)
+            for row, data in enumerate(table.pictures()):
                 builder.add(0, Member(f"{file['name']}#{row}", out.tell(), len(data), len(data), archives.PLAIN))
-                labels.append(NO_LABEL if label is None else label)
-                split_names.append(split_name)
                 out.write(data)
-    splits, split = (
-        official_splits(split_names) if {"train"} < set(split_names) and "" not in split_names else ([], None)
-    )
-    label_column, classes = _complete_labels(folder, np.array(labels, np.int64), classes)
-    index = builder.index(label_column, None if split is None else np.array(split))
-    return Source(facts, tuple(classes), tuple(splits), (str(copy),), index)
+            rows.append(len(builder) - before)
+    splits, split = official_splits(file_splits([file["name"] for file in facts["files"]]))
+    index = builder.index(None, np.repeat(split, rows) if splits else None)
+    source = Source(facts, (), tuple(splits), (str(copy),), index)
+    return source if settings.labels == "none" else with_labels(source, _labels(folder, tables, settings))
 
 
-def _complete_labels(folder: Path, labels: np.ndarray, classes: list[str]) -> tuple[np.ndarray | None, list[str]]:
-    """The labels and the names of the classes (numbers if there are none); no labels if a picture has none."""
-    if not len(labels) or labels.min() < 0:
-        return None, []
-    classes = classes or [str(i) for i in range(int(labels.max()) + 1)]
-    check_labels(folder, labels, classes)
-    return labels, classes
+def _labels(folder: Path, tables: Sequence["_Table"], settings: Settings) -> Labels | None:
+    """The labels in the column that the params name, else in one that clearly holds them. Prints if there are none."""
+    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
+    classes = {name: names for table in tables for name, names in table.classes.items()}
+
+    def values(column: str) -> list[Any]:
+        return [value for table in tables for value in table.values(column)]
+
+    wanted = settings.labels if isinstance(settings.labels, LabelColumn) else None
+    if wanted and wanted.column not in columns:
+        raise StageError(f"prepare.labels: {folder}: no column {wanted.column!r}, but {shortened(columns) or 'none'}")
+    column = wanted.column if wanted else choose_column(columns, values, list(classes))
+    if column is None:
+        if columns:
+            shell.say(f"no labels: prepare.labels: {{column: …}} can name {shortened(columns)}")
+        return None
+    ignored = [f"column {other!r}" for other in columns if other != column]
+    labels = column_labels(column, values(column), "the tables", ignored, are_wanted=wanted is not None)
+    if column not in classes:
+        return labels
+    label = np.array([NO_LABEL if value is None or value < 0 else value for value in values(column)], np.int64)
+    check_labels(folder, label, classes[column])
+    return dataclasses.replace(labels, classes=tuple(classes[column]), label=label, are_listed=True)
 
 
 class _Table:
-    """A parquet file and its columns of pictures and labels. Raises StageError if it is damaged or has no pictures."""
+    """A parquet file and its columns of pictures and labels.
+
+    `columns` are those that can hold labels, and `classes` lists the classes of some. Raises StageError if it is
+    damaged or does not have one column of pictures.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -71,23 +89,56 @@ class _Table:
         except self._errors as error:
             raise StageError(f"{path}: not a parquet file ({error}); delete it and download it again") from None
         schema = self._file.schema_arrow
-        images = [f for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
-        images = images or [f for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
-        if not images:
-            raise StageError(f"{path}: no column of pictures; it has {', '.join(schema.names)}")
-        label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
-        self._image = images[0].name
-        self._label = label if label is not None and pa.types.is_integer(schema.field(label).type) else None
+        self._image = self._picture_column(schema)
+        self.columns = [field.name for field in schema if _is_plain(field.type)]
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        self.classes: list[str] = metadata.get("info", {}).get("features", {}).get(self._label, {}).get("names", [])
+        features = metadata.get("info", {}).get("features", {})
+        numbers = [name for name in self.columns if pa.types.is_integer(schema.field(name).type)]
+        self.classes = {name: names for name in numbers if (names := features.get(name, {}).get("names"))}
 
-    def rows(self) -> Iterator[tuple[bytes, int | None]]:
-        """The bytes and the label of each picture."""
-        columns = [self._image] + ([self._label] if self._label else [])
+    def _picture_column(self, schema: Any) -> str:
+        """The column of pictures: structs with their bytes, else plain bytes. Raises StageError if there is not one."""
+        import pyarrow as pa
+
+        names = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+        names = names or [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
+        if len(names) > 1:
+            names = [name for name in names if self._begins_like_pictures(name)] or names
+        if len(names) > 1:
+            raise StageError(
+                f"{self._path}: several columns of pictures ({', '.join(names)}); keep only one in the table"
+            )
+        if not names:
+            raise StageError(f"{self._path}: no column of pictures; it has {', '.join(schema.names)}")
+        return names[0]
+
+    def _begins_like_pictures(self, column: str) -> bool:
+        """Whether the first value of a column is a picture."""
+        first = next((data for data in self.pictures(column) if data), b"")
+        return first.startswith(_PICTURE) or first[4:8] == b"ftyp" or first[8:12] == b"WEBP"
+
+    def pictures(self, column: str = "") -> Iterator[bytes]:
+        """The bytes of each picture."""
+        for value in self._read(column or self._image):
+            yield (value["bytes"] if isinstance(value, dict) else value) or b""
+
+    def values(self, column: str) -> list[Any]:
+        """The values of a column, None in each row if the table lacks it."""
+        return list(self._read(column)) if column in self.columns else [None] * self._file.metadata.num_rows
+
+    def _read(self, column: str) -> Iterator[Any]:
         try:
-            for batch in self._file.iter_batches(256, columns=columns):
-                labels = batch.column(1).to_pylist() if self._label else [None] * len(batch)
-                for value, label in zip(batch.column(0).to_pylist(), labels, strict=True):
-                    yield (value["bytes"] if isinstance(value, dict) else value) or b"", label
+            for batch in self._file.iter_batches(256, columns=[column]):
+                yield from batch.column(0).to_pylist()
         except self._errors as error:
             raise StageError(f"{self._path}: damaged ({error}); delete it and download it again") from None
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether a column of this type can hold labels: numbers, texts, true and false, and dictionaries of these."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    tests = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    return any(test(kind) for test in tests)
