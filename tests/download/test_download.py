@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -394,6 +395,57 @@ def test_celeba_placed_by_hand_is_used(tmp_path: Path) -> None:
     assert {file["name"]: file["sha256"] for file in facts["files"]} == {
         name: hashlib.sha256(content).hexdigest() for name, content in CELEBA.items()
     }
+
+
+LISTS = {f"list_{name}.csv": f"image_id,{name}\n000001.jpg,1\n" for name in ("attr_celeba", "eval_partition")}
+
+
+def write_kaggle(folder: Path, images: int, files: dict[str, str], archive: str = "archive.zip") -> None:
+    """Write a project with Kaggle's CelebA of some images placed by hand: `files` are in the zip."""
+    write_project(folder, "celeba", dataclasses.replace(catalog.load()["celeba"], images=3))
+    manual = folder / "data" / "manual" / "celeba"
+    manual.mkdir(parents=True)
+    with zipfile.ZipFile(manual / archive, "w") as out:
+        for i in range(images):
+            out.writestr(f"img_align_celeba/img_align_celeba/{i:06d}.jpg", b"x")
+        for name, text in files.items():
+            out.writestr(name, text)
+
+
+@pytest.mark.parametrize("archive", ["img_align_celeba.zip", "archive.zip"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_celeba_as_kaggle_has_it_can_be_placed_by_hand(tmp_path: Path, archive: str, beside: bool) -> None:
+    write_kaggle(tmp_path, 3, {} if beside else LISTS, archive)
+    for name, text in (LISTS if beside else {}).items():
+        (tmp_path / "data" / "manual" / "celeba" / name).write_text(text)
+    result = run_with_catalog(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "from data/manual/celeba, as Kaggle has it" in result.stderr
+    assert "dvc.lock records the hashes" in result.stderr
+    raw = tmp_path / "data" / "raw"
+    assert {path.name for path in raw.iterdir()} == {*CELEBA, "source.json"}
+    assert (raw / "list_attr_celeba.txt").read_text() == LISTS["list_attr_celeba.csv"]
+
+
+@pytest.mark.parametrize(
+    ("images", "files", "complaint"),
+    [
+        (2, LISTS, "as Kaggle has it: no zip of 3 pictures there"),
+        (3, {"list_attr_celeba.csv": ""}, "list_eval_partition.csv is neither there nor in archive.zip"),
+    ],
+)
+def test_what_lacks_in_kaggles_celeba_is_named(
+    tmp_path: Path, images: int, files: dict[str, str], complaint: str
+) -> None:
+    write_kaggle(tmp_path, images, files)
+    entry = json.loads((tmp_path / "catalog.yaml").read_text())
+    for file in entry["celeba"]["files"]:
+        file["addresses"] = ["http://home.invalid/x"]
+    (tmp_path / "catalog.yaml").write_text(json.dumps(entry))
+    result = run_with_catalog(tmp_path)
+    assert result.returncode == 1
+    assert complaint in result.stderr
+    assert not (tmp_path / "data" / "raw").exists()
 
 
 def test_celeba_without_an_address_that_works_gives_manual_instructions(tmp_path: Path) -> None:

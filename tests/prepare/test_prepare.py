@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages import artifacts, manifest, records
+from stages import artifacts, manifest, params, records
 from stages.artifacts import sha256
-from stages.errors import StageError
+from stages.errors import ParamsError, StageError
 from stages.prepare import plan, shards, tables
 from stages.prepare.decode import decode
 from stages.prepare.settings import Settings
@@ -315,6 +315,61 @@ def test_a_warning_names_pictures_outside_the_class_folders_since_they_remove_al
         "no classes, hence no judge and no FID in its features: 2 of 122 pictures are outside every class folder "
         "(first: loose.jpg); move them into a class folder, or set prepare.labels: none if this is intended\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        (
+            {f"{split}/{name}/{i}.png": picture(i) for split in ("train", "test") for name in "ab" for i in range(3)},
+            ["labels: 2 folders", "2 classes (train, test): a 3, 3; b 3, 3"],
+        ),
+        (
+            {f"train2017/{i}.png": picture(i) for i in range(4)} | {f"val2017/{i}.png": picture(i) for i in range(2)},
+            ["splits: train from train2017; test from val2017", "no classes"],
+        ),
+        (
+            {f"{split}/{i:02d}/{i}.png": picture(i) for split in ("train", "test") for i in range(30)}
+            | {f"{split}/00/x.png": picture(31) for split in ("train", "test")},
+            [
+                "labels: 30 folders",
+                "30 classes (train, test): 00 2, 2; 01 1, 1; ",
+                "10 others in reports/data/classes.csv",
+            ],
+        ),
+    ],
+)
+def test_classes_and_their_counts_are_printed(tmp_path: Path, files: dict[str, bytes], lines: list[str]) -> None:
+    result = write_project(tmp_path, files, "size: 16, labels: auto").run("prepare")
+    assert result.returncode == 0, result.stderr
+    for line in lines:
+        assert line in result.stderr
+
+
+def test_labels_of_a_column_are_in_the_manifest(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(60)]
+    table = "name,age,kind\n" + "\n".join(f"{name},{i % 7},{'cat' if i % 2 else 'dog'}" for i, name in enumerate(names))
+    files = {name: picture(i) for i, name in enumerate(names)} | {"labels.csv": table.encode()}
+    project = write_project(tmp_path, files, "size: 16, labels: {file: labels.csv, column: kind}")
+    result = project.run("prepare")
+    assert result.returncode == 0, result.stderr
+    assert "labels: column 'kind' of labels.csv" in result.stderr
+    data = manifest.read(tmp_path / "data/prepared")
+    assert data.classes == ("cat", "dog")
+    assert data.params["labels"] == {"file": "labels.csv", "column": "kind"}
+    assert np.sum([split.labels for split in data.splits.values()], axis=0).tolist() == [30, 30]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    ["folder", "[]", "[1]", "[a, b, c, d, e]", "{file: a.csv}", "{column: 1}", "{column: ''}", "{columns: a}", "3"],
+)
+def test_an_invalid_choice_of_labels_is_named(tmp_path: Path, labels: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"prepare: {{labels: {labels}}}")
+    with pytest.raises(
+        ParamsError, match=r"prepare\.labels: expected auto, none, folders, \{file: labels\.csv, column: "
+    ):
+        params.load(tmp_path / "params.yaml", "prepare", Settings)
 
 
 def test_labels_none_prepares_data_without_labels(tmp_path: Path) -> None:

@@ -52,6 +52,25 @@ def test_attributes_of_celeba_become_classes(tmp_path: Path, labels: tuple[str, 
     assert len(source.classes) == 2 ** len(labels)
 
 
+def as_csv(text: str, header: str) -> bytes:
+    """A list as Kaggle has it: with commas, and with a header instead of the number of pictures."""
+    rows = [row for row in text.splitlines() if row.startswith("0")]
+    return "\r\n".join(",".join(line.split()) for line in (header, *rows)).encode()
+
+
+def test_lists_can_be_csv_files_and_pictures_in_two_folders(tmp_path: Path) -> None:
+    files = {
+        "img_align_celeba.zip": make_zip((f"a/img_align_celeba/00000{i}.jpg", b"%d" % i) for i in range(1, 5)),
+        "list_attr_celeba.txt": as_csv(ATTRIBUTES, "image_id Bald Male Smiling"),
+        "list_eval_partition.txt": as_csv(PARTITION, "image_id partition"),
+    }
+    source = open_data_set(tmp_path, "celeba", files, Settings(labels=("Male",)))
+    assert list(splits_of(source).values()) == ["train", "test", "val", "train"]
+    assert list(classes_of(source).values()) == ["Male", "not Male", "Male", "not Male"]
+    with pytest.raises(StageError, match="no attribute 'Happy'; it has Bald, Male, Smiling"):
+        open_data_set(tmp_path, "celeba", files, Settings(labels=("Happy",)))
+
+
 CELEBA_DAMAGE: dict[str, tuple[str, str, str]] = {
     "a picture with an attribute too few": (
         "list_attr_celeba.txt",

@@ -1,5 +1,6 @@
 """Official splits and classes, by the names of folders and files."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def shortened(names: Sequence[str], comma: str = ", ") -> str:
     return comma.join(repr(name)[1:-1] for name in names[:_SHOWN]) + more
 
 
+@functools.lru_cache
 def split_of(name: str) -> str:
     """The split that a folder or file is named after, else an empty text: `train2017`, `images_val`, `test-set`.
 

@@ -89,8 +89,7 @@ class _Pictures:
     @functools.cache  # noqa: B019 - it lives as long as a `LabelFiles`
     def _in_split(self, split: str) -> list[int]:
         """The pictures in folders of a split; all if the split is empty."""
-        of_folder = functools.cache(split_of)
-        return [n for n, path in enumerate(self._paths) if not split or split in map(of_folder, path[:-1])]
+        return [n for n, path in enumerate(self._paths) if not split or split in map(split_of, path[:-1])]
 
     @functools.cache  # noqa: B019 - it lives as long as a `LabelFiles`
     def _by_end(self, parts: int, has_extension: bool, split: str) -> dict[str, int]:
@@ -221,7 +220,9 @@ class LabelFiles:
 
     def _add(self, column: str, file: str, number: int, value: Any) -> None:
         """Set a picture's value in a column, unless it has one."""
-        entry = self.columns.setdefault(column, Column([], [None] * self._count))
+        if column not in self.columns:
+            self.columns[column] = Column([], [None] * self._count)
+        entry = self.columns[column]
         if file not in entry.files:
             entry.files.append(file)
         if entry.values[number] is None:
