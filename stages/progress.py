@@ -7,6 +7,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from stages.shell import printable
+
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BEFORE_SHOWING = 2.0
 
@@ -28,6 +30,7 @@ class Progress:
     """
 
     def __init__(self, task: str, total: int, unit: str, done: int = 0) -> None:
+        task = printable(task)  # it may contain a file's name
         self._task, self._total, self._unit = task, total, unit
         self._before, self._done, self._note = done, done, ""
         self._started = time.monotonic()

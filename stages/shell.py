@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -23,13 +24,31 @@ from stages.workspace import Workspace
 
 S = TypeVar("S")
 
+# Unicode's categories of controls, format characters, lone surrogates and separators of lines and paragraphs.
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_JOINERS = "\u200c\u200d"  # format characters that Persian and emoji need
+
 # 128 + the signal's number, as shells do. It must not be 0: DVC would take the outputs as the stage's result.
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
+def _escaped(character: str) -> str:
+    """A character, or its escape if a terminal or a reader would not see it as it is."""
+    if unicodedata.category(character) not in _INVISIBLE or character in _JOINERS:
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8 (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def printable(name: str) -> str:
+    r"""The name with control and direction characters, and bytes that are not UTF-8, written as \x1b and the like."""
+    return name if name.isprintable() else "".join(map(_escaped, name))
+
+
 def say(text: str) -> None:
-    """Print a line for the user to stderr. Stdout is for data."""
-    print(text, file=sys.stderr, flush=True)
+    """Print lines for the user to stderr. Stdout is for data."""
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def load_tensorflow(name: str) -> None:

@@ -1,6 +1,5 @@
 """Fixtures and helpers for the tests of the user's own data (test_own_*.py)."""
 
-import dataclasses
 import io
 import json
 import tarfile
@@ -45,7 +44,7 @@ def get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Get:
         for file in (tmp_path / "out").glob("*"):
             file.unlink()  # the stage removes the output of a run that failed
         (tmp_path / "out").mkdir(exist_ok=True)
-        return dataclasses.asdict(own.fetch(Settings(**settings), tmp_path / "out"))
+        return own.fetch(Settings(**settings), tmp_path / "out").as_dict()
 
     return fetch
 

@@ -1,13 +1,14 @@
-"""Pictures from this machine: a folder of pictures, an archive, or a folder of archives."""
+"""Pictures from this machine: a folder of pictures, a container of pictures, or a folder of containers."""
 
 import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from stages import containers, image_names
 from stages.download import packing
-from stages.download.packing import NOT_AN_ARCHIVE, Picture
+from stages.download.packing import Fetched, Picture
 from stages.image_names import is_hidden
 from stages.transfer import SourceError
 
@@ -17,27 +18,28 @@ def _raise(error: OSError) -> None:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a resolved folder, including links to files.
+    """Every file below a resolved folder, including links, pipes and the like.
 
-    Skips links to folders of the same tree, because they can form a cycle. Raises SourceError for a link to a folder
-    outside: DVC would not notice a change there.
+    Does not follow links to folders of the same tree, because they can form a cycle. Raises SourceError for a link to
+    a folder outside: DVC would not notice a change there.
     """
     for place, folders, names in os.walk(folder, onerror=_raise):  # without onerror it skips unreadable folders
         for name in folders:
             link = Path(place) / name
             relative = link.relative_to(folder).as_posix()
-            if link.is_symlink() and not is_hidden(relative) and not link.resolve().is_relative_to(folder):
+            if not link.is_symlink():
+                continue
+            if not is_hidden(relative) and not link.resolve().is_relative_to(folder):
                 raise SourceError(
                     f"{relative}: a link to a folder, where DVC would not notice a change; copy the pictures here, or "
                     f"set dataset.own to the folder that holds them all (dataset.own itself can be a link)"
                 )
-        for name in names:
-            if (path := Path(place) / name).is_file():
-                yield path
+            yield link
+        yield from (Path(place) / name for name in names)
 
 
-def fetch(path: Path, folder: Path) -> list[str]:
-    """Copy an archive, or a folder of pictures, tables or archives, into `folder`. Returns the names of the new files.
+def fetch(path: Path, folder: Path) -> Fetched:
+    """Copy a container of pictures, or a folder of pictures, tables, archives or arrays, into `folder`.
 
     Raises SourceError.
     """
@@ -45,34 +47,52 @@ def fetch(path: Path, folder: Path) -> list[str]:
         return _fetch_folder(path.resolve(), folder)
     if not path.is_file():
         raise SourceError("no such folder or archive")
-    if not packing.is_archive(path):
-        raise SourceError(f"not a folder, and {NOT_AN_ARCHIVE}")
+    if problem := containers.problem(containers.kind(path)):
+        raise SourceError(f"not a folder, and {problem}" if problem == containers.NO_CONTAINER else problem)
     shutil.copyfile(path, folder / path.name)
-    return [path.name]
+    return Fetched([path.name])
 
 
-def _fetch_folder(root: Path, folder: Path) -> list[str]:
-    """Pack a folder's pictures and labels into one zip. Without pictures, copy its tables; without these, its archives.
+def _left_out(name: str, path: Path) -> str | None:
+    """Why a file is not packed as a picture; None for a picture."""
+    kind = None if path.is_file() else "link" if path.is_symlink() else "special"
+    return image_names.left_out(name) or kind
+
+
+def _fetch_folder(root: Path, folder: Path) -> Fetched:
+    """Pack a folder's pictures and labels into one zip. Without pictures, copy its tables, else archives, else arrays.
 
     Raises SourceError.
     """
     files = {file.relative_to(root).as_posix(): file for file in _files_below(root)}
+    reasons = {name: _left_out(name, file) for name, file in files.items()}
     pictures = [
         Picture(name, files[name].stat().st_size, functools.partial(files[name].open, "rb"))
-        for name in packing.pictures_and_labels(files)
+        for name in packing.pictures_and_labels(reasons)
     ]
+    kept = {} if pictures else _containers({name: file for name, file in files.items() if file.is_file()})
+    used = {*kept, *(picture.name for picture in pictures)}
+    left_out = packing.report_left_out({name: why or "other_type" for name, why in reasons.items() if name not in used})
     if pictures:
-        packing.report_skipped(files)
-        return packing.pack(pictures, folder)
-    names = packing.names_ending(files, packing.TABLES) or packing.names_ending(files, packing.ARCHIVES)
+        return Fetched(packing.pack(pictures, folder), left_out)
+    for name, flat in kept.items():
+        shutil.copyfile(files[name], folder / flat)
+    return Fetched(list(kept.values()), left_out)
+
+
+def _containers(files: Mapping[str, Path]) -> dict[str, str]:
+    """The tables of a folder, else its archives, else its arrays, and the name of each in data/raw.
+
+    Raises SourceError if there are none, or if one cannot be read.
+    """
+    names = packing.tables(files) or packing.archives(files)
+    for name in names or (name for name in sorted(files) if not is_hidden(name)):
+        problem = containers.problem(containers.kind(files[name]))
+        if problem and (names or problem != containers.NO_CONTAINER):
+            raise SourceError(f"{name}: {problem}")
     if not names:
         raise SourceError(
             "no pictures (.jpg, .png, .webp, .gif, .bmp, .tif and the like) and no archives; copy pictures there, or "
             "set dataset.own to their folder"
         )
-    kept = packing.flat_names(names)
-    for name, flat in kept.items():
-        if not packing.is_archive(files[name]):
-            raise SourceError(f"{name}: {NOT_AN_ARCHIVE}")
-        shutil.copyfile(files[name], folder / flat)
-    return list(kept.values())
+    return packing.flat_names(names)

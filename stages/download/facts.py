@@ -1,8 +1,9 @@
 """The facts of a downloaded data set, as stored in data/raw/source.json."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stages import artifacts
 
@@ -18,7 +19,10 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """The content of source.json. `format` names a reader of stages/prepare/sources. An empty string means unknown."""
+    """The content of source.json. `format` names a reader of stages/prepare/sources. An empty string means unknown.
+
+    `left_out` counts the files of a folder that are not among `files`, by reason. An empty one is not written.
+    """
 
     name: str
     title: str
@@ -28,6 +32,11 @@ class SourceFacts:
     format: str
     classes: list[str]
     files: list[FileFacts]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content as JSON has it."""
+        return {name: value for name, value in asdict(self).items() if value or name != "left_out"}
 
 
 def file_facts(paths: Sequence[Path]) -> list[FileFacts]:

@@ -5,18 +5,22 @@ data/raw then holds the archive or the tables unchanged, or a folder's pictures 
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from stages import resume, shell
 from stages.download import disk, packing, store, web
 from stages.download.facts import FileFacts, SourceFacts, file_facts
+from stages.download.packing import Fetched
 from stages.download.settings import OWN, Settings
 from stages.errors import StageError
 from stages.transfer import SourceError, without_credentials
 
-Fetch = Callable[[str, Path, Path], list[str]]
+Fetch = Callable[[str, Path, Path], Fetched]
+
+Files = tuple[list[FileFacts], Mapping[str, int]]
+"""The facts of the new files, and the number of files that were left out, by reason."""
 
 
 def _verified(settings: Settings, folder: Path, names: Sequence[str]) -> list[FileFacts]:
@@ -28,16 +32,16 @@ def _verified(settings: Settings, folder: Path, names: Sequence[str]) -> list[Fi
     return files
 
 
-def _fetch_verified(fetch: Fetch, settings: Settings, folder: Path, parts: Path) -> list[FileFacts]:
+def _fetch_verified(fetch: Fetch, settings: Settings, folder: Path, parts: Path) -> Files:
     """Download to `parts`, move into `folder`, verify. Raises SourceError and StageError.
 
     A complete file of the wrong hash stays in `parts`, because the params can be wrong. It is deleted if an earlier run
     began it, because its first bytes may be from another version.
     """
     resumed = any(parts.iterdir())
-    names = fetch(settings.source, folder, parts)
+    names, left_out = fetch(settings.source, folder, parts)
     try:
-        return _verified(settings, folder, names)
+        return _verified(settings, folder, names), left_out
     except StageError as error:
         if resumed:
             for part in parts.iterdir():
@@ -50,17 +54,17 @@ def _fetch_verified(fetch: Fetch, settings: Settings, folder: Path, parts: Path)
         raise
 
 
-def _from_disk(settings: Settings, folder: Path) -> list[FileFacts]:
+def _from_disk(settings: Settings, folder: Path) -> Files:
     """Copy the pictures of `dataset.own` into `folder`. Raises StageError."""
     path = Path(settings.own)
     try:
-        names = disk.fetch(path, folder)
+        names, left_out = disk.fetch(path, folder)
     except (SourceError, PermissionError) as error:
         raise StageError(f"dataset.own: {path}: {error}") from None
-    return _verified(settings, folder, names)
+    return _verified(settings, folder, names), left_out
 
 
-def _from_address(settings: Settings, folder: Path) -> list[FileFacts]:
+def _from_address(settings: Settings, folder: Path) -> Files:
     """Download the pictures of an address into `folder`. Raises a StageError that says how to place them by hand."""
     address = settings.source
     fetch = web.fetch if _is_on_web(address) else store.fetch
@@ -92,7 +96,7 @@ def fetch(settings: Settings, folder: Path) -> SourceFacts:
 
     Raises StageError with the reason, and how to place the pictures by hand.
     """
-    files = (_from_disk if settings.source == OWN else _from_address)(settings, folder)
+    files, left_out = (_from_disk if settings.source == OWN else _from_address)(settings, folder)
     name = _name(settings)
     return SourceFacts(
         name=name,
@@ -100,7 +104,8 @@ def fetch(settings: Settings, folder: Path) -> SourceFacts:
         homepage=without_credentials(settings.source) if _is_on_web(settings.source) else "",
         licence=settings.licence or "not stated",
         citation="",
-        format="parquet" if all(packing.is_parquet(folder / file.name) for file in files) else "archive",
+        format=packing.format_of(folder / file.name for file in files),
         classes=[],
         files=files,
+        left_out=left_out,
     )

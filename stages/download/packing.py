@@ -4,25 +4,24 @@ The zip is uncompressed, and the same pictures give the same bytes. It lets DVC 
 thousand.
 """
 
+import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from stages import shell
-from stages.image_names import is_hidden, is_image_name, is_label_name
+from stages import containers, shell
+from stages.image_names import is_hidden
 from stages.progress import Progress
 from stages.transfer import SourceError, pause_or_give_up
 
 TABLES = (".parquet",)
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tzst", ".tar.zst")
-NOT_AN_ARCHIVE = "neither a zip nor a tar (.gz, .bz2, .xz, .zst) nor a parquet file"
+ARRAYS = (".npz", ".npy", ".h5", ".hdf5", "-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
 ZIP_NAME = "pictures.zip"
 _CHUNK = 1 << 20
-_PARQUET = b"PAR1"
-# First bytes of an archive. A tar has its signature at byte 257.
-_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", _PARQUET)
 Opener = Callable[[], AbstractContextManager[Any]]
 
 
@@ -34,17 +33,39 @@ class Picture(NamedTuple):
     open: Opener
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file's content is an archive or a parquet table."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    return head.startswith(_MAGIC) or head[257:262] == b"ustar"
+class Fetched(NamedTuple):
+    """The names of new files in data/raw, and how many other files there were, by the reason to leave them out."""
+
+    names: list[str]
+    left_out: Mapping[str, int] = {}
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file's content is a parquet table."""
-    with path.open("rb") as file:
-        return file.read(len(_PARQUET)) == _PARQUET
+def check_container(path: Path, name: str) -> None:
+    """Raise SourceError, saying what it is and what to do, if a file is no container of pictures that can be read."""
+    if problem := containers.problem(containers.kind(path, name)):
+        raise SourceError(f"{name}: {problem}")
+
+
+def format_of(paths: Iterable[Path]) -> str:
+    """The format of source.json for these files, by their content."""
+    kinds = {containers.kind(path) for path in paths}
+    if kinds == {"parquet"}:
+        return "parquet"
+    return "arrays" if kinds and kinds <= containers.ARRAYS else "archive"
+
+
+def tables(names: Iterable[str]) -> list[str]:
+    """The tables, sorted. One beside an archive of the same name holds only addresses, as img2dataset writes it."""
+    archives = {name.partition(".")[0] for name in names_ending(names, ARCHIVES)}
+    return [name for name in names_ending(names, TABLES) if name.partition(".")[0] not in archives]
+
+
+def archives(names: Iterable[str]) -> list[str]:
+    """The archives, sorted; without any, the files of arrays. Raises SourceError, naming it, for a piece of a file."""
+    for name in sorted(names):
+        if (kind := containers.piece(name)) and not is_hidden(name):
+            raise SourceError(f"{name}: {containers.problem(kind)}")
+    return names_ending(names, ARCHIVES) or names_ending(names, ARRAYS)
 
 
 def names_ending(names: Iterable[str], endings: tuple[str, ...]) -> list[str]:
@@ -67,18 +88,23 @@ def flat_names(paths: Sequence[str]) -> dict[str, str]:
     return flat
 
 
-def pictures_and_labels(names: Iterable[str]) -> list[str]:
-    """The names of pictures, and of files that may contain labels; none without pictures."""
-    names = list(names)
-    has_pictures = any(map(is_image_name, names))
-    return [name for name in names if has_pictures and (is_image_name(name) or is_label_name(name))]
+def pictures_and_labels(reasons: Mapping[str, str | None]) -> list[str]:
+    """The names of pictures, and of files that may contain labels; none without pictures.
+
+    `reasons` holds why each name is left out, see `image_names.left_out`.
+    """
+    has_pictures = None in reasons.values()
+    return [name for name, reason in reasons.items() if has_pictures and reason in (None, "labels")]
 
 
-def report_skipped(names: Iterable[str]) -> None:
-    """Print how many files are skipped because they have no image file name. Hidden files do not count."""
-    others = (name for name in names if not (is_image_name(name) or is_label_name(name) or is_hidden(name)))
-    if skipped := sorted(others):
-        shell.say(f"skipped: {len(skipped):,} files without an image file name (first: {repr(skipped[0])[1:-1]})")
+def report_left_out(reasons: Mapping[str, str]) -> Mapping[str, int]:
+    """Print and return how many files are left out for each reason. `reasons` holds that of each name."""
+    counts = Counter(reasons.values())
+    first = {reason: min(name for name, why in reasons.items() if why == reason) for reason in sorted(counts)}
+    if counts:
+        parts = (f"{counts[reason]:,} {reason} (first: {shell.printable(name)})" for reason, name in first.items())
+        shell.say(f"left out: {', '.join(parts)}")
+    return dict(sorted(counts.items()))
 
 
 def read_chunks(open_file: Opener, name: str, start: int, size: int | None, attempts: int) -> Iterator[bytes]:
@@ -100,8 +126,8 @@ def read_chunks(open_file: Opener, name: str, start: int, size: int | None, atte
 
 
 def _text_name(name: str) -> str:
-    r"""A name that every zip library can read: bytes that are not UTF-8 are written as \xff and the like."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A name that every zip library can read: bytes that are not UTF-8 are written as %FF and the like."""
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
 
 
 def _pack_one(picture: Picture, name: str, out: IO[bytes], progress: Progress, attempts: int) -> None:
@@ -111,7 +137,7 @@ def _pack_one(picture: Picture, name: str, out: IO[bytes], progress: Progress, a
 
 
 def pack(pictures: Sequence[Picture], folder: Path, attempts: int = 1) -> list[str]:
-    """Write the pictures to a zip in `folder`, uncompressed, sorted by name, without dates. Returns the zip's name.
+    """Write the pictures to a zip in `folder`, uncompressed, sorted by name, without dates. Returns its name.
 
     Raises SourceError naming the picture that cannot be read.
     """

@@ -1,6 +1,5 @@
 """The download stage: the data set's files, verified, and source.json beside them."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,6 +51,6 @@ def download(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
             pinned = bool(settings.sha256)
         else:
             facts, origin, pinned = _download_named(settings.source, dataset, folder)
-        artifacts.write_json(folder / "source.json", dataclasses.asdict(facts))
+        artifacts.write_json(folder / "source.json", facts.as_dict())
     shell.say(_summary(facts, origin, pinned))
     return {}

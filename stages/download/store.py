@@ -7,8 +7,9 @@ from typing import Any
 
 import fsspec
 
+from stages import image_names
 from stages.download import packing
-from stages.download.packing import NOT_AN_ARCHIVE, Picture
+from stages.download.packing import Fetched, Picture
 from stages.progress import Progress
 from stages.transfer import ATTEMPTS, SourceError, note_version, version_of
 
@@ -64,32 +65,36 @@ def _download_files(store: Any, paths: dict[str, str], folder: Path, parts: Path
     for name, flat in kept.items():
         part = parts / f"{flat}.part"
         _download_file(store, paths[name], part)
-        if not packing.is_archive(part):
-            raise SourceError(f"{name}: {NOT_AN_ARCHIVE}")
+        packing.check_container(part, name)
     for flat in kept.values():
         shutil.move(parts / f"{flat}.part", folder / flat)
     return list(kept.values())
 
 
-def fetch(url: str, folder: Path, parts: Path) -> list[str]:
-    """Download a file, parquet tables, pictures (as one zip) or archives into `folder`. Returns the new files' names.
+def fetch(url: str, folder: Path, parts: Path) -> Fetched:
+    """Download a file, parquet tables, pictures (as one zip), archives or arrays into `folder`.
 
-    A folder's tables come first, then its pictures, then its archives. Raises SourceError.
+    A folder's tables come first, then its pictures, then its archives, then its arrays. Raises SourceError.
     """
     store, root = _connect(url)
     infos = _list(store, root)
     if not infos:
         raise SourceError("no files there")
     paths = {path.removeprefix(root).lstrip("/") or path.rsplit("/", 1)[-1]: path for path in infos}
-    if tables := list(paths) if list(infos) == [root] else packing.names_ending(paths, packing.TABLES):
-        return _download_files(store, {name: paths[name] for name in tables}, folder, parts)
-    pictures = [
+    if list(infos) == [root]:
+        return Fetched(_download_files(store, paths, folder, parts))
+    reasons = {name: image_names.left_out(name) for name in paths}
+    tables = packing.tables(paths)
+    pictures = [] if tables else packing.pictures_and_labels(reasons)
+    containers = tables or ([] if pictures else packing.archives(paths))
+    if not (pictures or containers):
+        raise SourceError("no pictures, archives, parquet tables or arrays there")
+    used = {*pictures, *containers}
+    left_out = packing.report_left_out({name: why or "other_type" for name, why in reasons.items() if name not in used})
+    if containers:
+        return Fetched(_download_files(store, {name: paths[name] for name in containers}, folder, parts), left_out)
+    opened = [
         Picture(name, infos[paths[name]].get("size"), functools.partial(store.open, paths[name], "rb"))
-        for name in packing.pictures_and_labels(paths)
+        for name in pictures
     ]
-    if pictures:
-        packing.report_skipped(paths)
-        return packing.pack(pictures, folder, ATTEMPTS)
-    if archives := packing.names_ending(paths, packing.ARCHIVES):
-        return _download_files(store, {name: paths[name] for name in archives}, folder, parts)
-    raise SourceError("no pictures, archives or parquet tables there")
+    return Fetched(packing.pack(opened, folder, ATTEMPTS), left_out)

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stages import transfer
-from stages.download import packing
+from stages import containers, transfer
+from stages.download.packing import Fetched
 from stages.transfer import SourceError
 
 
-def fetch(url: str, folder: Path, parts: Path) -> list[str]:
+def fetch(url: str, folder: Path, parts: Path) -> Fetched:
     """Download an archive to `parts`, and move it into `folder` when complete. Returns its name. Raises SourceError."""
     name = Path(urlsplit(url).path).name
     name = "pictures" if name in ("", "..", "source.json") else name
@@ -18,10 +18,10 @@ def fetch(url: str, folder: Path, parts: Path) -> list[str]:
     try:
         if transfer.is_web_page(part):
             raise SourceError("got a web page instead of an archive (an error, quota or confirmation page?)")
-        if not packing.is_archive(part):
-            raise SourceError(f"the downloaded file is {packing.NOT_AN_ARCHIVE}")
+        if problem := containers.problem(containers.kind(part, name)):
+            raise SourceError(f"the downloaded file is {problem}")
     except SourceError:
         part.unlink()
         raise
     shutil.move(part, folder / name)
-    return [name]
+    return Fetched([name])

@@ -27,7 +27,16 @@ from stages.prepare.settings import Settings
 # The formats that Pillow may open. None of them runs a program (EPS) or refers to other files.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 Reason = Literal[
-    "empty", "not_an_image", "corrupt", "truncated", "too_small", "too_large", "animated", "unsupported", "outside_crop"
+    "empty",
+    "not_an_image",
+    "corrupt",
+    "truncated",
+    "too_small",
+    "too_large",
+    "animated",
+    "unsupported",
+    "encrypted",
+    "outside_crop",
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 

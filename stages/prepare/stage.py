@@ -5,6 +5,7 @@ import itertools
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def prepare(settings: Settings, workspace: Workspace, build_all: engine.Build) -
         seconds = time.monotonic() - started
         prepared = _summarise(source, settings, results, versions)
         _publish(prepared, store, workspace)
-        _say_summary(prepared.manifest)
+        _say_summary(prepared)
         store.clear()
     return {"images_per_second": len(source.index) / seconds}
 
@@ -87,7 +88,7 @@ def _summarise(
         "found": len(source.index),
         "kept": sum(split.records for split in splits.values()),
         "rejected": len(quarantine),
-        "ignored": source.ignored,
+        "ignored": sum(left_out(source).values()),
         "duplicates": duplicates.repeated,
         "straddling": duplicates.straddling,
     }
@@ -104,6 +105,16 @@ def _summarise(
         tuple(std),
     )
     return Prepared(source, settings, results, quarantine, duplicates, data)
+
+
+def left_out(source: Source) -> Counter[str]:
+    """The number of files that are not among the pictures, by reason: of a folder (download) and of archives."""
+    return Counter(source.facts.get("left_out", {})) + Counter(source.index.left_out)
+
+
+def _files(prepared: Prepared) -> pd.DataFrame:
+    """The table of what became of all files."""
+    return tables.files(prepared.manifest.counts["kept"], prepared.quarantine, left_out(prepared.source))
 
 
 def _checked_quarantine(results: Sequence[ShardResult], total: int, max_rejected: float) -> pd.DataFrame:
@@ -138,7 +149,7 @@ def _write_tables(prepared: Prepared, folder: Path, report: Path) -> None:
     prepared.duplicates.table.to_csv(folder / "duplicates.csv", index=False)
     classes = tables.classes(results, list(data.splits), data.classes, prepared.settings)
     classes.to_csv(report / "classes.csv", index=False)
-    tables.rejected(prepared.quarantine).to_csv(report / "rejected.csv", index=False)
+    _files(prepared).to_csv(report / "files.csv", index=False)
     tables.sizes(results).to_csv(report / "sizes.csv", index=False)
 
 
@@ -188,12 +199,14 @@ def _say_classes(data: Manifest) -> None:
     shell.say(f"{len(counts):,} classes ({', '.join(data.splits)}): {shown}{more}")
 
 
-def _say_summary(data: Manifest) -> None:
-    """Print the size of each split, the classes, and the number of rejected and duplicate pictures."""
+def _say_summary(prepared: Prepared) -> None:
+    """Print the size of each split, the classes, what became of all files, and the rejected and duplicate pictures."""
+    data = prepared.manifest
     for name, split in data.splits.items():
         plural = "s" if len(split.shards) > 1 else ""
         shell.say(f"{name}: {split.records:,} records in {len(split.shards):,} shard{plural}")
     _say_classes(data)
+    shell.say(tables.summary(_files(prepared)))
     counts = data.counts
     shell.say(
         f"{counts['rejected']:,} of {counts['found']:,} pictures rejected, {counts['duplicates']:,} exact duplicates, "

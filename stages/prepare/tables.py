@@ -2,14 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from stages.errors import StageError
+from stages.image_names import LEFT_OUT
 from stages.manifest import Split
+from stages.prepare import archives
 from stages.prepare.decode import REASONS
 from stages.prepare.results import ShardResult
 from stages.prepare.settings import Settings
@@ -17,6 +19,8 @@ from stages.prepare.sources.index import NO_LABEL, Names
 
 # Reasons that a setting of `prepare` decides.
 _KEYS = {"outside_crop": "crop", "too_small": "min_size"}
+# What to do about other reasons, if it is not to fix or remove the pictures.
+_ADVICE = {"encrypted": f"They need a password: {archives.UNPACK_AGAIN}"}
 
 
 def _sums(results: Sequence[ShardResult], channels: int) -> pd.DataFrame:
@@ -85,10 +89,25 @@ def quarantine(results: Sequence[ShardResult]) -> pd.DataFrame:
     return table.sort_values(["key", "reason"]).reset_index(drop=True)
 
 
-def rejected(table: pd.DataFrame) -> pd.DataFrame:
-    """The number of rejected pictures for each reason, with every reason in its fixed place."""
-    counts = table["reason"].value_counts()
-    return pd.DataFrame({"reason": REASONS, "images": [int(counts.get(reason, 0)) for reason in REASONS]})
+def files(kept: int, quarantine: pd.DataFrame, left_out: Mapping[str, int]) -> pd.DataFrame:
+    """The number of files that were kept, rejected and left out: together, all files of the data set.
+
+    Every reason has its fixed row.
+    """
+    rejected = quarantine["reason"].value_counts()
+    rows = [("kept", "", kept)]
+    rows += [("rejected", reason, int(rejected.get(reason, 0))) for reason in REASONS]
+    rows += [("left out", reason, left_out.get(reason, 0)) for reason in LEFT_OUT]
+    return pd.DataFrame(rows, columns=["outcome", "reason", "files"])
+
+
+def summary(table: pd.DataFrame) -> str:
+    """One line for the table of `files`: the total, and what became of the files, by reason."""
+    parts = []
+    for outcome, rows in table.groupby("outcome", sort=False):
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in zip(rows["reason"], rows["files"], strict=True) if n)
+        parts.append(f"{rows['files'].sum():,} {outcome}" + (f" ({reasons})" if outcome != "kept" and reasons else ""))
+    return f"{table['files'].sum():,} files: {', '.join(parts)}"
 
 
 def sizes(results: Sequence[ShardResult]) -> pd.DataFrame:
@@ -163,7 +182,7 @@ def check_rejected(table: pd.DataFrame, total: int, max_rejected: float, path: s
     limit = f", more than prepare.max_rejected ({max_rejected:g}) allows" if len(table) > max_rejected * total else ""
     lines = [f"{len(table):,} of {total:,} pictures were rejected{limit}:"]
     for reason, group in groups:
-        first = ", ".join(repr(key)[1:-1] for key in group["key"][:3])
+        first = ", ".join(group["key"][:3])
         lines.append(f"  - {reason}: {len(group):,} (first: {first})")
     advice = _advice(str(groups[0][0]), groups[0][1])
     if len(table) < total:
@@ -175,6 +194,6 @@ def _advice(reason: str, group: pd.DataFrame) -> str:
     """The advice for the most frequent reason."""
     key = _KEYS.get(reason)
     if key is None:
-        return "Fix or remove them"
+        return _ADVICE.get(reason, "Fix or remove them")
     width, height = max(zip(group["width"], group["height"], strict=True), key=math.prod)
     return f"Check prepare.{key}: the largest picture rejected as {reason} has {width}×{height} pixels"

@@ -27,7 +27,7 @@ _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
 _PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
 _CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
 # Columns that hold names: read as text, even "01".
-_TEXT_COLUMNS = dict.fromkeys(("split", "class", "reason", "kind"), str)
+_TEXT_COLUMNS = dict.fromkeys(("split", "class", "reason", "outcome", "kind"), str)
 _NETWORKS = {"judge": "the judge's features", "inception": "Inception's features", "none": ""}
 
 
@@ -43,7 +43,7 @@ class Contents:
 
     data: Manifest
     statistics: pd.DataFrame
-    rejected: pd.DataFrame
+    files: pd.DataFrame
     judge: dict[str, Any]
     accuracy: float | None
     model: dict[str, Any]
@@ -238,7 +238,7 @@ def gather(workspace: Workspace) -> Contents:
     return Contents(
         data=manifest.read(workspace.input("data/prepared/manifest.json").parent),
         statistics=_table(data / "classes.csv", "split", "class", "images", "mean", "std", "min", "max"),
-        rejected=_table(data / "rejected.csv", "reason", "images"),
+        files=_table(data / "files.csv", "outcome", "reason", "files"),
         judge=judge,
         accuracy=accuracy,
         model=model,

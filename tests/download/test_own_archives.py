@@ -1,5 +1,6 @@
 """The user's own archives and parquet tables."""
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -65,6 +66,73 @@ def test_archives_in_a_folder_without_pictures_are_copied_unchanged(
     write(tmp_path / "pets", {name: archive_of({"1.png": name.encode()}, "zip") for name in files})
     facts = get(source="own", own="pets")
     assert [file["name"] for file in facts["files"]] == kept == names_in(tmp_path / "out")
+
+
+@pytest.mark.parametrize("where", ["pets", "pets/{}"], ids=["in a folder", "as the source"])
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        (
+            "a.7z",
+            b"7z\xbc\xaf\x27\x1c" + bytes(99),
+            "a 7-Zip archive, which is not read; unpack it with 7z x, then set",
+        ),
+        ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(99), "a RAR archive, which is not read; unpack it with unrar x"),
+        ("a.mat", b"MATLAB 5.0 MAT-file" + bytes(99), "a MATLAB file, which is not read; save its arrays with scipy"),
+        ("a.z01", b"PK\x07\x08" + bytes(99), "a part of a split zip; join its parts first: zip -s 0"),
+        ("a.zip.001", archive_of(PICTURES, "zip"), "a piece of a larger file; join the pieces first: cat"),
+        ("a.pkl", b"\x80\x04" + bytes(99), "a Python pickle, which can run a program"),
+        ("a.zip", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
+    ],
+    ids=["7z", "rar", "mat", "z01", "zip.001", "pickle", "Git LFS"],
+)
+def test_a_container_that_is_not_read_is_named_with_what_to_do(
+    get: Get, tmp_path: Path, where: str, name: str, data: bytes, reason: str
+) -> None:
+    write(tmp_path / "pets", {name: data})
+    with pytest.raises(StageError) as caught:
+        get(source="own", own=where.format(name))
+    assert reason in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_part_of_a_split_zip_is_named_before_its_last_part_is_read(get: Get, tmp_path: Path) -> None:
+    write(tmp_path / "pets", {"a.z01": b"PK\x07\x08", "a.zip": archive_of(PICTURES, "zip")})
+    with pytest.raises(StageError, match=r"a\.z01: a part of a split zip"):
+        get(source="own", own="pets")
+
+
+def test_a_self_extracting_zip_is_an_archive(get: Get, tmp_path: Path) -> None:
+    write(tmp_path, {"set.exe": b"MZ" * 100 + archive_of(PICTURES, "zip")})
+    assert get(source="own", own="set.exe")["format"] == "archive"
+
+
+def test_the_tars_of_img2dataset_are_read_and_its_tables_of_addresses_are_left_out(
+    get: Get, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = {f"{i:05d}": archive_of({f"{i}.jpg": b"picture", f"{i}.json": b"{}"}, "tar") for i in range(2)}
+    files = {f"{name}.tar": data for name, data in shards.items()} | {f"{name}.parquet": TABLE for name in shards}
+    facts = get(source="own", own=write(tmp_path / "laion", {**files, "00000_stats.json": b"{}"}).name)
+    assert [file["name"] for file in facts["files"]] == ["00000.tar", "00001.tar"]
+    assert (facts["format"], facts["left_out"]) == ("archive", {"other_type": 3})
+    assert capsys.readouterr().err == "left out: 3 other_type (first: 00000.parquet)\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.npy": b"\x93NUMPY"},
+        {"train-images-idx3-ubyte": b"\0\0\x08\3", "train-labels-idx1-ubyte": b"\0\0\x08\1"},
+        {"train-images-idx3-ubyte.gz": gzip.compress(b"\0\0\x08\3")},
+        {"a.h5": b"\x89HDF\r\n\x1a\n", "b.hdf5": b"\x89HDF\r\n\x1a\n"},
+        {"a.npz": archive_of({"x.npy": b"\x93NUMPY"}, "zip")},
+    ],
+    ids=["npy", "idx", "idx.gz", "hdf5", "npz"],
+)
+def test_files_of_arrays_in_a_folder_are_copied_unchanged(get: Get, tmp_path: Path, files: dict[str, bytes]) -> None:
+    facts = get(source="own", own=write(tmp_path / "arrays", {**files, "readme.txt": b""}).name)
+    assert facts["format"] == "arrays"
+    assert {file["name"]: (tmp_path / "out" / file["name"]).read_bytes() for file in facts["files"]} == files
 
 
 def test_two_archives_that_would_get_the_same_name_are_an_error(get: Get, tmp_path: Path) -> None:

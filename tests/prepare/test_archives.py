@@ -18,6 +18,7 @@ import zstandard
 
 from stages.errors import StageError
 from stages.prepare import archives
+from stages.prepare.archives import packed
 from stages.prepare.decode import REASONS, RejectedError
 from stages.prepare.settings import Settings
 from stages.prepare.sources import formats
@@ -55,11 +56,27 @@ def test_several_archives_are_one_data_set(tmp_path: Path) -> None:
     assert contents(source) == {"a/1.png": b"1", "b/2.png": b"2", "a/1.png#2": b"3"}
 
 
-def test_files_that_are_not_pictures_are_skipped_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [make_zip, make_tar], ids=["zip", "tar"])
+def test_files_that_are_not_pictures_are_left_out_and_counted_by_reason(
+    tmp_path: Path, make: Callable[[Iterable[tuple[str, bytes]]], bytes]
+) -> None:
     files = {"a.png": b"1", "readme.txt": b"2", ".hidden.png": b"3", "__MACOSX/._a.png": b"4", "Thumbs.db": b"5"}
-    source = open_data_set(tmp_path, "archive", {"a.zip": make_zip(files.items())})
+    source = open_data_set(tmp_path, "archive", {"a": make(files.items()), "b": make([("b.txt", b"")])})
     assert contents(source) == {"a.png": b"1"}
-    assert source.ignored == 4
+    assert source.index.left_out == {"other_type": 2, "hidden": 1, "program": 2}
+
+
+def test_composed_and_decomposed_letters_are_one_class(tmp_path: Path) -> None:
+    files = {"caf\u00e9/1.png": b"1", "cafe\u0301/2.png": b"2", "dog/3.png": b"3"}
+    source = open_data_set(tmp_path, "archive", {"a.zip": make_zip(files.items())})
+    assert source.classes == ("caf\u00e9", "dog")
+    assert source.index.label.tolist() == [0, 0, 1]
+
+
+def test_a_class_with_an_escape_sequence_in_its_name_stays_one_class(tmp_path: Path) -> None:
+    names = ["a\x1b[31m/1.png", "a\x1b[32m/2.png"]
+    source = open_data_set(tmp_path, "archive", {"a.tar": make_tar((name, b"") for name in names)})
+    assert source.classes == ("a\\x1b[31m", "a\\x1b[32m")
 
 
 NAMES = {
@@ -70,20 +87,24 @@ NAMES = {
     "C:\\temp\\evil.png": "C:/temp/evil.png",
     "./a.png": "a.png",
     "a//b.png": "a/b.png",
-    "a\nb.png": "a\nb.png",
+    "a\nb.png": "a\\nb.png",
+    "red \x1b[31m.png": "red \\x1b[31m.png",
+    "line\u2028break\x85\x7f.png": "line\\u2028break\\x85\\x7f.png",
+    "e\u0301.png": "\u00e9.png",
+    "\N{MAN}\u200d\N{ROCKET} \u3000.png": "\N{MAN}\u200d\N{ROCKET} \u3000.png",
     "<script>alert(1)</script>.png": "<script>alert(1)</script>.png",
     '"quoted", and.png': '"quoted", and.png',
     "日本語/картина.png": "日本語/картина.png",
-    "\u202egnp.exe.png": "\u202egnp.exe.png",
+    "\u202egnp.exe.png": "\\u202egnp.exe.png",
     "a" * 255 + ".png": "a" * 255 + ".png",
     "CON.png": "CON.png",
-    "a b\t.png": "a b\t.png",
+    "a b\t.png": "a b\\t.png",
 }
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar], ids=["zip", "tar"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_key_is_a_plain_relative_path(
+def test_a_key_is_a_plain_relative_path_as_people_read_it(
     tmp_path: Path, name: str, make: Callable[[list[tuple[str, bytes]]], bytes]
 ) -> None:
     source = open_data_set(tmp_path, "archive", {"a": make([(name, b"data")])})
@@ -167,8 +188,8 @@ def test_a_damaged_archive_is_named_in_the_error(tmp_path: Path, name: str) -> N
 def test_unpacking_a_bomb_stops_early_and_leaves_no_file(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "_EXPANSION_ALLOWANCE", 50_000)
-    monkeypatch.setattr(archives, "_MAX_EXPANSION", 2)
+    monkeypatch.setattr(packed, "_EXPANSION_ALLOWANCE", 50_000)
+    monkeypatch.setattr(packed, "_MAX_EXPANSION", 2)
     bomb = make_tar([("a.png", bytes(20_000_000))])
     pack: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
     data = pack.get(name[6:], zstandard.ZstdCompressor().compress)(bomb)

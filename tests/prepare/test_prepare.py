@@ -196,7 +196,8 @@ def test_rejected_pictures_are_listed_and_counted(tmp_path: Path) -> None:
     project = write_project(
         tmp_path, {**MANY, **BAD, "dog/notes.txt": b"x"}, "size: 16, channels: 3, min_size: 4, max_rejected: 0.1"
     )
-    assert project.run("prepare").returncode == 0
+    result = project.run("prepare")
+    assert result.returncode == 0
     counts = manifest.read(tmp_path / "data/prepared").counts
     assert (counts["found"], counts["kept"], counts["rejected"], counts["ignored"]) == (124, 120, 4, 1)
     table = pd.read_csv(tmp_path / "data/prepared/quarantine.csv", index_col="key")
@@ -207,9 +208,12 @@ def test_rejected_pictures_are_listed_and_counted(tmp_path: Path) -> None:
         "dog/truncated.png": "truncated",
     }
     assert (table["width"]["dog/tiny.png"], table["height"]["dog/tiny.png"]) == (3, 2)
-    summary = pd.read_csv(tmp_path / "reports/data/rejected.csv").set_index("reason")["images"]
-    assert summary.sum() == 4
-    assert summary["too_small"] == 1
+    files = pd.read_csv(tmp_path / "reports/data/files.csv", keep_default_na=False).set_index(["outcome", "reason"])
+    assert files["files"].sum() == 125
+    assert files["files"].groupby("outcome").sum().to_dict() == {"kept": 120, "left out": 1, "rejected": 4}
+    assert files["files"]["rejected", "too_small"] == files["files"]["left out", "other_type"] == 1
+    reasons = "1 empty, 1 not_an_image, 1 truncated, 1 too_small"
+    assert f"125 files: 120 kept, 4 rejected ({reasons}), 1 left out (1 other_type)\n" in result.stderr
     assert set(keys_of(tmp_path, "train")) | set(keys_of(tmp_path, "test")) == set(MANY)
 
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from stages.errors import StageError
-from stages.prepare import archives, plan, shards
+from stages.prepare import plan, shards
+from stages.prepare.archives import packed
 from stages.prepare.settings import Settings
 from tests.archive_files import TAR, ZIP, decoded, end_of_zip, make_zip, open_data_set, splits_of, zip_entry, zip_member
 
@@ -79,8 +80,8 @@ def test_a_zip_without_a_database_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_database_that_unpacks_to_too_much_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_EXPANSION_ALLOWANCE", 1000)
-    monkeypatch.setattr(archives, "_MAX_EXPANSION", 2)
+    monkeypatch.setattr(packed, "_EXPANSION_ALLOWANCE", 1000)
+    monkeypatch.setattr(packed, "_MAX_EXPANSION", 2)
     data = make_zip([("a/data.mdb", bytes(1 << 20))], zipfile.ZIP_DEFLATED)
     with pytest.raises(StageError, match=r"x_train_x\.zip: unpacks to more than"):
         open_data_set(tmp_path, "lmdb", {"x_train_x.zip": data})

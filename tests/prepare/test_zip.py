@@ -1,7 +1,9 @@
 """Zip archives: false directory entries, unusual and damaged files."""
 
+import bz2
 import io
 import itertools
+import lzma
 import stat
 import struct
 import time
@@ -12,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
+from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.archives import Member
 from stages.prepare.decode import RejectedError
+from stages.prepare.settings import Settings
 from tests.archive_files import (
     PICTURES,
     ZIP,
@@ -34,12 +39,71 @@ from tests.archive_files import (
 )
 
 
-@pytest.mark.parametrize(("name", "mode"), [("odd.png", stat.S_IFLNK | 0o777), ("folder.png/", stat.S_IFDIR | 0o755)])
-def test_only_regular_files_of_a_zip_are_members(tmp_path: Path, name: str, mode: int) -> None:
+def special(name: str, kind: int) -> zipfile.ZipInfo:
+    """A member of a zip that is not a regular file."""
     info = zipfile.ZipInfo(name)
-    info.external_attr = mode << 16
-    data = make_zip([(info, b"" if name.endswith("/") else b"/etc/passwd"), ("plain.png", b"data")])
-    assert contents(open_data_set(tmp_path, "archive", {"a.zip": data})) == {"plain.png": b"data"}
+    info.external_attr = (kind | 0o755) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "left_out"),
+    [
+        ("odd.png", stat.S_IFLNK, {"link": 1}),
+        ("folder.png/", stat.S_IFDIR, {}),
+        ("pipe.png", stat.S_IFIFO, {"special": 1}),
+        ("device.png", stat.S_IFBLK, {"special": 1}),
+    ],
+)
+def test_what_is_no_file_of_a_zip_is_left_out_and_counted(
+    tmp_path: Path, name: str, kind: int, left_out: dict[str, int]
+) -> None:
+    data = make_zip([(special(name, kind), b"/etc/passwd"), ("plain.png", b"data")])
+    source = open_data_set(tmp_path, "archive", {"a.zip": data})
+    assert contents(source) == {"plain.png": b"data"}
+    assert source.index.left_out == left_out
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_symbolic_link_in_a_zip_is_followed_to_a_member(tmp_path: Path, how: int) -> None:
+    links = {"a/l.png": "../d/1.png", "a/m.png": "l.png", "circle.png": "./circle.png", "out.png": "../d/1.png"}
+    files = [(special(name, stat.S_IFLNK), target.encode()) for name, target in links.items()]
+    source = open_data_set(tmp_path, "archive", {"a.zip": make_zip([*files, ("d/1.png", b"data" * 9)], how)})
+    assert contents(source) == dict.fromkeys(["d/1.png", "a/l.png", "a/m.png"], b"data" * 9)
+    assert source.index.left_out == {"link": 2}
+
+
+def named(raw: bytes, extra: bytes = b"", flags: int = 0) -> bytes:
+    """A zip with one empty member of this name."""
+    placeholder = "#" * len(raw)
+    local, entry = zip_member(placeholder, b""), zip_entry(placeholder, b"", extra=extra, flags=flags)
+    return (local + end_of_zip(entry, 1, len(local))).replace(placeholder.encode(), raw)
+
+
+def unicode_path(raw: bytes, name: str, version: int = 1) -> bytes:
+    """Info-ZIP's Unicode Path field, behind a field of another type."""
+    data = struct.pack("<BL", version, zlib.crc32(raw)) + name.encode()
+    return struct.pack("<HHI", 0xCAFE, 4, 0) + struct.pack("<HH", 0x7075, len(data)) + data
+
+
+NAMES: dict[str, tuple[bytes, str]] = {
+    "the Unicode field": (named(b"#U72ac.png", unicode_path(b"#U72ac.png", "犬.png")), "犬.png"),
+    "the Unicode field before the flag": (named(b"x.png", unicode_path(b"x.png", "犬.png"), 0x800), "犬.png"),
+    "the Unicode field of another name": (named(b"x.png", unicode_path(b"y.png", "犬.png")), "x.png"),
+    "the Unicode field of another version": (named(b"x.png", unicode_path(b"x.png", "犬.png", 2)), "x.png"),
+    "an empty Unicode field": (named(b"x.png", unicode_path(b"x.png", "")), "x.png"),
+    "UTF-8 with the flag": (named("犬.png".encode(), flags=0x800), "犬.png"),
+    "UTF-8 without the flag": (named("犬.png".encode()), "犬.png"),
+    "cp437": (named("caf\u00e9.png".encode("cp437")), "caf\u00e9.png"),
+    "cp437 with the flag of UTF-8": (named("caf\u00e9.png".encode("cp437"), flags=0x800), "caf\u00e9.png"),
+    "an escape sequence": (named(b"\x1b]0;x\x07.png"), r"\x1b]0;x\x07.png"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_that_of_the_unicode_field_else_utf_8_else_cp437(tmp_path: Path, name: str) -> None:
+    data, expected = NAMES[name]
+    assert contents(open_data_set(tmp_path, "archive", {"a.zip": data})) == {expected: b""}
 
 
 def zip_with_lie(data: bytes, **lies: Any) -> bytes:
@@ -80,17 +144,48 @@ LIES: dict[str, tuple[bytes, str | bytes]] = {
         zip_with_lie(b"data", offset=0xFFFFFFFF, extra=struct.pack("<HHQ", 1, 8, 2**64 - 1)),
         "corrupt",
     ),
-    "encrypted": (zip_with_lie(b"data", flags=1), "unsupported"),
-    "bzip2": (make_zip([("a.png", b"data")], zipfile.ZIP_BZIP2), "unsupported"),
-    "LZMA": (make_zip([("a.png", b"data")], zipfile.ZIP_LZMA), "unsupported"),
-    "an unknown method": (zip_with_lie(b"data", method=99), "unsupported"),
+    "bzip2": (make_zip([("a.png", b"data")], zipfile.ZIP_BZIP2), b"data"),
+    "LZMA": (make_zip([("a.png", b"data" * 999)], zipfile.ZIP_LZMA), b"data" * 999),
+    "zstd": (zip_with_lie(zstandard.compress(b"data"), size=4, method=93), b"data"),
+    "zstd under its old number": (zip_with_lie(zstandard.compress(b"data"), size=4, method=20), b"data"),
+    "xz": (zip_with_lie(lzma.compress(b"data"), size=4, method=95), b"data"),
+    "not bzip2": (zip_with_lie(b"data", method=12), "corrupt"),
+    "not LZMA": (zip_with_lie(b"data", method=14), "corrupt"),
+    "not zstd": (zip_with_lie(b"data", method=93), "corrupt"),
+    "not xz": (zip_with_lie(b"data", method=95), "corrupt"),
+    "truncated bzip2": (zip_with_lie(bz2.compress(b"data")[:20], size=4, method=12), "corrupt"),
+    "truncated xz": (zip_with_lie(lzma.compress(b"data" * 99)[:40], size=396, method=95), "corrupt"),
+    "a zstd bomb": (zip_with_lie(zstandard.compress(bytes(50_000_000)), size=100, method=93), "corrupt"),
+    "a bzip2 bomb": (zip_with_lie(bz2.compress(bytes(5_000_000)), size=100, method=12), "corrupt"),
 }
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_a_false_directory_entry_rejects_only_its_member(tmp_path: Path, name: str) -> None:
+def test_a_member_is_read_or_rejected_whatever_the_directory_says(tmp_path: Path, name: str) -> None:
     data, expected = LIES[name]
     assert contents(open_data_set(tmp_path, "archive", {"a.zip": data})) == {"a.png": expected}
+
+
+UNREADABLE: dict[str, tuple[dict[str, int], str]] = {
+    "encrypted": ({"flags": 1}, "need a password"),
+    "encrypted by AES": ({"flags": 1, "method": 99}, "need a password"),
+    "Deflate64": ({"method": 9}, "are compressed by Deflate64, which is not read"),
+    "Implode": ({"method": 6}, "are compressed by Implode, which is not read"),
+    "PPMd": ({"method": 98}, "are compressed by PPMd, which is not read"),
+    "unknown": ({"method": 77}, "are compressed by method 77, which is not read"),
+    "beyond all methods": ({"method": 60_000}, "are compressed by method 99, which is not read"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_zip_that_cannot_be_unpacked_says_why(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lies, reason = UNREADABLE[name]
+    with pytest.raises(StageError, match=rf"^a\.zip: 1 of 1 pictures {reason} \(first: a\.png\); unpack the archive"):
+        open_data_set(tmp_path, "archive", {"a.zip": zip_with_lie(b"data", **lies)})
+    both = {"a.zip": zip_with_lie(b"data", **lies), "b.zip": ZIP}
+    source = open_data_set(tmp_path, "archive", both, Settings(labels="none"))
+    assert capsys.readouterr().err.startswith(f"a.zip: 1 of 5 pictures {reason} (first: a.png); unpack the archive")
+    assert contents(source) == {"a.png": "encrypted" if "flags" in lies else "unsupported", **PICTURES}
 
 
 def test_a_member_above_the_limit_is_rejected(tmp_path: Path) -> None:
@@ -100,10 +195,10 @@ def test_a_member_above_the_limit_is_rejected(tmp_path: Path) -> None:
         archives.read(source.files[0], member(source, 0), limit=1000)
 
 
-def with_comment(data: bytes) -> bytes:
+def with_comment(data: bytes, comment: bytes = b"A comment. " * 1000) -> bytes:
     out = io.BytesIO(data)
     with zipfile.ZipFile(out, "a") as archive:
-        archive.comment = b"A comment. " * 1000
+        archive.comment = comment
     return out.getvalue()
 
 
@@ -111,6 +206,14 @@ LONG_EXTRA = zip_member("a.png", b"data" * 100, struct.pack("<HH", 0xCAFE, 60_00
 UNUSUAL: dict[str, tuple[bytes, Files]] = {
     "with a comment": (with_comment(ZIP), PICTURES),
     "behind a program": (b"MZ this is a program" * 50 + ZIP, PICTURES),
+    "before other bytes": (ZIP + b"a signature" * 1000, PICTURES),
+    "before bytes that look like the end of a zip": (ZIP + b"PK\x05\x06" + bytes(40), PICTURES),
+    "between other bytes": (b"#!/bin/sh" * 99 + ZIP + b"\n" * 99, PICTURES),
+    "with a comment that holds another zip": (with_comment(ZIP, make_zip([("b.png", b"")])[:-22]), PICTURES),
+    "with one name that is neither UTF-8 nor the flag's": (
+        ZIP.replace("日".encode(), b"\xff\xff\xff"),
+        {name.replace("日本 ä", "\u00a0\u00a0\u00a0µ£¼ ├ñ"): data for name, data in PICTURES.items()},
+    ),
     "streamed": (streamed_zip(PICTURES), PICTURES),
     "zip64": (zip64(PICTURES), PICTURES),
     "with a longer local header than its directory says": (
@@ -172,7 +275,6 @@ DAMAGED: dict[str, bytes] = {
     "truncated.zip": ZIP[:-30],
     "half.zip": ZIP[: len(ZIP) // 2],
     "bad directory.zip": overwrite(ZIP, ZIP.index(b"PK\x01\x02"), b"XXXX"),
-    "name that is not utf-8.zip": ZIP.replace("日".encode(), b"\xff\xff\xff"),
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.errors import StageError
-from stages.prepare.sources.index import NO_LABEL, NO_SPLIT, path_parts
+from stages.prepare.sources.index import NO_LABEL, NO_SPLIT
 
 # Names of folders and files => our names of the splits.
 SPLIT_NAMES = {"train": "train", "training": "train", "trainval": "train", "test": "test", "testing": "test"}

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from stages import shell
 from stages.errors import StageError
+from stages.prepare import archives
 from stages.prepare.settings import LabelColumn, Settings
-from stages.prepare.sources import archive, celeba, cifar, flowers, idx, lsun, parquet
+from stages.prepare.sources import archive, arrays, celeba, cifar, flowers, idx, lsun, parquet
 from stages.prepare.sources.index import NO_LABEL, Source
 
 # A module defers the import of a library that only its format needs: all formats are imported at every start, so that
@@ -24,6 +28,7 @@ FORMATS: dict[str, Callable[[dict[str, Any], Path, Path, Settings], Source]] = {
     "flowers": flowers.open_source,
     "lmdb": lsun.open_source,
     "parquet": parquet.open_source,
+    "arrays": arrays.open_source,
     "celeba": celeba.open_source,
 }
 # What `prepare.labels` can be for a format, besides auto and none, and how to write it.
@@ -55,7 +60,26 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     source = FORMATS[facts["format"]](facts, folder, scratch, settings)
     if not len(source.index):
         raise StageError(f"{folder}: no pictures in {facts['title']} ({source.ignored} other files)")
+    _check_readable(source)
     if settings.labels == "none":
         source.index.label[:] = NO_LABEL
         source = dataclasses.replace(source, classes=())
     return source
+
+
+def _check_readable(source: Source) -> None:
+    """Name the archives' members that cannot be read, and why. Raises StageError if all pictures are among them."""
+    kinds, counts = np.unique(source.index.kind, return_counts=True)
+    reasons = []
+    for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
+        if not archives.is_readable(kind):
+            at = int(np.argmax(source.index.kind == kind))
+            place = Path(source.files[source.index.file[at]]).name.removesuffix(".unpacked")
+            reasons.append(
+                f"{place}: {count:,} of {len(source.index):,} pictures {archives.why_unreadable(kind)} (first: "
+                f"{source.index.names[at]}); {archives.UNPACK_AGAIN}"
+            )
+    if reasons and not archives.is_readable(int(kinds.max())):
+        raise StageError("\n".join(reasons))
+    for reason in reasons:
+        shell.say(reason)

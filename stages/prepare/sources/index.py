@@ -1,17 +1,18 @@
 """The index of a data set: where each picture is, with its key, its label and its official split."""
 
 import itertools
+import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xxhash
 
-from stages import image_names
+from stages import image_names, shell
 from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.archives import Member, Reader
@@ -79,6 +80,7 @@ class Index:
 
     `file` is its file's number in `Source.files`. `offset`, `length`, `size` and `kind` are those of its `Member`.
     `label` and `split` are the numbers of its class and split, −1 for none. `names` are the keys, each unique.
+    `left_out` counts the files of the archives that are not among the pictures, by the reason.
     """
 
     file: np.ndarray
@@ -89,6 +91,7 @@ class Index:
     label: np.ndarray
     split: np.ndarray
     names: Names
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of pictures."""
@@ -108,7 +111,7 @@ class Index:
             column[keep]
             for column in (self.file, self.offset, self.length, self.size, self.kind, self.label, self.split)
         )
-        return Index(file, offset, length, size, kind, label, split, names)
+        return Index(file, offset, length, size, kind, label, split, names, self.left_out)
 
 
 @dataclass(frozen=True)
@@ -141,38 +144,52 @@ def check_labels(place: Path, labels: np.ndarray, classes: Sequence[str]) -> Non
         raise StageError(f"{place}: a label is {labels.max()}, but there are {len(classes)} classes")
 
 
+def _left_out(member: Member) -> image_names.LeftOut | None:
+    """Why a file of an archive is not among the pictures; None if it is."""
+    if reason := image_names.left_out(member.name.replace("\\", "/")):
+        return reason
+    return {archives.LINK: "link", archives.SPECIAL: "special"}.get(member.kind)  # type: ignore[return-value]
+
+
 class IndexBuilder:
     """Builds an index picture by picture. It stores columns, not objects: there may be millions."""
 
     def __init__(self) -> None:
         self._rows = array("q")  # file, offset, length, size and kind of each picture, one after the other
         self.names = Names()
+        self._left_out: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """The number of pictures so far."""
         return len(self.names)
 
     def add(self, file: int, member: Member) -> None:
-        """Add a picture of the file with this number. Its key is its path within the archive."""
+        """Add a picture of the file with this number. Its key is its path within the archive, as people read it.
+
+        One name has one key: Unicode's composed form, with control characters escaped.
+        """
         name, offset, length, size, kind = member
         self._rows.extend((file, offset, length, size, kind))
         plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/" and name[-1:] != "."
-        self.names.append(name if plain and name else "/".join(path_parts(name)) or "unnamed")
+        key = name if plain and name else "/".join(path_parts(name)) or "unnamed"
+        if not (key.isascii() and key.isprintable()):
+            key = shell.printable(unicodedata.normalize("NFC", key))
+        self.names.append(key)
 
     def add_archive(self, file: int, path: Path, origin: Path, tables: "IndexBuilder | None" = None) -> int:
         """Add every picture of an archive, unpacked from `origin`. Returns how many other files the archive has.
 
         Those that may contain labels are added to `tables`.
         """
-        others = 0
+        before = self._left_out.total()
         for member in archives.members(path, origin):
-            if image_names.is_image_name(member.name.replace("\\", "/")):
-                self.add(file, member)
-            else:
-                others += 1
-                if tables is not None and image_names.is_label_name(member.name):
+            if reason := _left_out(member):
+                self._left_out[reason] += 1
+                if reason == "labels" and tables is not None:
                     tables.add(file, member)
-        return others
+            else:
+                self.add(file, member)
+        return self._left_out.total() - before
 
     def _unique_names(self) -> Names:
         """The names. One that repeats an earlier name gets a number (`a.png#2`) that makes it unique."""
@@ -206,4 +223,5 @@ class IndexBuilder:
             np.full(len(self), NO_LABEL, np.int32) if labels is None else labels.astype(np.int32),
             np.full(len(self), NO_SPLIT, np.int8) if splits is None else splits.astype(np.int8),
             self._unique_names(),
+            dict(self._left_out),
         )
