@@ -84,7 +84,7 @@ def flat_names(paths: Sequence[str]) -> dict[str, str]:
         shared += 1
     flat = {path: "-".join(parts[shared:]) for path, parts in zip(paths, split, strict=True)}
     if len(set(flat.values())) < len(flat):
-        raise SourceError(f"two of these files would get the same name: {', '.join(paths)}")
+        raise SourceError(f"two of these files would get the same name: {', '.join(map(shell.printable, paths))}")
     return flat
 
 

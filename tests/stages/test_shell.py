@@ -52,3 +52,23 @@ def test_a_bug_is_not_caught() -> None:
 
     with pytest.raises(ZeroDivisionError):
         shell.run_command(main)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("caf\u00e9 犬 \N{MAN}\u200d\N{ROCKET}.png", "caf\u00e9 犬 \N{MAN}\u200d\N{ROCKET}.png"),
+        ("\x1b]0;title\x07.png", r"\x1b]0;title\x07.png"),
+        ("a\r\n\tb\x7f\x9b31m", r"a\r\n\tb\x7f\x9b31m"),
+        ("\u202egnp.exe \u2066x\u2069 \u2028", r"\u202egnp.exe \u2066x\u2069 \u2028"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), r"caf\xe9"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_a_name_is_shown_without_control_characters(name: str, shown: str) -> None:
+    assert shell.printable(name) == shown
+
+
+def test_a_message_has_no_escape_sequence_but_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    shell.say("one \x1b[31mred\ntwo")
+    assert capsys.readouterr().err == "one \\x1b[31mred\ntwo\n"
