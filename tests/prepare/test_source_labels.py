@@ -147,11 +147,11 @@ def test_what_is_no_label_is_not_used_and_a_line_says_so(
 
 
 def test_a_line_says_what_was_read_and_what_was_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    open_zip(tmp_path, {**FOLDERS, "labels.csv": table(FILE_NAMES, BREEDS, ["x", *range(COUNT)]), "other.csv": "a"})
+    open_zip(tmp_path, {**FOLDERS, "labels.csv": table(FILE_NAMES, BREEDS, ["x", *range(COUNT)]), "other.csv": "a\nx"})
     assert capsys.readouterr().err == (
         "labels: column 'breed' of labels.csv; ignored: column 'x', other.csv, 2 folders\n"
     )
-    open_zip(tmp_path, {**FOLDERS, "other.csv": "a"})
+    open_zip(tmp_path, {**FOLDERS, "other.csv": "a\nx"})
     assert capsys.readouterr().err == "labels: 2 folders; ignored: other.csv names no picture\n"
     open_zip(tmp_path, pictures())
     assert capsys.readouterr().err == ""
@@ -201,7 +201,7 @@ def test_a_picture_without_a_label_removes_all_classes_or_stops_if_the_params_na
 DIFFERENT: dict[str, tuple[dict[str, str], str]] = {
     "an unknown class": (
         {"train/cats/1.png": "", "train/dogs/1.png": "", "test/unknown/1.png": ""},
-        "train: cats, dogs; test: unknown. Correct them, or set folders",
+        "train: cats, dogs; test: unknown. Correct them, or set prepare.labels: folders",
     ),
     "other letters": (
         {f"{path}/1.png": "" for path in ("train/Cats", "train/Dogs", "val/cats", "val/Dogs")},
@@ -217,7 +217,7 @@ DIFFERENT: dict[str, tuple[dict[str, str], str]] = {
     ),
     "in a table": (
         {**pictures("train/"), "test/x.jpg": "", "labels.csv": table([*FILE_NAMES, "x.jpg"], [*BREEDS, "?"])},
-        "train: beagle, pug; test: ?. Correct them, or set {column: breed}",
+        "train: beagle, pug; test: ?. Correct them, or set prepare.labels: {column: breed}",
     ),
 }
 

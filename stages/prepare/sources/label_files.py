@@ -182,7 +182,7 @@ class LabelFiles:
             return
         names = self._pictures.name_column(rows, name)
         if names is None:
-            self.useless[name] = "names no picture"
+            self.useless[name] = "names no picture" if rows else "has no rows"
             return
         for row in rows:
             number = self._pictures.find(row.get(names), name)

@@ -162,6 +162,6 @@ def _check_splits(source: Source, labels: Labels) -> None:
         if classes != lists[0]:
             raise StageError(
                 f"prepare.labels: the splits have different classes; {source.splits[0]}: {shortened(lists[0])}; "
-                f"{name}: {shortened(classes)}. Correct them, or set {labels.key} to keep all of these classes, or "
-                "none to use no classes"
+                f"{name}: {shortened(classes)}. Correct them, or set prepare.labels: {labels.key} to keep all of "
+                "these classes (none: no classes)"
             )
