@@ -77,6 +77,10 @@ TABLES: dict[str, dict[str, str]] = {
         **{f"{label}/{name}": "" for name, label in BY_NAME.items()},
         "sizes.csv": "a,b\n1,2\n",
     },
+    "folders, with a table of sizes": {
+        **{f"{label}/{name}": "" for name, label in BY_NAME.items()},
+        "sizes.csv": table(FILE_NAMES, ["width", *([64, 128] * 12)]),
+    },
     "a table instead of folders of shards": {
         **{f"{i // 8:05d}/{name}": "" for i, name in enumerate(NAMES)},
         "labels.csv": table(FILE_NAMES, BREEDS),
@@ -106,6 +110,43 @@ def test_dataset_json_has_numbers_or_vectors_or_nothing(
 ) -> None:
     pairs = None if labels is None else [list(pair) for pair in zip(NAMES, labels, strict=True)]
     assert open_zip(tmp_path, {**pictures(), "dataset.json": json.dumps({"labels": pairs})}).classes == classes
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.jsonl", "dataset.json", "000.json", "000.cls"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\0",
+        "[1, 2",
+        "[" * 100_000,
+        '{"labels": [["000.jpg", ["a", null]], ["001.jpg", [[1], 0]], [2]]}',
+        '{"labels": {"000.jpg": {}}}',
+        '[{"file_name": ["000.jpg"], "label": {}}, 7, {"file_name": "001.jpg"}]',
+        '{"file_name": "000.jpg", "label": NaN}',
+        "file_name,label\n000.jpg," + "x" * 200_000,
+        "file_name\n000.jpg,too,many\n\n",
+        "\ud800",
+    ],
+)
+def test_odd_tables_are_no_labels_and_no_crash(tmp_path: Path, name: str, text: str) -> None:
+    data = make_zip([*((n, b"") for n in NAMES), (name, text.encode("utf-8", "surrogatepass"))])
+    assert open_data_set(tmp_path, "archive", {"a.zip": data}).classes == ()
+
+
+@pytest.mark.parametrize("extension", ["cls", "json"])
+def test_a_file_beside_a_picture_that_cannot_be_read_is_a_missing_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], extension: str
+) -> None:
+    files = pictures() | {
+        f"{i:03d}.{extension}": json.dumps({"label": i % 2}) if extension == "json" else str(i % 2)
+        for i in range(COUNT)
+    }
+    assert open_zip(tmp_path, {**files, f"023.{extension}": " " * (1 << 21)}).classes == ()
+    assert (
+        f"1 of 24 pictures have no label in column '{'cls' if extension == 'cls' else 'label'}'"
+        in capsys.readouterr().err
+    )
 
 
 SHARDS = {f"{i // 8:05d}/{name}": "" for i, name in enumerate(NAMES)}
@@ -307,6 +348,7 @@ def test_values_become_classes(values: list[Any], classes: tuple[str, ...], labe
         ({"a": "xyxy", "b": "pqqp"}, None),
         ({"label": range(50)}, None),
         ({"label": range(50), "class": [0, 1] * 25}, "class"),
+        ({"name": "xyxy", "split": ["train", "test"] * 2}, "name"),
         ({}, None),
     ],
 )

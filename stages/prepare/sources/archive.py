@@ -11,7 +11,7 @@ from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources.folders import Folders, file_splits, read_folders, shortened
 from stages.prepare.sources.index import IndexBuilder, Source, path_parts
 from stages.prepare.sources.label_files import INSTEAD_OF_FOLDERS, LabelFiles
-from stages.prepare.sources.labels import Labels, choose_column, column_labels, with_labels
+from stages.prepare.sources.labels import LABEL_COLUMNS, Labels, choose_column, column_labels, with_labels
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
@@ -69,10 +69,10 @@ def _wanted_labels(tables: LabelFiles, wanted: LabelColumn) -> Labels:
     raise StageError(f"prepare.labels: {place}: {problem}; tables in them: {shortened(tables.tables) or 'none'}")
 
 
-def _table_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
-    """The labels of the tables, if one column clearly holds them."""
+def _table_labels(folders: Folders, tables: LabelFiles, are_classes: bool) -> Labels | None:
+    """The labels of the tables, if one column clearly holds them. Beside folders of classes it must be named so."""
     name = choose_column(list(tables.columns), lambda name: tables.columns[name].values)
-    if name is None:
+    if name is None or (are_classes and name.lower() not in LABEL_COLUMNS):
         return None
     column = tables.columns[name]
     ignored = [f"column {other!r}" for other in tables.columns if other != name]
@@ -83,9 +83,9 @@ def _table_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
 def _auto_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
     """The labels of a table, else of the folders. Prints why there are none, and the key that decides."""
     tables.read()
-    if labels := _table_labels(folders, tables):
-        return labels
     reason = _reason(folders, tables)
+    if labels := _table_labels(folders, tables, bool(folders.classes) and not reason):
+        return labels
     useless = [f"{name} {problem}" for name, problem in tables.useless.items()]
     if tables.columns:
         useless.append(f"prepare.labels: {{column: …}} can name {shortened(list(tables.columns))}")

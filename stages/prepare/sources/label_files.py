@@ -4,6 +4,7 @@ Tables are those of Hugging Face's ImageFolder (metadata.csv, metadata.jsonl), o
 with a column of file names. A file beside each picture (0001.jpg, 0001.cls or 0001.json) is as in webdataset's shards.
 """
 
+import contextlib
 import csv
 import functools
 import io
@@ -198,7 +199,9 @@ class LabelFiles:
         for at, number in self._beside.items():
             name = self._names[at]
             if name.lower().endswith(".cls"):
-                self._add("cls", "the .cls files", number, self._content(at, _LINE_LIMIT).decode("utf-8", "replace"))
+                with contextlib.suppress(RejectedError):
+                    text = self._content(at, _LINE_LIMIT).decode("utf-8", "replace")
+                    self._add("cls", "the .cls files", number, text)
             elif has_labels:
                 for column, value in self._object(at).items():
                     if column in wanted:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages import shell
 from stages.errors import StageError
-from stages.prepare.sources.folders import official_splits, shortened
+from stages.prepare.sources.folders import official_splits, shortened, split_of
 from stages.prepare.sources.index import NO_LABEL, NO_SPLIT, Source
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls")
@@ -39,7 +39,7 @@ class Labels:
 
 def _text(value: Any) -> str:
     """A value as text; empty if it is missing. A one-hot list becomes its index."""
-    if isinstance(value, list) and sorted(value) == [0] * (len(value) - 1) + [1]:
+    if isinstance(value, list) and value.count(1) == 1 and value.count(0) == len(value) - 1:
         return str(value.index(1))
     if value is None or value != value or isinstance(value, list | dict):
         return ""
@@ -69,8 +69,10 @@ def read_classes(column: str, values: Sequence[Any]) -> tuple[tuple[str, ...], n
 
 
 def _may_be_label(column: str, values: Sequence[Any]) -> bool:
-    """Whether a column's values are few enough to be classes and not, for example, captions."""
+    """Whether a column's values are few enough to be classes and not, for example, captions, and are no splits."""
     classes, label = read_classes(column, values)
+    if all(map(split_of, classes)):
+        return False
     return 2 <= len(classes) <= max(_FEW, np.count_nonzero(label != NO_LABEL) / 2)
 
 
