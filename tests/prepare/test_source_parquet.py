@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,22 @@ def test_a_row_without_a_label_removes_all_classes(
     assert source.classes == ()
     assert source.index.label.tolist() == [-1, -1]
     assert "1 of 2 pictures have no label in column 'label'" in capsys.readouterr().err
+
+
+def test_many_tables_are_not_open_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_table({"image": pictures(1), "label": [0]})
+    import pyarrow.parquet as pq
+
+    counts = []
+    open_table = pq.ParquetFile
+
+    def counted(path: Path) -> Any:
+        counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
+        return open_table(path)
+
+    monkeypatch.setattr(pq, "ParquetFile", counted)
+    open_data_set(tmp_path, "parquet", {f"{i}.parquet": data for i in range(20)})
+    assert max(counts) - min(counts) < 5
 
 
 PNG = b"\x89PNG\r\n"

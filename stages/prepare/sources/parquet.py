@@ -85,10 +85,10 @@ class _Table:
         self._path = path
         self._errors = (pa.ArrowException, OSError)
         try:
-            self._file = pq.ParquetFile(path)
+            with pq.ParquetFile(path) as file:  # a data set can have more tables than a process may have open files
+                schema, self._rows = file.schema_arrow, file.metadata.num_rows
         except self._errors as error:
             raise StageError(f"{path}: not a parquet file ({error}); delete it and download it again") from None
-        schema = self._file.schema_arrow
         self._image = self._picture_column(schema)
         self.columns = [field.name for field in schema if _is_plain(field.type)]
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
@@ -124,12 +124,15 @@ class _Table:
 
     def values(self, column: str) -> list[Any]:
         """The values of a column, None in each row if the table lacks it."""
-        return list(self._read(column)) if column in self.columns else [None] * self._file.metadata.num_rows
+        return list(self._read(column)) if column in self.columns else [None] * self._rows
 
     def _read(self, column: str) -> Iterator[Any]:
+        import pyarrow.parquet as pq
+
         try:
-            for batch in self._file.iter_batches(256, columns=[column]):
-                yield from batch.column(0).to_pylist()
+            with pq.ParquetFile(self._path) as file:
+                for batch in file.iter_batches(256, columns=[column]):
+                    yield from batch.column(0).to_pylist()
         except self._errors as error:
             raise StageError(f"{self._path}: damaged ({error}); delete it and download it again") from None
 
