@@ -145,6 +145,7 @@ def fetch(name: str, dataset: DataSet, folder: Path, manual: Path = MANUAL_FOLDE
             return place, all(file.pinned for file in dataset.files) and not place.endswith(_FROM_KAGGLE)
         except SourceError as error:
             files = ", ".join(map(_display_name, dataset.files))
+            files += ", or the zip and the CSV files of Kaggle" if dataset.kaggle else ""
             raise StageError(
                 f"{dataset.title} {error}\n"
                 f"To place the files by hand: get {files} (see {dataset.homepage}),\n"

@@ -452,6 +452,9 @@ def test_celeba_without_an_address_that_works_gives_manual_instructions(tmp_path
     write_celeba(tmp_path)
     result = run_with_catalog(tmp_path)
     assert result.returncode == 1
-    assert f"get {', '.join(CELEBA)} (see https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)" in result.stderr
+    assert (
+        f"get {', '.join(CELEBA)}, or the zip and the CSV files of Kaggle (see https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)"
+        in result.stderr
+    )
     assert "put them into data/manual/celeba/ and run the same command again" in result.stderr
     assert not (tmp_path / "data").exists()
