@@ -1,7 +1,9 @@
 """What a file is, by its content and its name: a container of pictures that can be read, or one of another kind."""
 
+import contextlib
 import gzip
 import re
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -70,11 +72,13 @@ _SPLIT_ZIP = re.compile(r"\.z\d\d$", re.IGNORECASE)
 _PIECE = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.\w+)\.(\d{2,4}|part\w+|a[a-z])$", re.IGNORECASE)
 
 
-def _zip_kind(head: bytes) -> str:
-    """Whether a zip holds NumPy's or PyTorch's files, by the name of its first member."""
+def _zip_kind(path: Path, head: bytes) -> str:
+    """Whether a zip holds only NumPy's files, or PyTorch's. The name of the first member decides whether to look."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     if name.endswith(b".npy"):
-        return "npz"
+        with contextlib.suppress(zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
+            return "npz" if all(name.endswith(".npy") for name in archive.namelist()) else "zip"
+        return "npz"  # damaged, which the reader reports
     return "pytorch" if name.endswith(b"/data.pkl") else "zip"
 
 
@@ -134,7 +138,7 @@ def kind(path: Path, name: str = "") -> str:
         head = file.read(_HEAD)
     by_signature = _signature(head)
     if by_signature == "zip":
-        return "split zip" if _kind_by_end(path) == "split zip" else _zip_kind(head)
+        return "split zip" if _kind_by_end(path) == "split zip" else _zip_kind(path, head)
     if by_signature == "gzip":
         return _gzip_kind(path)
     return by_signature or _kind_by_end(path)

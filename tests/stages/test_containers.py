@@ -38,6 +38,8 @@ CONTENT: dict[str, tuple[str, bytes]] = {
     "an old tar": ("tar", bytes(V7)),
     "an empty tar": ("tar", bytes(10_240)),
     "npz": ("npz", NPZ.getvalue()),
+    "a truncated npz": ("npz", NPZ.getvalue()[:-30]),
+    "an array before pictures": ("zip", make_zip([("labels.npy", b"x"), ("a.png", b"x")])),
     "MATLAB 7.3": ("matlab", b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n"),
     "HDF5 behind a user block": ("hdf5", bytes([1] * 512) + b"\x89HDF\r\n\x1a\n"),
     "idx": ("idx", b"\0\0\x08\3" + bytes(12)),
