@@ -1,6 +1,7 @@
 """The prepare stage: its outputs, rejected and duplicate pictures, splits, errors and resuming."""
 
 import io
+import json
 import os
 import re
 import signal
@@ -196,10 +197,12 @@ def test_rejected_pictures_are_listed_and_counted(tmp_path: Path) -> None:
     project = write_project(
         tmp_path, {**MANY, **BAD, "dog/notes.txt": b"x"}, "size: 16, channels: 3, min_size: 4, max_rejected: 0.1"
     )
+    facts = tmp_path / "data/raw/source.json"  # the download stage has left out some files of a folder
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"left_out": {"link": 2, "other_type": 3}}))
     result = project.run("prepare")
     assert result.returncode == 0
     counts = manifest.read(tmp_path / "data/prepared").counts
-    assert (counts["found"], counts["kept"], counts["rejected"], counts["ignored"]) == (124, 120, 4, 1)
+    assert (counts["found"], counts["kept"], counts["rejected"], counts["ignored"]) == (124, 120, 4, 6)
     table = pd.read_csv(tmp_path / "data/prepared/quarantine.csv", index_col="key")
     assert table["reason"].to_dict() == {
         "cat/empty.png": "empty",
@@ -209,11 +212,11 @@ def test_rejected_pictures_are_listed_and_counted(tmp_path: Path) -> None:
     }
     assert (table["width"]["dog/tiny.png"], table["height"]["dog/tiny.png"]) == (3, 2)
     files = pd.read_csv(tmp_path / "reports/data/files.csv", keep_default_na=False).set_index(["outcome", "reason"])
-    assert files["files"].sum() == 125
-    assert files["files"].groupby("outcome").sum().to_dict() == {"kept": 120, "left out": 1, "rejected": 4}
-    assert files["files"]["rejected", "too_small"] == files["files"]["left out", "other_type"] == 1
+    assert files["files"].sum() == 130
+    assert files["files"].groupby("outcome").sum().to_dict() == {"kept": 120, "left out": 6, "rejected": 4}
+    assert (files["files"]["rejected", "too_small"], files["files"]["left out", "other_type"]) == (1, 4)
     reasons = "1 empty, 1 not_an_image, 1 truncated, 1 too_small"
-    assert f"125 files: 120 kept, 4 rejected ({reasons}), 1 left out (1 other_type)\n" in result.stderr
+    assert f"130 files: 120 kept, 4 rejected ({reasons}), 6 left out (4 other_type, 2 link)\n" in result.stderr
     assert set(keys_of(tmp_path, "train")) | set(keys_of(tmp_path, "test")) == set(MANY)
 
 

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,9 +23,15 @@ LABELS = np.array([1, 0, 2, 1, 0, 2, 2, 1])
 CLASSES = [str(label) for label in LABELS]
 
 
-def npz(compressed: bool = False, **arrays: np.ndarray) -> bytes:
+def npz(**arrays: Any) -> bytes:
     out = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(out, allow_pickle=True, **arrays)  # type: ignore[arg-type]
+    np.savez(out, allow_pickle=True, **arrays)
+    return out.getvalue()
+
+
+def compressed_npz(**arrays: Any) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
     return out.getvalue()
 
 
@@ -57,7 +64,7 @@ def pictures(folder: Path, files: Files) -> np.ndarray:
 
 KINDS: dict[str, Callable[[Path], Files]] = {
     "npz": lambda folder: {"a.npz": npz(images=COLOUR, labels=LABELS)},
-    "compressed npz": lambda folder: {"a.npz": npz(True, images=COLOUR, labels=LABELS)},
+    "compressed npz": lambda folder: {"a.npz": compressed_npz(images=COLOUR, labels=LABELS)},
     "npz without an extension": lambda folder: {"a": npz(images=COLOUR, labels=LABELS)},
     "npz of two files": lambda folder: {
         "a0.npz": npz(images=COLOUR[:4], labels=LABELS[:4]),
@@ -71,7 +78,7 @@ KINDS: dict[str, Callable[[Path], Files]] = {
     "hdf5 in groups": lambda folder: {"a.h5": hdf5(data__images=COLOUR, data__labels=LABELS)},
     "idx": lambda folder: {"pics-idx4-ubyte": idx(COLOUR, folder, False), "labels": idx(LABELS, folder, False)},
     "idx.gz": lambda folder: {"pics-idx4-ubyte.gz": idx(COLOUR, folder), "labels-idx1-ubyte.gz": idx(LABELS, folder)},
-    "floats from 0 to 1": lambda folder: {"a.npz": npz(x=np.float32(COLOUR) / np.float32(255), y=LABELS)},
+    "floats from 0 to 1": lambda folder: {"a.npz": npz(x=COLOUR.astype(np.float32) / 255, y=LABELS)},
     "floats from -1 to 1": lambda folder: {"a.npz": npz(x=COLOUR / 127.5 - 1, y=LABELS)},
     "half floats from 0 to 255": lambda folder: {"a.npz": npz(x=COLOUR.astype(np.float16), y=LABELS)},
     "64-bit whole numbers": lambda folder: {"a.npz": npz(x=COLOUR.astype(np.int64), y=LABELS.astype(np.float32))},
