@@ -167,8 +167,8 @@ def test_a_member_is_read_or_rejected_whatever_the_directory_says(tmp_path: Path
 
 
 UNREADABLE: dict[str, tuple[dict[str, int], str]] = {
-    "encrypted": ({"flags": 1}, "need a password"),
-    "encrypted by AES": ({"flags": 1, "method": 99}, "need a password"),
+    "encrypted": ({"flags": 1}, "are encrypted and need a password"),
+    "encrypted by AES": ({"flags": 1, "method": 99}, "are encrypted and need a password"),
     "Deflate64": ({"method": 9}, "are compressed by Deflate64, which is not read"),
     "Implode": ({"method": 6}, "are compressed by Implode, which is not read"),
     "PPMd": ({"method": 98}, "are compressed by PPMd, which is not read"),

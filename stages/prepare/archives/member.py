@@ -53,7 +53,7 @@ def is_readable(kind: int) -> bool:
 
 
 def why_unreadable(kind: int) -> str:
-    """Why members of this kind cannot be read: the end of a sentence about them."""
+    """What hinders the reading of members of this kind: the end of the sentence "they are …"."""
     if kind == ENCRYPTED:
-        return "need a password"
-    return f"are compressed by {_METHODS.get(-kind, f'method {-kind}')}, which is not read"
+        return "encrypted and need a password"
+    return f"compressed by {_METHODS.get(-kind, f'method {-kind}')}, which is not read"

@@ -76,7 +76,7 @@ def _check_readable(source: Source) -> None:
             at = int(np.argmax(source.index.kind == kind))
             place = Path(source.files[source.index.file[at]]).name.removesuffix(".unpacked")
             reasons.append(
-                f"{place}: {count:,} of {len(source.index):,} pictures {archives.why_unreadable(kind)} (first: "
+                f"{place}: {count:,} of {len(source.index):,} pictures are {archives.why_unreadable(kind)} (first: "
                 f"{source.index.names[at]}); {archives.UNPACK_AGAIN}"
             )
     if reasons and not archives.is_readable(int(kinds.max())):
