@@ -16,6 +16,7 @@ from stages.prepare.settings import Settings
 from stages.prepare.sources import array_files
 from tests.archive_files import Files, classes_of, decoded, open_data_set, splits_of
 from tests.conftest import write_idx
+from tests.prepare.test_decode import mutated
 
 GRAY = np.random.default_rng(1).integers(0, 256, (8, 6, 5), np.uint8)
 COLOUR = np.random.default_rng(2).integers(0, 256, (8, 6, 5, 3), np.uint8)
@@ -221,6 +222,20 @@ def test_arrays_that_cannot_be_used_are_refused_with_the_reason(tmp_path: Path, 
     files, reason = REFUSED[name]
     with pytest.raises(StageError, match=re.compile(reason, re.DOTALL)):
         open_data_set(tmp_path, "arrays", files)
+
+
+def test_mutated_arrays_are_read_or_refused_with_the_name_of_the_file(tmp_path: Path) -> None:
+    whole = [npz(x=COLOUR, y=LABELS), compressed_npz(x=GRAY, y=LABELS), npy(COLOUR), hdf5(x=COLOUR, y=["a", "b"])]
+    outcomes = set()
+    for number in range(200):
+        data = mutated([*whole, idx(GRAY, tmp_path), idx(GRAY, tmp_path, False)], np.random.default_rng(number))
+        try:
+            open_data_set(tmp_path / str(number), "arrays", {"file": data})
+            outcomes.add("read")
+        except StageError as error:
+            assert "file" in str(error) or "no array of pictures" in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
 
 
 def test_hdf5_does_not_read_other_files(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import tokenize
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from stages.prepare.archives.member import DAMAGED, MALFORMED_ERRORS, UNPACKING_
 _CHUNK = 1 << 24  # bytes
 # The types of idx values (LeCun, THE MNIST DATABASE, "FILE FORMATS"), big-endian.
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_ERRORS = (*UNPACKING_ERRORS, *MALFORMED_ERRORS, OSError)
+# NumPy reads a header with Python's own parser, and a false size may be larger than the memory.
+_ERRORS = (*UNPACKING_ERRORS, *MALFORMED_ERRORS, OSError, SyntaxError, tokenize.TokenError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
