@@ -76,9 +76,9 @@ def _zip_kind(path: Path, head: bytes) -> str:
     """Whether a zip holds only NumPy's files, or PyTorch's. The name of the first member decides whether to look."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     if name.endswith(b".npy"):
-        with contextlib.suppress(zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:  # it may be malformed in any way,
             return "npz" if all(name.endswith(".npy") for name in archive.namelist()) else "zip"
-        return "npz"  # damaged, which the reader reports
+        return "npz"  # which its reader reports
     return "pytorch" if name.endswith(b"/data.pkl") else "zip"
 
 
