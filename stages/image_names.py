@@ -17,11 +17,14 @@ LEFT_OUT: tuple[LeftOut, ...] = get_args(LeftOut)
 EXTENSIONS = frozenset(
     ("", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
 ) | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".jp2", ".svg", ".eps"}
+# HEIF, JPEG 2000, JPEG XL, icons, layers and camera raw: `decode` reads them, or rejects them by the format's name.
+EXTENSIONS |= {".heif", ".hif", ".avifs", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jxl", ".ico", ".psd", ".dng"}
+EXTENSIONS |= {".cr2", ".cr3", ".crw", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f"}
 _LABELS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".cls")
 # What scrapers and browsers append to the name of a picture: photo.jpg?w=600, photo.jpg@w=600 (wget on Windows),
 # photo.jpg.1 (wget), photo.jpg (1), photo.jpg:large, photo.jpg_large, photo.jpg!thumb.
 _SCRAPED = re.compile(
-    r".\.(jpe?g|jpe|jfif|a?png|webp|gif|bmp|tiff?|avif|heic)"
+    r".\.(jpe?g|jpe|jfif|a?png|webp|gif|bmp|tiff?|avif|hei[cf])"
     r"([?&;:!#].*|%3f.*|@[^@]*=.*|\.\d{1,4}|[ _-]?\(\d+\)|[_-](large|orig|medium|small))$",
     re.IGNORECASE | re.DOTALL,
 )

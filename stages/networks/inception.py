@@ -76,9 +76,8 @@ def _cut(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
         node = kept.node.add()
         node.CopyFrom(nodes[name])
         node.attr.pop("_output_shapes", None)
-        waiting += [
-            source.removeprefix("^").partition(":")[0] for source in node.input
-        ]  # ^ marks a node that only has to run before
+        # The prefix ^ marks an input that only has to run before this node.
+        waiting += [source.removeprefix("^").partition(":")[0] for source in node.input]
     return kept
 
 

@@ -6,26 +6,32 @@ The policy is the same for every format:
 - The orientation is applied: EXIF's, else XMP's.
 - Transparent pixels are composited on the background, and palettes become colours.
 - CMYK becomes RGB by Pillow's formula. Embedded colour profiles are ignored.
-- 16-bit gray becomes 8-bit by rounding, 16-bit colour by its upper byte, and 1-bit values become 0 and 255.
+- 16-bit gray becomes 8-bit by rounding, 16-bit colour by its upper byte, and 1-bit values become 0 and 255. If
+  `prepare.white` is not 65535, the 16-bit values of PNGs and TIFFs are divided by it and rounded, colours too.
 - If there are several frames, the first is used or the file is rejected.
+- What the pixels do not need (texts, profiles) is skipped. It may be large or damaged.
 
-libjpeg-turbo decodes plain JPEGs with its exact transform, and strictly: a file that the library would repair with a
-warning is rejected. Pillow decodes everything else.
+libjpeg-turbo decodes plain JPEGs with its exact transform, and strictly (`jpeg`). Pillow decodes everything else.
 """
 
+import functools
 import io
 import struct
 import threading
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import cv2
 import numpy as np
-import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 
+from stages.prepare import jpeg, png_chunks, signatures
 from stages.prepare.settings import Settings
 
 # The formats that Pillow may open. None of them runs a program (EPS) or refers to other files.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+_ENDS = ("truncated", "Truncated data", "end of file")  # in the errors of Pillow, libavif and libheif
+_JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_HEIF_EXTRA = "HEIC, which needs the extra heif: .venv/bin/pip install -e '.[heif]'"
 Reason = Literal[
     "empty",
     "not_an_image",
@@ -42,18 +48,25 @@ REASONS: tuple[str, ...] = get_args(Reason)
 
 Image.MAX_IMAGE_PIXELS = None  # we check `max_pixels` before decoding; Pillow would allow twice its limit
 _PILLOW_LOCK = threading.Lock()  # opening a GIF sets that limit, which all threads share
+PngImagePlugin.MAX_TEXT_CHUNK = 1 << 23  # programs write long XMP blocks, which may contain the orientation
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the stage has a process for each processor
+TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))  # Pillow has only b"II"
 # The limit of JPEG and GIF. Pillow's time for a row of tiles grows with the square of its length.
 _MAX_SIDE = 65_535
-_EXIF_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 0x0102, 0x0106, 0
-_SEGMENT, _RST0, _EOI, _SOS = struct.Struct(">2BH"), 0xD0, 0xD9, 0xDA  # a JPEG's segments and markers
+# Tags of EXIF and TIFF, and a value of _PHOTOMETRIC.
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 0x0102, 0x0106, 0
+_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
 
 
 class RejectedError(Exception):
-    """A file is rejected: `reason` is one of REASONS; `width` and `height` are in pixels, 0 if unknown."""
+    """A file is rejected: `reason` is one of REASONS; `width` and `height` are in pixels, 0 if unknown.
 
-    def __init__(self, reason: Reason, width: int = 0, height: int = 0) -> None:
+    `detail` says what is unsupported, and what to install for it; empty if there is nothing to add.
+    """
+
+    def __init__(self, reason: Reason, width: int = 0, height: int = 0, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason, self.width, self.height = reason, width, height
+        self.reason, self.width, self.height, self.detail = reason, width, height, detail
 
 
 def _check_size(width: int, height: int, settings: Settings) -> None:
@@ -78,33 +91,14 @@ def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
 def _orientation(picture: Image.Image) -> int:
     """The orientation of a picture; 1 if it has none or its EXIF block is damaged."""
     try:
-        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+        return int(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # the block may contain anything, and the pixels are intact
         return 1
 
 
-def _scan_offset(data: bytes) -> int:
-    """The offset of a JPEG's first scan; the length of `data` if the segments before it are malformed.
-
-    ITU-T T.81, B.1.1: a segment is FF, its marker and its length, whose two bytes count themselves. SOS begins a scan.
-    The markers from RST0 to EOI have no length.
-    """
-    at = 2
-    try:
-        while True:
-            prefix, marker, length = _SEGMENT.unpack_from(data, at)
-            if prefix != 0xFF or not 0xC0 <= marker < 0xFF or _RST0 <= marker <= _EOI:
-                return len(data)
-            if marker == _SOS:
-                return at
-            at += 2 + length
-    except struct.error:
-        return len(data)
-
-
 def _jpeg_orientation(data: bytes) -> int:
     """The orientation of a JPEG. Most have none, and are not opened with Pillow, which takes as long as decoding."""
-    end = _scan_offset(data)
+    end = jpeg.scan_offset(data)
     if data.find(b"Exif\x00\x00", 0, end) < 0 and data.find(b"tiff:Orientation", 0, end) < 0:
         return 1
     try:
@@ -117,14 +111,14 @@ def _jpeg_orientation(data: bytes) -> int:
 def _jpeg(data: bytes, settings: Settings) -> np.ndarray | None:
     """The pixels of a gray or YCbCr JPEG; None if Pillow must decode it or find out why it is damaged."""
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, space = jpeg.header(data)
     except ValueError:
         return None
     if space not in ("Gray", "YCbCr"):
         return None
     _check_size(width, height, settings)
     try:
-        image = simplejpeg.decode_jpeg(data, "GRAY" if space == "Gray" else "RGB")
+        image = jpeg.decode(data, "GRAY" if space == "Gray" else "RGB")
     except ValueError as error:
         reason: Reason = "truncated" if "remature end" in str(error) else "corrupt"
         raise RejectedError(reason, width, height) from None
@@ -141,22 +135,53 @@ def _scale_transparency(picture: Image.Image, depth: int) -> None:
         picture.info["transparency"] = tuple(part >> 8 for part in value)
 
 
+def _narrow(wide: np.ndarray, white: int) -> np.ndarray:
+    """16-bit values => uint8, rounded: `white` and more become 255."""
+    return ((np.clip(wide.astype(np.int64), 0, white) * 255 + white // 2) // white).astype(np.uint8)
+
+
+def _is_deep(picture: Image.Image, data: bytes) -> bool:
+    """Whether the samples of a PNG or TIFF have 16 bits. Other formats state their white, and Pillow applies it."""
+    bits = data[24:25] if picture.format == "PNG" else getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
+    return 16 in bits
+
+
+def _peak(picture: Image.Image) -> int:
+    """The largest value of a 16-bit picture, without its alpha; of colour, the most that its upper bytes allow."""
+    if picture.mode.startswith("I;16"):
+        return int(np.asarray(picture).max())
+    return int(np.asarray(picture)[..., :3].max()) * 256 + 255
+
+
+def _scaled_colour(data: bytes, picture: Image.Image, white: int) -> Image.Image:
+    """A 16-bit PNG or TIFF in colour, with `white` as 255. Pillow reads only the upper bytes."""
+    wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # uint16 (H, W, 3 or 4), BGR or BGRA
+    if wide is None or wide.dtype != np.uint16 or wide.ndim != 3 or wide.shape[1::-1] != picture.size:
+        raise RejectedError("unsupported", *picture.size, "16-bit colours of this kind with prepare.white")
+    colours = Image.fromarray(_narrow(wide[..., 2::-1], white))
+    if picture.has_transparency_data:
+        colours.putalpha(picture.convert("RGBA").getchannel("A"))
+    return colours
+
+
+def _flatten_deep(picture: Image.Image, settings: Settings) -> np.ndarray:
+    """A gray picture with 16 bits => uint8 (H, W, 1), or (H, W, 3) on a coloured background."""
+    wide = np.asarray(picture).astype(np.int64)[..., None]
+    white = settings.white if picture.format in ("PNG", "TIFF") else 65535
+    is_inverted = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO  # Pillow inverts up to 8 bits
+    narrow = _narrow(white - wide if is_inverted else wide, white)
+    if "transparency" not in picture.info:
+        return narrow
+    background = settings.background
+    behind = np.array(background[: 1 if len(set(background)) == 1 else 3], np.uint8)
+    return np.where(wide == picture.info["transparency"], behind, narrow)
+
+
 def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
-    """A picture in any of Pillow's modes => uint8 (H, W, 1) if it is gray, else (H, W, 3)."""
+    """A picture in any of Pillow's modes with 8 bits => uint8 (H, W, 1) if it is gray, else (H, W, 3)."""
     mode = picture.mode
-    if picture.has_transparency_data and mode not in ("I;16", "I", "F"):
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-    if mode.startswith("I;16") or mode == "I":
-        wide = np.asarray(picture).astype(np.int64)[..., None]
-        if (
-            getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        ):  # a TIFF; Pillow inverts only up to 8 bits
-            wide = 65535 - wide
-        narrow = ((np.clip(wide, 0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
-        if "transparency" not in picture.info:
-            return narrow
-        behind = np.array(background[: 1 if len(set(background)) == 1 else 3], np.uint8)
-        return np.where(wide == picture.info["transparency"], behind, narrow)
     if picture.mode == "RGBA":
         canvas = Image.new("RGBA", picture.size, (*background, 255))
         flat = np.asarray(Image.alpha_composite(canvas, picture).convert("RGB"))
@@ -169,38 +194,96 @@ def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarr
     raise RejectedError("unsupported", *picture.size)
 
 
-def _check_content(picture: Image.Image, settings: Settings) -> None:
-    """Reject an animation, if the setting says so, and a TIFF whose value of white is unknown."""
+def _check_content(picture: Image.Image, data: bytes, settings: Settings) -> None:
+    """Reject an animation, if the setting says so, camera raw, and a TIFF whose value of white is unknown."""
     if settings.animated == "reject" and getattr(picture, "is_animated", False):
         raise RejectedError("animated", *picture.size)
-    bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
-    if picture.format == "TIFF" and (picture.mode == "I" or 12 in bits):
-        raise RejectedError("unsupported", *picture.size)
+    if picture.format != "TIFF":
+        return
+    tags: Any = getattr(picture, "tag_v2", {})
+    # Camera raw (DNG, Canon CR2, Nikon, Sony, …): the first picture of the TIFF is only a preview.
+    is_preview = tags.get(_SUBFILE_TYPE, 0) & 1 and _SUB_IFDS in tags
+    if _DNG_VERSION in tags or data.startswith(b"CR\2", 8) or is_preview:
+        raise RejectedError("unsupported", *picture.size, "camera raw")
+    if picture.mode in ("I", "F") or 12 in tags.get(_BITS_PER_SAMPLE, ()):
+        raise RejectedError("unsupported", *picture.size, "TIFF with other values than 8 or 16 bits")
 
 
-def _unidentified(data: bytes) -> Reason:
+@functools.cache
+def _read_heif() -> bool:
+    """Let Pillow read HEIC, if the extra is installed."""
+    try:
+        import pillow_heif  # here: only few data sets need it
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    return True
+
+
+def _unidentified(data: bytes) -> RejectedError:
     """Why Pillow does not recognise a file: an image file that ends inside its header is corrupt."""
-    magic = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+    if signatures.is_heic(data):
+        return RejectedError("corrupt") if _read_heif() else RejectedError("unsupported", detail=_HEIF_EXTRA)
+    if signatures.is_avif(data):
+        return RejectedError("corrupt") if features.check("avif") else RejectedError("unsupported", detail="AVIF")
+    if name := signatures.name_of(data):
+        return RejectedError("unsupported", detail=name)
+    if data.startswith((b"II", b"MM")) and _is_tiff_of_other_kind(data):
+        return RejectedError("unsupported", detail="TIFF with values of another kind")
+    magic = (
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n",
+        b"GIF8",
+        b"BM",
+        b"II*\x00",
+        b"MM\x00*",
+        b"II+\x00",
+        b"MM\x00+",
+        *_JPEG_2000,
+    )
     webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    return "corrupt" if webp or data.startswith(magic) else "not_an_image"
+    return RejectedError("corrupt" if webp or data.startswith(magic) else "not_an_image")
 
 
-def _pillow(data: bytes, settings: Settings) -> np.ndarray:
+def _is_tiff_of_other_kind(data: bytes) -> bool:
+    """Whether a file is a TIFF with samples that Pillow has no mode for."""
+    try:
+        TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    except Exception as error:  # a file may contain anything
+        return "unknown pixel mode" in str(error)
+    return False
+
+
+def _pixels(picture: Image.Image, data: bytes, settings: Settings, depths: list[int]) -> np.ndarray:
+    """The upright pixels of an open picture. Appends to `depths` if the picture has 16-bit values."""
+    picture.load()
+    if picture.format == "PNG":
+        _scale_transparency(picture, data[24])
+    if _is_deep(picture, data):
+        depths.append(_peak(picture).bit_length())
+    if picture.mode.startswith("I;16") or picture.mode == "I":
+        image = _flatten_deep(picture, settings)
+    elif settings.white != 65535 and _is_deep(picture, data):
+        image = _flatten(_scaled_colour(data, picture, settings.white), settings.background)
+    else:
+        image = _flatten(picture, settings.background)
+    return _orient(image, _orientation(picture))
+
+
+def _pillow(data: bytes, settings: Settings, depths: list[int]) -> np.ndarray:
     """The pixels of a file that Pillow opens. Raises RejectedError for anything else."""
     width = height = 0
     if data.startswith(b"GIF8"):  # Pillow fills the first frame before it reports the size, so Pillow has to check
         Image.MAX_IMAGE_PIXELS = settings.max_pixels
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        formats = (*FORMATS, "HEIF") if signatures.is_heic(data) and _read_heif() else FORMATS
+        with Image.open(io.BytesIO(data), formats=formats) as picture:
             width, height = picture.size
             _check_size(width, height, settings)
-            _check_content(picture, settings)
-            picture.load()
-            if picture.format == "PNG":
-                _scale_transparency(picture, data[24])
-            return _orient(_flatten(picture, settings.background), _orientation(picture))
+            _check_content(picture, data, settings)
+            return _pixels(picture, data, settings, depths)
     except UnidentifiedImageError:
-        raise RejectedError(_unidentified(data)) from None
+        raise _unidentified(data) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         width, height = struct.unpack_from("<HH", data, 6)
         if width * height <= settings.max_pixels:  # a frame is larger than the screen
@@ -209,21 +292,37 @@ def _pillow(data: bytes, settings: Settings) -> np.ndarray:
     except RejectedError:
         raise
     except Exception as error:  # a file may contain anything, and decoders raise many kinds of errors
-        reason: Reason = "truncated" if "truncated" in str(error) else "corrupt"
+        reason: Reason = "truncated" if any(text in str(error) for text in _ENDS) else "corrupt"
         raise RejectedError(reason, width, height) from None
     finally:
         Image.MAX_IMAGE_PIXELS = None
 
 
-def decode(data: bytes, settings: Settings) -> np.ndarray:
+def _png(data: bytes, settings: Settings, depths: list[int]) -> np.ndarray:
+    """The pixels of a PNG. If a text with its orientation is damaged, it has none."""
+    with_orientation, without = png_chunks.without_extras(data)
+    try:
+        return _pillow(with_orientation, settings, depths)
+    except RejectedError as error:
+        if error.reason != "corrupt" or len(without) == len(with_orientation):
+            raise
+    return _pillow(without, settings, depths)
+
+
+def decode(data: bytes, settings: Settings, depths: list[int] | None = None) -> np.ndarray:
     """The pixels of an image file, upright and opaque: uint8 (height, width, 1) if it is gray, else (height, width, 3).
 
-    Raises RejectedError, with the reason, for any other file.
+    If the file is a PNG or TIFF with 16-bit values, `depths` gets the number of bits of its largest value. Raises
+    RejectedError, with the reason, for any other file.
     """
     if not data:
         raise RejectedError("empty")
-    image = _jpeg(data, settings) if data.startswith(b"\xff\xd8\xff") else None
-    if image is not None:
-        return image
+    if data.startswith(b"\xff\xd8"):
+        data = jpeg.without_first_stray(data)
+        image = _jpeg(data, settings)
+        if image is not None:
+            return image
+    depths = [] if depths is None else depths
     with _PILLOW_LOCK:
-        return _pillow(data, settings)
+        read = _png if data.startswith(b"\x89PNG\r\n") else _pillow
+        return read(data, settings, depths)

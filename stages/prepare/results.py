@@ -15,9 +15,10 @@ class ShardResult:
 
     `shards`: the files, by split. `digests`: uint8 (N, 16), the hash of each kept picture's decoded pixels, with its
     `splits` (N,) as text and its `index` (N,) in the source. `sums`: per "split/label" the number of images, min, max,
-    and per channel the sum and the sum of squares of the bytes. `rejected`: (key, reason, width, height) of each
-    rejected picture. `sizes`: the number of pictures by the power of two at or below their shorter side. `preview`: the
-    first pictures, uint8 (≤64, H, W, C).
+    and per channel the sum and the sum of squares of the bytes. `rejected`: (key, reason, width, height, detail)
+    of each rejected picture. `sizes`: the number of pictures by the power of two at or below their shorter side.
+    `depths`: the number of pictures with 16-bit values, by the bits of their largest value. `preview`: the first
+    pictures, uint8 (≤64, H, W, C).
     """
 
     shards: dict[str, Shard]
@@ -25,8 +26,9 @@ class ShardResult:
     splits: np.ndarray
     index: np.ndarray
     sums: dict[str, list[int]]
-    rejected: list[tuple[str, str, int, int]]
+    rejected: list[tuple[str, str, int, int, str]]
     sizes: dict[str, int]
+    depths: dict[str, int]
     preview: np.ndarray
 
     @property
@@ -41,6 +43,7 @@ class ShardResult:
             "sums": self.sums,
             "rejected": self.rejected,
             "sizes": self.sizes,
+            "depths": self.depths,
         }
         out = io.BytesIO()
         arrays = {"digests": self.digests, "splits": self.splits, "index": self.index, "preview": self.preview}
@@ -60,5 +63,6 @@ class ShardResult:
                 facts["sums"],
                 [tuple(row) for row in facts["rejected"]],
                 facts["sizes"],
+                facts["depths"],
                 arrays["preview"],
             )

@@ -1,7 +1,8 @@
 """The settings of the prepare stage."""
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -67,6 +68,9 @@ def _power_of_two(value: int) -> int:
     return value
 
 
+# Keys that the first manifests did not have => their defaults.
+_NEWER = {"white": 65535}
+
 Crop = Annotated[str | tuple[int, int, int, int], BeforeValidator(_crop)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
 
@@ -94,6 +98,8 @@ class Settings:
     """A picture whose shorter side has fewer pixels is rejected (`too_small`). Others are enlarged if needed."""
     max_pixels: Annotated[Int, Field(ge=1, le=1 << 30)] = 89_478_485
     """A picture with more pixels is rejected before it is decoded (`too_large`). The default is Pillow's."""
+    white: Annotated[Int, Field(ge=255, le=65535)] = 65535
+    """The value of white in PNGs and TIFFs with 16-bit values, such as 4095 for values of 12 bits."""
     animated: Literal["first_frame", "reject"] = "first_frame"
     """For a picture with several frames or pages: use the first one, or reject it (`animated`)."""
     labels: Annotated[Text | tuple[Text, ...] | LabelColumn, BeforeValidator(_labels)] = "auto"
@@ -110,3 +116,9 @@ class Settings:
     """The maximum number of records in a shard. Records are spread evenly over the shards."""
     seed: Seed = 0
     """Decides the order of the records."""
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The settings for the manifest. A newer key is absent at its default, so that older data keeps its bytes."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in _NEWER or value != _NEWER[name]}

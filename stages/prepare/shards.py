@@ -37,10 +37,13 @@ def tool_versions() -> dict[str, str]:
     return {"opencv": cv2.__version__, "pillow": PIL.__version__, "simplejpeg": simplejpeg.__version__}
 
 
-def read_picture(part: Part, at: int, settings: Settings) -> np.ndarray:
-    """The decoded picture at this position of a part: uint8 (H, W, 1 or 3). Raises RejectedError."""
+def read_picture(part: Part, at: int, settings: Settings, depths: list[int] | None = None) -> np.ndarray:
+    """The decoded picture at this position of a part: uint8 (H, W, 1 or 3). `depths` is that of `decode`.
+
+    Raises RejectedError.
+    """
     data = part.read(part.files[part.columns["file"][at]], part.member(at))
-    return decode(data, settings) if part.pixels is None else part.pixels.image(data)
+    return decode(data, settings, depths) if part.pixels is None else part.pixels.image(data)
 
 
 def prepare_image(image: np.ndarray, settings: Settings) -> np.ndarray:
@@ -113,7 +116,8 @@ class _Shard:
         self._splits: list[str] = []
         self._index: list[int] = []
         self._sums = _Sums()
-        self._rejected: list[tuple[str, str, int, int]] = []
+        self._rejected: list[tuple[str, str, int, int, str]] = []
+        self._depths: list[int] = []
         self._sizes: Counter[int] = Counter()
         self._preview: list[np.ndarray] = []
 
@@ -137,10 +141,10 @@ class _Shard:
     def _prepare(self, at: int) -> _Prepared | None:
         """The picture at this position; None if it is rejected."""
         try:
-            picture = read_picture(self._part, at, self._settings)
+            picture = read_picture(self._part, at, self._settings, self._depths)
             image = prepare_image(picture, self._settings)
         except RejectedError as error:
-            self._rejected.append((self._part.keys[at], error.reason, error.width, error.height))
+            self._rejected.append((self._part.keys[at], error.reason, error.width, error.height, error.detail))
             return None
         return _Prepared(at, image, digest(picture), min(picture.shape[:2]))
 
@@ -168,6 +172,7 @@ class _Shard:
             self._sums.total(),
             self._rejected,
             {str(side): count for side, count in self._sizes.items()},
+            {str(bits): count for bits, count in Counter(self._depths).items()},
             np.array(self._preview, np.uint8).reshape(-1, size, size, channels),
         )
 

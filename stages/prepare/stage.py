@@ -62,6 +62,7 @@ def prepare(settings: Settings, workspace: Workspace, build_all: engine.Build) -
         prepared = _summarise(source, settings, results, versions)
         _publish(prepared, store, workspace)
         _say_summary(prepared)
+        _say_hints(prepared)
         store.clear()
     return {"images_per_second": len(source.index) / seconds}
 
@@ -98,7 +99,7 @@ def _summarise(
         source.classes,
         splits,
         {**source.facts, "classes": list(source.classes)},
-        dataclasses.asdict(settings),
+        settings.recorded,
         versions,
         counts,
         tuple(mean),
@@ -212,3 +213,11 @@ def _say_summary(prepared: Prepared) -> None:
         f"{counts['rejected']:,} of {counts['found']:,} pictures rejected, {counts['duplicates']:,} exact duplicates, "
         f"{counts['straddling']:,} of them in more than one split (data/prepared/quarantine.csv, duplicates.csv)"
     )
+
+
+def _say_hints(prepared: Prepared) -> None:
+    """Print what the pictures need that this stage cannot know or does not have: their white, other formats."""
+    if details := tables.unsupported(prepared.quarantine):
+        shell.say(f"unsupported: {details}")
+    if warning := tables.dark(prepared.results, prepared.settings.white):
+        shell.say(f"prepare.white: {warning}")

@@ -82,9 +82,14 @@ def per_channel(results: Sequence[ShardResult], split: str, settings: Settings) 
 
 
 def quarantine(results: Sequence[ShardResult]) -> pd.DataFrame:
-    """Every rejected picture, sorted by key: its key, the reason, its own width and height (0 if unknown)."""
+    """Every rejected picture, sorted by key: its key, the reason, its own width and height (0 if unknown).
+
+    If any is unsupported in a way that has a name, the column `detail` has these names.
+    """
     rows = [row for result in results for row in result.rejected]
-    table = pd.DataFrame(rows, columns=["key", "reason", "width", "height"])
+    table = pd.DataFrame(rows, columns=["key", "reason", "width", "height", "detail"])
+    if not any(table["detail"]):
+        table = table.drop(columns="detail")
     table["key"] = [key.encode("utf-8", "backslashreplace").decode() for key in table["key"]]
     return table.sort_values(["key", "reason"]).reset_index(drop=True)
 
@@ -108,6 +113,28 @@ def summary(table: pd.DataFrame) -> str:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in zip(rows["reason"], rows["files"], strict=True) if n)
         parts.append(f"{rows['files'].sum():,} {outcome}" + (f" ({reasons})" if outcome != "kept" and reasons else ""))
     return f"{table['files'].sum():,} files: {', '.join(parts)}"
+
+
+def unsupported(table: pd.DataFrame) -> str:
+    """What is unsupported about rejected pictures, with counts; empty if nothing has a name."""
+    counts = Counter(detail for detail in table.get("detail", ()) if detail)
+    return "; ".join(f"{count:,} {detail}" for detail, count in counts.most_common())
+
+
+def dark(results: Sequence[ShardResult], white: int) -> str:
+    """A warning if most pictures with 16-bit values are so dark that their white is not `white`; else empty."""
+    depths: Counter[int] = Counter()
+    for result in results:
+        depths.update({int(bits): count for bits, count in result.depths.items()})
+    # A quarter of the range, because values of 14 bits exist, and hardly a photo has no value above a quarter.
+    low = Counter({bits: count for bits, count in depths.items() if bits <= white.bit_length() - 2})
+    if not low or 2 * low.total() < depths.total():
+        return ""
+    most = (1 << max(low)) - 1
+    return (
+        f"{low.total():,} of {depths.total():,} pictures with 16-bit values use only a small part of the range, 0 to "
+        f"{most:,} of {white:,}, and become almost black; if their white is {most:,}, set prepare.white: {most}"
+    )
 
 
 def sizes(results: Sequence[ShardResult]) -> pd.DataFrame:
@@ -183,7 +210,8 @@ def check_rejected(table: pd.DataFrame, total: int, max_rejected: float, path: s
     lines = [f"{len(table):,} of {total:,} pictures were rejected{limit}:"]
     for reason, group in groups:
         first = ", ".join(group["key"][:3])
-        lines.append(f"  - {reason}: {len(group):,} (first: {first})")
+        details = f" ({unsupported(group)})" if unsupported(group) else ""
+        lines.append(f"  - {reason}: {len(group):,}{details} (first: {first})")
     advice = _advice(str(groups[0][0]), groups[0][1])
     if len(table) < total:
         advice += ", or raise prepare.max_rejected"

@@ -589,6 +589,8 @@ def seeds() -> list[bytes]:
     files += [file(gray.convert("1"), "TIFF", compression="group4"), file(gray.convert("F"), "TIFF")]
     files += [file(gray.convert("LA"), "TIFF", exif=exif), file(colour.convert("CMYK"), "TIFF")]
     files += [file(colour, "PPM"), file(gray.convert("1"), "PPM"), file(Image.new("I;16", (5, 4), 999), "PPM")]
+    files += [file(colour, "AVIF", exif=exif), file(rgba, "AVIF", quality=50), file(colour, "JPEG2000")]
+    files += [file(rgba, "JPEG2000", no_jp2=True), file(Image.new("I;16", (9, 9), 777), "JPEG2000")]
     files += [b"P3 2 2 255 " + b"9 " * 12, *SEVERAL.values(), *ALIEN.values()]
     return files
 
