@@ -220,6 +220,8 @@ def check_rejected(table: pd.DataFrame, total: int, max_rejected: float, path: s
 
 def _advice(reason: str, group: pd.DataFrame) -> str:
     """The advice for the most frequent reason."""
+    if reason == "unsupported":
+        return "Convert them to PNG or JPEG, or remove them"
     key = _KEYS.get(reason)
     if key is None:
         return _ADVICE.get(reason, "Fix or remove them")

@@ -29,7 +29,7 @@ from stages.errors import StageError
 from stages.latent import latent, slerp
 from stages.pixels import to_uint8
 from tests.conftest import CLASSES, Project, dvc, git
-from tests.prepare.test_decode import png
+from tests.image_files import png
 
 PLACES = st.builds(
     Place,

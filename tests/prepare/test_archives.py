@@ -39,7 +39,7 @@ from tests.archive_files import (
     zip_entry,
     zip_member,
 )
-from tests.prepare.test_decode import mutated
+from tests.prepare.test_mutations import mutated
 
 
 @pytest.mark.parametrize("name", KINDS)
