@@ -30,7 +30,8 @@ from stages.prepare.settings import Settings
 # The formats that Pillow may open. None of them runs a program (EPS) or refers to other files.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _ENDS = ("truncated", "Truncated data", "end of file")  # in the errors of Pillow, libavif and libheif
-_JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_TIFF, _JPEG_2000 = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", *_TIFF, *_JPEG_2000)
 _HEIF_EXTRA = "HEIC, which needs the extra heif: .venv/bin/pip install -e '.[heif]'"
 Reason = Literal[
     "empty",
@@ -142,6 +143,8 @@ def _narrow(wide: np.ndarray, white: int) -> np.ndarray:
 
 def _is_deep(picture: Image.Image, data: bytes) -> bool:
     """Whether the samples of a PNG or TIFF have 16 bits. Other formats state their white, and Pillow applies it."""
+    if not picture.mode.startswith(("I;16", "RGB")):
+        return False
     bits = data[24:25] if picture.format == "PNG" else getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
     return 16 in bits
 
@@ -202,7 +205,7 @@ def _check_content(picture: Image.Image, data: bytes, settings: Settings) -> Non
         return
     tags: Any = getattr(picture, "tag_v2", {})
     # Camera raw (DNG, Canon CR2, Nikon, Sony, …): the first picture of the TIFF is only a preview.
-    is_preview = tags.get(_SUBFILE_TYPE, 0) & 1 and _SUB_IFDS in tags
+    is_preview = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     if _DNG_VERSION in tags or data.startswith(b"CR\2", 8) or is_preview:
         raise RejectedError("unsupported", *picture.size, "camera raw")
     if picture.mode in ("I", "F") or 12 in tags.get(_BITS_PER_SAMPLE, ()):
@@ -228,21 +231,10 @@ def _unidentified(data: bytes) -> RejectedError:
         return RejectedError("corrupt") if features.check("avif") else RejectedError("unsupported", detail="AVIF")
     if name := signatures.name_of(data):
         return RejectedError("unsupported", detail=name)
-    if data.startswith((b"II", b"MM")) and _is_tiff_of_other_kind(data):
+    if data.startswith(_TIFF) and _is_tiff_of_other_kind(data):
         return RejectedError("unsupported", detail="TIFF with values of another kind")
-    magic = (
-        b"\xff\xd8\xff",
-        b"\x89PNG\r\n",
-        b"GIF8",
-        b"BM",
-        b"II*\x00",
-        b"MM\x00*",
-        b"II+\x00",
-        b"MM\x00+",
-        *_JPEG_2000,
-    )
     webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    return RejectedError("corrupt" if webp or data.startswith(magic) else "not_an_image")
+    return RejectedError("corrupt" if webp or data.startswith(_MAGIC) else "not_an_image")
 
 
 def _is_tiff_of_other_kind(data: bytes) -> bool:

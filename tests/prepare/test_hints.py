@@ -1,5 +1,6 @@
 """The stage names unsupported formats, and says when 16-bit values use a small part of the range."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_the_table_of_rejected_pictures_has_no_details_if_all_formats_are_suppor
 def test_the_error_for_heic_names_the_extra() -> None:
     heic = "HEIC, which needs the extra heif: ..."
     rows = [("a.heic", "unsupported", 0, 0, heic), ("b.psd", "unsupported", 0, 0, "PSD")]
-    table = tables.quarantine([ShardResult({}, *[np.zeros(0)] * 3, {}, rows, {}, {}, np.zeros(0))])
+    table = tables.quarantine([dataclasses.replace(result({}), rejected=rows)])
     with pytest.raises(StageError) as caught:
         tables.check_rejected(table, 10, 0.01, "quarantine.csv")
     assert "unsupported: 2 (1 HEIC, which needs the extra heif: ...; 1 PSD) (first: a.heic, b.psd)" in str(caught.value)
