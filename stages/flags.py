@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["non_finite", "discriminator_saturated", "generator_collapsed"]
+Kind = Literal["non_finite", "discriminator_saturated", "generator_collapsed", "exploded"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

@@ -97,14 +97,20 @@ class Sampler:
         self._infer = tf.function(lambda z: model(z, training=False), reduce_retracing=True)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Load the generator in a .keras file. Raises StageError, naming the file, if it holds anything else."""
+    def load(cls, path: Path, shape: tuple[int, int, int] | None = None) -> Self:
+        """Load the generator in a .keras file, which must make images of the data set's `shape`, if there is one.
+
+        Raises StageError, naming the file, if it holds anything else.
+        """
         model = saving.load(path)
         shapes = [value.shape for value in (*model.inputs, *model.outputs)]
         if [len(shape) for shape in shapes] != [2, 4]:
             actual = ", ".join(str(shape[1:]) for shape in shapes)
             raise StageError(f"{path}: not a generator: expected z (d,) => image (H, W, C), got {actual}")
-        return cls(model)
+        sampler = cls(model)
+        if shape not in (None, sampler.shape):
+            raise StageError(f"{path}: makes {sampler.shape} images, but the data set has {shape}; run `dvc repro`")
+        return sampler
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches."""

@@ -17,7 +17,7 @@ from dvc.utils.flatten import flatten
 
 from stages.errors import StageError
 from stages.shell import run_command
-from tools.git import git
+from tools.git import git, in_clone
 
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
@@ -110,10 +110,7 @@ def complaints() -> list[str]:
 
     Raises StageError outside a Git repository, and for a file that is not valid YAML.
     """
-    try:
-        git(HERE, "rev-parse", "--git-dir")
-    except StageError as error:
-        raise StageError(f"{error}; run this in a clone of the project") from None
+    in_clone(HERE, "--git-dir")
     pipeline = _read(PIPELINE)
     if not Path(LOCK).is_file():
         return [f"stale: {LOCK} is missing"]

@@ -38,6 +38,14 @@ def git(project: Path, *arguments: str, stdin: str | None = None, errors: str = 
     return result.stdout
 
 
+def in_clone(project: Path, *arguments: str) -> str:
+    """The output of `git rev-parse` with these arguments. The error outside a Git repository says where to run this."""
+    try:
+        return git(project, "rev-parse", *arguments).strip()
+    except StageError as error:
+        raise StageError(f"{error}; run this in a clone of the project") from None
+
+
 def kind_and_name(reference: str) -> tuple[str, str] | None:
     """(kind, short name) of a full reference name; kind is tag, branch or experiment. None for any other reference."""
     for kind, pattern in _REFERENCES.items():

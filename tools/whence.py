@@ -22,7 +22,7 @@ from stages.sample.command_line import parse_grid, parse_seeds
 from stages.shell import run_command
 from tools import commits, legacy_captions, model_card
 from tools.commits import Commit
-from tools.git import git
+from tools.git import git, in_clone
 from tools.terminal import one_line
 
 CARD = "reports/model_card.md"
@@ -107,10 +107,7 @@ def find(project: Path, path: Path, picture: Picture) -> Origin:
     provenance = _with_keys(picture.provenance)
     generator = provenance.generator_sha256
     wanted = generator or provenance.manifest_sha256
-    try:
-        shallow = git(project, "rev-parse", "--is-shallow-repository").strip() == "true"
-    except StageError as error:
-        raise StageError(f"{error}; run this in a clone of the project") from None
+    shallow = in_clone(project, "--is-shallow-repository") == "true"
     origin = Origin(
         provenance,
         wanted,

@@ -20,6 +20,7 @@ from stages.manifest import Manifest
 from stages.metrics import memorization
 from stages.metrics.modes import class_histogram
 from stages.metrics.prdc import realism
+from stages.networks import judge as judges
 from stages.workspace import Workspace
 
 # lowest.png: the number of samples, of columns, and the side of a pixel's block.
@@ -32,7 +33,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     data = manifest.read(folder)
     networks = load_networks(workspace, data)
     model = workspace.input("models/generator.keras")
-    sampler = _load_sampler(model, data)
+    sampler = Sampler.load(model, data.shape)
     count = _compared_images(settings, folder, data)
 
     started = time.monotonic()
@@ -41,24 +42,19 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     test = measuring.measure_test_images(folder, data, count)
     train = measuring.measure_training_images(folder, data, count, samples.images.thumbnails, test.images.thumbnails)
 
-    metrics = values.compute(samples, test, train, data.splits["train"].shares, settings.mode_threshold)
-    protocol = _protocol(settings, folder, data, networks, samples, count)
+    rejected = {"judge_rejected": 1} if judges.rejection(workspace.input("models/features")) else {}
+    metrics = rejected | values.compute(samples, test, train, data.splits["train"].shares, settings.mode_threshold)
+    manifest_sha256 = artifacts.sha256(folder / manifest.FILE)
+    protocol = _protocol(settings, manifest_sha256, data, networks, samples, count)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
         artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
         tables = new("reports/evaluate")
         tables.mkdir()
         _class_shares(data, samples).to_csv(tables / "modes.csv", index=False)
         _points(settings, data, samples, test).to_csv(tables / "points.csv", index=False)
-        _draw_lowest(settings, sampler, networks, samples, model, folder, tables / "lowest.png")
+        _draw_lowest(settings, sampler, networks, samples, model, manifest_sha256, tables / "lowest.png")
     shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
     return {"samples_per_second": samples.count / seconds}
-
-
-def _load_sampler(model: Path, data: Manifest) -> Sampler:
-    sampler = Sampler.load(model)
-    if sampler.shape != data.shape:
-        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
-    return sampler
 
 
 def _compared_images(settings: Settings, folder: Path, data: Manifest) -> int:
@@ -70,7 +66,7 @@ def _compared_images(settings: Settings, folder: Path, data: Manifest) -> int:
 
 
 def _protocol(
-    settings: Settings, folder: Path, data: Manifest, networks: Networks, samples: Samples, count: int
+    settings: Settings, manifest_sha256: str, data: Manifest, networks: Networks, samples: Samples, count: int
 ) -> dict[str, str | int | float]:
     """The conditions of the measurement. Only metrics of the same protocol can be compared."""
     protocol: dict[str, str | int | float] = {
@@ -83,7 +79,7 @@ def _protocol(
         "memorization_needs": memorization.FEWEST,
         "mode_threshold": settings.mode_threshold,
         "data": data.source["title"],
-        "data_manifest_sha256": artifacts.sha256(folder / manifest.FILE),
+        "data_manifest_sha256": manifest_sha256,
         "crop": str(data.params["crop"]),
         "fit": data.params["fit"],
         "size": data.shape[0],
@@ -134,7 +130,7 @@ def _draw_lowest(
     networks: Networks,
     samples: Samples,
     model: Path,
-    folder: Path,
+    manifest_sha256: str,
     target: Path,
 ) -> None:
     """Draw the samples of lowest realism, the lowest first. Draws nothing if there are too few features to compare."""
@@ -158,7 +154,7 @@ def _draw_lowest(
             stage="evaluate",
             seeds=",".join(map(str, seeds)),
             generator_sha256=generator_sha256,
-            manifest_sha256=artifacts.sha256(folder / manifest.FILE),
+            manifest_sha256=manifest_sha256,
             grid=png.grid_layout(len(seeds), _COLUMNS),
         ),
     )

@@ -12,14 +12,16 @@ from stages.features import inception_graph, measuring, training
 from stages.features.settings import Settings
 from stages.manifest import Manifest
 from stages.networks import inception, saving
+from stages.networks import judge as judges
 from stages.networks.inception import Inception
-from stages.networks.judge import FEATURES, FILE, Judge
+from stages.networks.judge import FEATURES, Judge
 from stages.transfer import without_credentials
 from stages.workspace import Workspace
 
 # Test images whose features are stored: as many as any metric compares, in 13 MB for the judge and 82 MB for Inception.
 _MAX_HELD_OUT_JUDGE = 50_000
 _MAX_HELD_OUT_INCEPTION = 10_000
+_NO_JUDGE = "training will be scored by sliced Wasserstein distance"
 
 New = Callable[[str], Path]
 """The path at which to write an output (Workspace.outputs)."""
@@ -36,6 +38,10 @@ def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         network = _fetch_inception(settings, folder, data, new)
         new("models/features").mkdir()
         if len(data.classes) < 2:
+            shell.say(
+                f"fewer than two classes, so no judge: {_NO_JUDGE} "
+                "(for a judge, sort the pictures into one folder per class, or name attributes in prepare.labels)"
+            )
             _write_without_judge(settings, data, new)
             figures = {}
         else:
@@ -49,29 +55,48 @@ def _image_counts(data: Manifest) -> dict[str, int]:
     return {f"{split}_images": data.splits[split].records for split in ("train", "test")}
 
 
-def _write_without_judge(settings: Settings, data: Manifest, new: New) -> None:
-    """Write the outputs of data that has no judge."""
-    shell.say(
-        "fewer than two classes, so no judge: training will be scored by sliced Wasserstein distance "
-        "(for a judge, sort the pictures into one folder per class, or name attributes in prepare.labels)"
-    )
-    facts = {"network": "none", **_image_counts(data), "params": settings.judge_params}
-    artifacts.write_json(new("models/features") / "features.json", facts)
+def _write_without_judge(settings: Settings, data: Manifest, new: New, rejected: training.Check | None = None) -> None:
+    """Write the outputs of data that has no judge. They are the same if its judge is rejected, with the reason."""
+    reason = {judges.REJECTED: f"its accuracy is {rejected}"} if rejected else {}
+    facts = {"network": "none", **reason, **_image_counts(data), "params": settings.judge_params}
+    artifacts.write_json(new("models/features") / judges.FACTS, facts)
     reference.save(new("data/reference.npz"), None)
-    artifacts.write_json(new("reports/features.json"), {"judge": False})
+    artifacts.write_json(new("reports/features.json"), {"judge": False, **(_figures(rejected) if rejected else {})})
+
+
+def _figures(check: training.Check) -> dict[str, float]:
+    """The figures of reports/features.json."""
+    low, high = check.interval
+    figures = {
+        "judge_accuracy": check.accuracy,
+        "judge_accuracy_low": low,
+        "judge_accuracy_high": high,
+        "largest_class": check.largest_class,
+    }
+    return {name: artifacts.rounded(value) for name, value in figures.items()}
 
 
 def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> dict[str, float]:
-    """Train the judge; write it, its accuracy and the data in its features. Return its speed."""
+    """Train the judge; write it, its accuracy and the data in its features. Return its speed.
+
+    A judge that is no better than always naming the largest class is rejected: the data counts as unlabelled.
+    """
     started = time.monotonic()
     model = training.train_judge(folder, data, settings)
     seconds = time.monotonic() - started
-    path = new("models/features") / FILE
-    saving.save(model, path)
+    speed = {"images_per_second": settings.images / seconds}
     judge = Judge(model)
-    reference.save(new("data/reference.npz"), _measure_data(folder, data, judge))
-    accuracy = training.accuracy(folder, data, judge)
-    artifacts.write_json(new("reports/features.json"), {"judge_accuracy": artifacts.rounded(accuracy)})
+    real = _measure_data(folder, data, judge)
+    check = training.check(folder, data, judge)
+    shell.say(f"judge accuracy {check}")
+    if not check.passed:
+        shell.say(f"the judge is no better than always naming the largest class, so it is not used: {_NO_JUDGE}")
+        _write_without_judge(settings, data, new, check)
+        return speed
+    path = new("models/features") / judges.FILE
+    saving.save(model, path)
+    reference.save(new("data/reference.npz"), real)
+    artifacts.write_json(new("reports/features.json"), _figures(check))
     facts = {
         "network": "judge",
         "sha256": artifacts.sha256(path),
@@ -80,9 +105,8 @@ def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> 
         **_image_counts(data),
         "params": settings.judge_params,
     }
-    artifacts.write_json(path.with_name("features.json"), facts)
-    shell.say(f"judge accuracy {accuracy:.1%} on {data.splits['test'].records:,} test images")
-    return {"images_per_second": settings.images / seconds}
+    artifacts.write_json(path.with_name(judges.FACTS), facts)
+    return speed
 
 
 def _measure_data(folder: Path, data: Manifest, judge: Judge) -> reference.Reference:

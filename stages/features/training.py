@@ -1,6 +1,8 @@
-"""Train the judge and test its accuracy."""
+"""Train the judge, and check it on the test images."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -14,6 +16,7 @@ from stages.networks.judge import Judge, judge
 from stages.progress import Progress
 
 _READ_BATCH = 1000
+_Z_95 = 1.959964  # the normal distribution has 95 % of its mass within ± this many standard deviations
 
 
 def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model:
@@ -54,9 +57,51 @@ def _train_step(model: keras.Model, learning_rate: float, steps: int) -> Callabl
     return step
 
 
-def accuracy(folder: Path, data: Manifest, judge: Judge) -> float:
-    """The share of the test images that the judge classifies correctly."""
-    correct = 0
+@dataclass(frozen=True)
+class Check:
+    """The judge on the test images, beside the share that always naming their largest class gets right.
+
+    That share is the "no information rate", to which caret's confusionMatrix also compares accuracies (Kuhn 2008, J.
+    Stat. Softw. 28(5)).
+    """
+
+    correct: int
+    images: int
+    largest_class: float
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the images that the judge classifies correctly."""
+        return self.correct / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the accuracy: Wilson's (1927, JASA 22, p. 209).
+
+        Brown, Cai, DasGupta 2001 (Statist. Sci. 16(2), p. 101) recommend it for few images.
+        """
+        n, squared = self.images, _Z_95**2
+        centre = (self.correct + squared / 2) / (n + squared)
+        half = _Z_95 / (n + squared) * math.sqrt(n * self.accuracy * (1 - self.accuracy) + squared / 4)
+        return max(centre - half, 0.0), min(centre + half, 1.0)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the judge is better than always naming the largest class, beyond doubt."""
+        return self.interval[0] > self.largest_class
+
+    def __str__(self) -> str:
+        """The figures in words."""
+        low, high = self.interval
+        return (
+            f"{self.accuracy:.1%} on {self.images:,} test images (95% interval {low:.1%} to {high:.1%}; "
+            f"the largest class: {self.largest_class:.1%})"
+        )
+
+
+def check(folder: Path, data: Manifest, judge: Judge) -> Check:
+    """Classify the test images and count the correct answers."""
+    correct, test = 0, data.splits["test"]
     for images, labels in records.batches(folder, data, "test", _READ_BATCH):
         correct += int((judge(images.numpy()).classes == labels.numpy()).sum())
-    return correct / data.splits["test"].records
+    return Check(correct, test.records, float(test.shares.max()))

@@ -33,6 +33,12 @@ class Metric:
 
 _ROWS = (
     Metric(
+        "judge_rejected",
+        "judge rejected",
+        "1 if the judge classifies held-out images no better than always naming the largest class would. Nothing uses "
+        "it then, as if the data had no labels. Missing otherwise",
+    ),
+    Metric(
         "fid",
         "Fréchet distance",
         "Distance between samples and training images, modelled as Gaussians in a network's features (Heusel 2017). "

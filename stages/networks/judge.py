@@ -8,12 +8,15 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from stages import artifacts
 from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import saving
 from stages.networks.layers import BatchNorm, Initializers
 
-FILE = "judge.keras"
+FILE, FACTS = "judge.keras", "features.json"
+REJECTED = "rejected"
+"""The key of features.json that says why the judge was rejected; missing otherwise."""
 FEATURES = 64
 _BATCH = 500
 
@@ -67,11 +70,11 @@ class Prediction:
 
 
 def load(folder: Path, data: Manifest) -> "Judge | None":
-    """Load a data set's judge from models/features; None for data with fewer than two classes, which has no judge.
+    """Load a data set's judge from models/features; None if it has none: fewer than two classes, or a rejected judge.
 
-    Raises StageError if the file is missing or not a network, or was trained on other images or classes.
+    Raises StageError if a file is missing or not a network, or was trained on other images or classes.
     """
-    if len(data.classes) < 2:
+    if artifacts.read_json(folder / FACTS, "network")["network"] == "none":
         return None
     path = folder / FILE
     model = saving.load(path)
@@ -82,6 +85,11 @@ def load(folder: Path, data: Manifest) -> "Judge | None":
             f"{data.shape} images of {len(data.classes)}; run `dvc repro`"
         )
     return Judge(model)
+
+
+def rejection(folder: Path) -> str:
+    """Why the features stage rejected the judge, from models/features; empty if it did not."""
+    return str(artifacts.read_json(folder / FACTS).get(REJECTED, ""))
 
 
 class Judge:

@@ -14,6 +14,7 @@ from stages.errors import StageError
 from stages.flags import Flag
 from stages.manifest import Manifest
 from stages.metrics import memorization
+from stages.metrics.catalog import METRICS, Metric
 from stages.png import Picture
 from stages.workspace import Workspace
 
@@ -24,6 +25,7 @@ _MODEL = (
 _METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "memorization_real", "nearest_distance")
 _MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
 _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
+_ACCURACY = ("judge_accuracy", "judge_accuracy_low", "judge_accuracy_high", "largest_class")
 _PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
 _CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
 # Columns that hold names: read as text, even "01".
@@ -35,8 +37,9 @@ _NETWORKS = {"judge": "the judge's features", "inception": "Inception's features
 class Contents:
     """Everything that the report shows, as the stages wrote it.
 
-    Data without labels has no judge: `accuracy` is None, and `judge`, `metrics` and `modes` hold nothing that needs
-    one. Without a network's features, `metrics` has none of the metrics that need them, and `points` is empty.
+    Data without labels has no judge, and a judge that fails its check is rejected: `accuracy` is None, and `judge`,
+    `metrics` and `modes` hold nothing that needs one. Without a network's features, `metrics` has none of the metrics
+    that need them, and `points` is empty.
     The curves `output/real` and `output/fake` are the discriminator's mean probability of "real" if `model` says that
     its loss is logistic, else its mean output. `presets` are whole params files by name.
     """
@@ -45,7 +48,7 @@ class Contents:
     statistics: pd.DataFrame
     files: pd.DataFrame
     judge: dict[str, Any]
-    accuracy: float | None
+    accuracy: dict[str, float] | None
     model: dict[str, Any]
     flags: tuple[Flag, ...]
     metrics: dict[str, Any]
@@ -61,9 +64,30 @@ class Contents:
         return dict(self.metrics["protocol"])
 
     @property
+    def measured(self) -> list[tuple[Metric, Any]]:
+        """The metrics with their values, in the order of reports/metrics.json."""
+        return [
+            (METRICS.get(name) or Metric(name, name, ""), value)
+            for name, value in self.metrics.items()
+            if name != "protocol"
+        ]
+
+    @property
     def network(self) -> str:
         """The network whose features the metrics use, in words; empty if they use none."""
         return _NETWORKS[self.protocol["feature_network"]]
+
+    @property
+    def rejection(self) -> str:
+        """Why the judge was rejected; empty if it was not."""
+        return str(self.judge.get("rejected", ""))
+
+    @property
+    def no_judge(self) -> str:
+        """Why there is no judge, as a sentence; empty if there is one."""
+        if self.rejection:
+            return f"The judge is no better than always naming the largest class, so it is not used: {self.rejection}."
+        return "" if self.accuracy else "The data has fewer than two classes, so there is no judge."
 
     @property
     def copies(self) -> bool | None:
@@ -210,14 +234,14 @@ def _metrics(path: Path, *, has_judge: bool) -> dict[str, Any]:
     return metrics
 
 
-def _judge(workspace: Workspace) -> tuple[dict[str, Any], float | None]:
-    """The features stage's facts about the judge, and the judge's accuracy (None without a judge)."""
+def _judge(workspace: Workspace) -> tuple[dict[str, Any], dict[str, float] | None]:
+    """The features stage's facts about the judge, and its accuracy with the interval (None without a judge)."""
     path = workspace.input("models/features/features.json")
     judge = artifacts.read_json(path, "network", "params")
     if judge["network"] == "none":
         return judge, None
     judge = artifacts.read_json(path, "sha256", "parameters", *judge)
-    return judge, artifacts.read_json(workspace.input("reports/features.json"), "judge_accuracy")["judge_accuracy"]
+    return judge, artifacts.read_json(workspace.input("reports/features.json"), *_ACCURACY)
 
 
 def _pictures(samples: Path, evaluated: Path, data: Path) -> dict[str, Picture]:

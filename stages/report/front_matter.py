@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from stages.metrics.catalog import METRICS
 from stages.report.contents import Contents, Difference
 
 _TASK = "unconditional-image-generation"
@@ -52,7 +51,7 @@ def front_matter(contents: Contents, title: str, preset: str, differences: Seque
         "pipeline_tag": _TASK,
         "tags": ["dcgan", "gan", "image-generation"],
         **({"datasets": [hub]} if hub else {}),
-        "metrics": [name for name in _measured(contents) if METRICS[name].headline],
+        "metrics": [metric.name for metric, _ in contents.measured if metric.headline],
         "model-index": [_results(contents, title, hub or source["name"])],
         "provenance": _provenance(contents, preset, differences),
     }
@@ -68,14 +67,8 @@ def license_keys(licence: str, homepage: str) -> dict[str, str]:
     return {"license": "other", "license_name": identifier, **({"license_link": homepage} if homepage else {})}
 
 
-def _measured(contents: Contents) -> list[str]:
-    return [name for name in contents.metrics if name in METRICS]
-
-
 def _results(contents: Contents, title: str, data_set: str) -> dict[str, Any]:
-    metrics = [
-        {"type": name, "name": METRICS[name].label, "value": contents.metrics[name]} for name in _measured(contents)
-    ]
+    metrics = [{"type": metric.name, "name": metric.label, "value": value} for metric, value in contents.measured]
     return {
         "name": title,
         "results": [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import templates
-from stages.metrics.catalog import METRICS, Metric
+from stages.metrics.catalog import METRICS
 from stages.report import figures
 from stages.report.contents import Contents, compare_with_presets
 from stages.report.front_matter import front_matter
@@ -23,6 +23,7 @@ _FLAGS = {
     "non_finite": "diverged",
     "discriminator_saturated": "discriminator saturated",
     "generator_collapsed": "generator collapsed",
+    "exploded": "training exploded",
 }
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
@@ -36,6 +37,8 @@ def _verdict(contents: Contents) -> str:
         parts.append(f"Fréchet distance {metrics['fid']:.1f} in {contents.network}{floor}")
     if contents.accuracy is not None:
         parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} classes covered")
+    if contents.rejection:
+        parts.append("the judge failed its check")
     if not contents.network:
         parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
     parts.append(_COPIES[contents.copies])
@@ -94,15 +97,6 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
     return svgs
 
 
-def _measured(contents: Contents) -> list[tuple[Metric, Any]]:
-    """The metrics with their values, in the order of reports/metrics.json."""
-    return [
-        (METRICS.get(name) or Metric(name, name, ""), value)
-        for name, value in contents.metrics.items()
-        if name != "protocol"
-    ]
-
-
 def _escape_markdown(value: object) -> str:
     """Text that Markdown shows unchanged: names from the data are neither markup nor HTML."""
     text = html.escape(re.sub(r"\s+", " ", str(value)), quote=False)
@@ -116,9 +110,10 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
     values = {
         "c": contents,
         "settings": settings,
+        "title": f"{settings.title} · {contents.data.source['title']}",
         "verdict": _verdict(contents),
         "protocol": contents.protocol,
-        "measured": _measured(contents),
+        "measured": contents.measured,
         "catalog": METRICS,
         "params": used,
         "copies": _COPIES,
@@ -130,6 +125,5 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
     pages.filters["short_hashes"] = lambda text: _HASH.sub(r"\1", text)  # the page's end has them in full
     page = pages.get_template("page.html.j2").render(**values, svgs=_figures(contents, settings))
     cards = templates.environment(folder, html=False, escape=_escape_markdown)
-    title = f"{settings.title} · {contents.data.source['title']}"
     card = cards.get_template("model_card.md.j2").render(**values)
-    return page, front_matter(contents, title, preset, differences) + card
+    return page, front_matter(contents, values["title"], preset, differences) + card

@@ -27,14 +27,14 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 def _read_inputs(settings: Settings, workspace: Workspace) -> Inputs:
     model = workspace.input("models/generator.keras")
     generator_sha256 = artifacts.sha256(model)
-    sampler = Sampler.load(model)
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
-    if sampler.shape != data.shape:
-        raise StageError(f"{model}: makes {sampler.shape} images, but the data set has {data.shape}; run `dvc repro`")
-    judge = judges.load(workspace.input("models/features"), data) if settings.arithmetic else None
+    sampler = Sampler.load(model, data.shape)
+    features = workspace.input("models/features")
+    judge = judges.load(features, data) if settings.arithmetic else None
     if settings.arithmetic and judge is None:
-        raise StageError("sample.arithmetic: the data has no classes; remove this setting or make it empty")
+        reason = "the judge was rejected" if judges.rejection(features) else "the data has no classes"
+        raise StageError(f"sample.arithmetic: {reason}; remove this setting or make it empty")
     images_seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
     seeds = range(settings.first_seed, settings.first_seed + settings.count)
     return Inputs(

@@ -13,7 +13,8 @@ from stages.train.settings import Settings
 
 def horizontal_flip(images: tf.Tensor, seed: int, number: tf.Tensor) -> tf.Tensor:
     """Mirror each image with a chance of one half."""
-    # The seed is negated: (seed, number) already draws the z of that step, and would give the same bits.
+    # The seed is negated: [seed, number] already draws the z of that step, and [seed, -1 - number] the mixture of the
+    # gradient penalty. A shared pair would give the same bits.
     chances = tf.random.stateless_uniform((images.shape[0],), tf.stack([-1 - seed, number]))
     # Reverse all rows, then select whole images: images[:, :, ::-1] with tf.where takes nine times as long.
     rows = tf.reverse(tf.reshape(images, [-1, *images.shape[2:]]), [1])

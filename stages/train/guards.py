@@ -1,7 +1,8 @@
 """Guards: detect the typical failures of GAN training while it runs."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,26 @@ _SATURATED = 0.01
 # 59,968 images of Fashion-MNIST, and at 0.90 to 0.94 later.
 _SPREAD = 0.3
 _MODES = 0.5
+# Or each sample is nearly one colour: its contrast is below _CONTRAST of that of real images.
+_CONTRAST = 0.05
+# Training has exploded if a loss is beyond _FAR times that of a D that cannot tell real from fake, or if a network's
+# weights or gradients are beyond these limits. For scale: in 200 steps on Fashion-MNIST at the default rates, D's loss
+# stayed below 2.2 times that of such a D with any loss, and the gradients below 100. With both rates at 1000 they
+# reached 48,000,000 times and 300,000,000, and the weights 2000.
+_FAR = 100
+_WEIGHTS = 10.0
+_GRADIENTS = 1e5
+# The loss of a D that cannot tell, for a loss without bounds. A D of slope 1 tells two images apart by at most their
+# distance, which in [-1,1] is 64 for 32 × 32 images and 443 for 128 × 128 × 3.
+_UNBOUNDED = 100.0
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """How large a network has become: the root mean square of its weights, and the recent norm of its gradients."""
+
+    weights: float
+    gradients: float
 
 
 class Saturation:
@@ -63,12 +84,55 @@ def spread(images: np.ndarray) -> float:
     return float(distances.sum() / (len(flat) * (len(flat) - 1)))
 
 
-def describe_collapse(samples_spread: float, real_spread: float, covered: int | None, classes: int) -> str | None:
+def contrast(images: np.ndarray) -> float:
+    """Mean over the images and channels of NHWC of the standard deviation of the pixels."""
+    return float(images.std((1, 2), dtype=np.float64).mean())
+
+
+def describe_explosion(
+    means: Mapping[str, float], magnitudes: Mapping[str, Magnitude], bounds: tuple[float, float] | None
+) -> str | None:
+    """A message if a loss, or a network's weights or gradients, are far beyond those of healthy training, else None.
+
+    `means` are those of the log's row, `magnitudes` those of each network, `bounds` those of the loss
+    (losses/catalog.py).
+    """
+    far = _FAR * (bounds[1] if bounds else _UNBOUNDED)
+    losses = {network: abs(means[f"loss/{network}"]) for network in ("discriminator", "generator")}
+    sizes = {f"the {network}'s loss": (loss, far) for network, loss in losses.items()}
+    for network, size in magnitudes.items():
+        sizes[f"the root mean square of the {network}'s weights"] = size.weights, _WEIGHTS
+        sizes[f"the norm of the {network}'s gradients"] = size.gradients, _GRADIENTS
+    for name, (value, limit) in sizes.items():
+        if not value <= limit:  # also for NaN
+            return f"training has exploded: {name} is {value:.3g}, beyond {limit:.3g}; lower the learning rates"
+    return None
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How varied images are: their `spread`, and their `contrast`."""
+
+    spread: float
+    contrast: float
+
+
+def variety(images: np.ndarray) -> Variety:
+    """The variety of images NHWC."""
+    return Variety(spread(images), contrast(images))
+
+
+def describe_collapse(samples: Variety, real: Variety, covered: int | None, classes: int) -> str | None:
     """A message if the samples are too much alike, else None. `covered` is None without a judge."""
-    if samples_spread < _SPREAD * real_spread:
+    if samples.spread < _SPREAD * real.spread:
         return (
             "the generator makes nearly the same picture from every z: the mean distance between samples is "
-            f"{samples_spread:.3g}, between real images {real_spread:.3g}"
+            f"{samples.spread:.3g}, between real images {real.spread:.3g}"
+        )
+    if samples.contrast < _CONTRAST * real.contrast:
+        return (
+            f"the generator makes pictures of one colour: the contrast of samples is {samples.contrast:.3g}, of real "
+            f"images {real.contrast:.3g}"
         )
     if covered is not None and covered < _MODES * classes:
         return f"the generator misses classes: its samples reach {covered} of {classes}"

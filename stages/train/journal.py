@@ -14,6 +14,7 @@ from stages.flags import KINDS, Flag, Kind
 from stages.latent import Sampler, latent
 from stages.progress import Progress
 from stages.train import guards
+from stages.train.guards import Magnitude, Variety
 from stages.train.settings import Settings
 
 FIXED_Z = 32
@@ -22,21 +23,21 @@ _COLUMNS = 8
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measured generator: its score (lower is better), the spread of its samples, and the classes they reach.
+    """A measured generator: its score (lower is better), the variety of its samples, and the classes they reach.
 
     `modes_covered` is None without a judge.
     """
 
     score: float
-    spread: float
+    variety: Variety
     modes_covered: int | None
 
 
 @dataclass(frozen=True)
 class Real:
-    """The same figures for the real images: their spread, and the number of their classes."""
+    """The same figures for the real images: their variety, and the number of their classes."""
 
-    spread: float
+    variety: Variety
     classes: int
 
 
@@ -77,8 +78,8 @@ class Journal:
     ) -> None:
         self._settings, self._measure, self._real = settings, measure, real
         self._fixed_z = latent(range(FIXED_Z), settings.latent_dim)
-        self._saturation = guards.Saturation(bounds)
-        self._collapsed = False
+        self._bounds, self._saturation = bounds, guards.Saturation(bounds)
+        self._collapsed = self._exploded = False
         self.rows: list[Row] = []
         self.pictures: list[np.ndarray] = []
         self.flags: list[Flag] = []
@@ -108,7 +109,9 @@ class Journal:
         self._progress.__exit__(*error)  # type: ignore[arg-type]
         if error[0] is None:
             for kind in KINDS:
-                self._live.log_metric(f"flags/{kind}", sum(flag.kind == kind for flag in self.flags), plot=False)
+                count = sum(flag.kind == kind for flag in self.flags)
+                if count or kind != "exploded":  # the metrics of earlier runs, which lack it, keep their bytes
+                    self._live.log_metric(f"flags/{kind}", count, plot=False)
             self._live.step = self.rows[-1].images  # next_step() went one beyond it
         self._live.__exit__(*error)
 
@@ -137,7 +140,14 @@ class Journal:
         losses = f"loss D {means['loss/discriminator']:.2f} G {means['loss/generator']:.2f}"
         self._progress.advance(images, losses)
 
-    def record(self, step: int, images: int, means: Mapping[str, float], sampler: Sampler | None) -> list[Flag]:
+    def record(
+        self,
+        step: int,
+        images: int,
+        means: Mapping[str, float],
+        sampler: Sampler | None,
+        magnitudes: Mapping[str, Magnitude],
+    ) -> list[Flag]:
         """Write a row, with a score and a picture if there is a sampler. Returns the new flags.
 
         If a value is not finite, no row is written, because JSON and plots cannot hold it.
@@ -149,12 +159,16 @@ class Journal:
             self._flag(images, "non_finite", f"{non_finite or 'a sample'} is not finite: training has diverged")
             return self.flags[before:]
         row = Row(images, {name: artifacts.rounded(value) for name, value in means.items()}, sampler is not None)
+        explosion = guards.describe_explosion(means, magnitudes, self._bounds)
+        if explosion and not self._exploded:
+            self._flag(images, "exploded", explosion)
+        self._exploded = explosion is not None
         saturation = self._saturation.update(means["loss/discriminator"])
         if saturation:
             self._flag(images, "discriminator_saturated", saturation)
         if sampler:
             self._score(row, sampler)
-            if not (self._collapsed or self._saturation.saturated):
+            if not (self._collapsed or self._exploded or self._saturation.saturated):
                 self.last_good = step
         self._add(row, pictures)
         return self.flags[before:]
@@ -164,7 +178,7 @@ class Journal:
         row.values["score"] = artifacts.rounded(measured.score)
         self.say(f"{row.images:,} images seen, score {measured.score:.2f}")
         collapse = guards.describe_collapse(
-            measured.spread, self._real.spread, measured.modes_covered, self._real.classes
+            measured.variety, self._real.variety, measured.modes_covered, self._real.classes
         )
         if collapse and not self._collapsed:
             self._flag(row.images, "generator_collapsed", collapse)
@@ -199,7 +213,7 @@ class Journal:
         """Count a rollback, and reset the guards, because the weights they watched are gone."""
         self.rollbacks += 1
         self._saturation.reset()
-        self._collapsed = False
+        self._collapsed = self._exploded = False
 
     def state(self) -> dict[str, np.ndarray]:
         """The whole record as arrays, for a checkpoint."""
@@ -212,6 +226,7 @@ class Journal:
             "stopped": self.stopped,
             "saturation": self._saturation.state(),
             "collapsed": self._collapsed,
+            "exploded": self._exploded,
         }
         arrays = {"journal": np.frombuffer(json.dumps(record).encode(), np.uint8)}
         arrays |= {f"picture/{i:05}": picture for i, picture in enumerate(self.pictures)}
@@ -234,4 +249,4 @@ class Journal:
             self.best = Best(score, images, all_of("best_average"), all_of("best_discriminator"))
         self.last_good, self.rollbacks, self.stopped = record["last_good"], record["rollbacks"], record["stopped"]
         self._saturation.restore(record["saturation"])
-        self._collapsed = record["collapsed"]
+        self._collapsed, self._exploded = record["collapsed"], record["exploded"]

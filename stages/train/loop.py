@@ -77,8 +77,10 @@ class _Chief:
 
     def _action(self, stop: Stop, row: dict[str, float]) -> _Action:
         journal, guard = self._journal, self._settings.guard
-        flags = journal.record(stop.step, self._images(stop), row, self._sampler if stop.score else None)
-        diverged = bool(flags) and flags[-1].kind == "non_finite"
+        sampler, magnitudes = (self._sampler, self._trainer.magnitudes()) if stop.score else (None, {})
+        flags = journal.record(stop.step, self._images(stop), row, sampler, magnitudes)
+        kinds = {flag.kind for flag in flags}
+        diverged, runs_away = "non_finite" in kinds, bool(kinds & {"non_finite", "exploded"})
         at_end = stop.step == self._trainer.steps
         if not diverged:
             if stop.score:
@@ -88,10 +90,10 @@ class _Chief:
             if not flags or guard == "continue" or at_end:
                 return _Action.CONTINUE
         rollbacks_left = journal.rollbacks < _MAX_ROLLBACKS and not at_end
-        if guard == "rollback" and rollbacks_left and (journal.last_good or diverged):
+        if guard == "rollback" and rollbacks_left and (journal.last_good or runs_away):
             journal.roll_back()
             return _Action.ROLL_BACK
-        if diverged or guard == "stop" or journal.last_good:
+        if runs_away or guard == "stop" or journal.last_good:
             journal.stopped = f"ended after {flags[-1].images:,} images: {flags[-1].message}"
             return _Action.STOP
         return _Action.CONTINUE  # there is no good score yet to return to

@@ -22,8 +22,8 @@ from stages.train.settings import Settings
 _FIRST_SEED = 1 << 40
 # Decides the places of the patches and the directions of the sliced Wasserstein distance.
 _SWD_SEED = 0
-# Images whose distances from each other make up the spread.
-_SPREAD_IMAGES = 256
+# Images whose distances from each other make up the spread, and whose contrast is measured.
+_VARIETY_IMAGES = 256
 # A class is covered if its share among the samples is at least this fraction of its share in the data.
 _MODE_THRESHOLD = 0.1
 _BATCH = 500
@@ -40,8 +40,8 @@ def scorer(
     held_out = data.splits["test"].records
     if held_out < 2:
         raise StageError(f"{folder}: test images: {held_out}; scoring needs at least 2")
-    ((images, _),) = records.batches(folder, data, "test", min(_SPREAD_IMAGES, held_out)).take(1)
-    real = Real(guards.spread(images.numpy()), len(data.classes) if judge else 0)
+    ((images, _),) = records.batches(folder, data, "test", min(_VARIETY_IMAGES, held_out)).take(1)
+    real = Real(guards.variety(images.numpy()), len(data.classes) if judge else 0)
     if judge is None:
         count = min(settings.score_samples, held_out)
         name = f"Sliced Wasserstein distance ×10³, {count} samples against test images"
@@ -58,14 +58,15 @@ def _feature_scorer(
     """Score `count` samples by their Fréchet distance to the training images."""
 
     def measure(sampler: Sampler) -> Measurement:
-        spread, predictions = 0.0, []
+        variety, predictions = None, []
         for images in sampler.batches(range(_FIRST_SEED, _FIRST_SEED + count)):
-            spread = spread or guards.spread(images[:_SPREAD_IMAGES])
+            variety = variety or guards.variety(images[:_VARIETY_IMAGES])
             predictions.append(judge(images))
         histogram = class_histogram(np.concatenate([prediction.classes for prediction in predictions]), len(shares))
         features = np.concatenate([prediction.features for prediction in predictions])
         covered = modes(histogram, shares, _MODE_THRESHOLD)["modes_covered"]
-        return Measurement(frechet_distance(gaussian(features), reference.train), spread, int(covered))
+        assert variety is not None  # noqa: S101 - there is at least one batch
+        return Measurement(frechet_distance(gaussian(features), reference.train), variety, int(covered))
 
     return measure
 
@@ -78,10 +79,11 @@ def _patch_scorer(folder: Path, data: Manifest, count: int) -> Callable[[Sampler
     real = patches.descriptors()
 
     def measure(sampler: Sampler) -> Measurement:
-        spread, patches = 0.0, swd.Patches(count, data.shape, _SWD_SEED)
+        variety, patches = None, swd.Patches(count, data.shape, _SWD_SEED)
         for images in sampler.batches(range(_FIRST_SEED, _FIRST_SEED + count)):
-            spread = spread or guards.spread(images[:_SPREAD_IMAGES])
+            variety = variety or guards.variety(images[:_VARIETY_IMAGES])
             patches.add(images)
-        return Measurement(swd.sliced_wasserstein(patches.descriptors(), real, _SWD_SEED)["swd"], spread, None)
+        assert variety is not None  # noqa: S101 - there is at least one batch
+        return Measurement(swd.sliced_wasserstein(patches.descriptors(), real, _SWD_SEED)["swd"], variety, None)
 
     return measure

@@ -84,9 +84,10 @@ class Settings:
     patience: Annotated[Int, Field(ge=0)] = 120_000
     """Stop after this many images without a better score; 0: never."""
     guard: Literal["continue", "stop", "rollback"] = "continue"
-    """The response, besides a flag, if the discriminator saturates, the generator collapses or a loss is not finite.
-    continue: only a loss that is not finite ends training. stop: each of them does. rollback: return to the last good
-    score and halve the learning rates, at most three times, then stop."""
+    """The response, besides a flag, if the discriminator saturates, the generator collapses, training explodes or a
+    loss is not finite. continue: only a loss that is not finite ends training. stop: each of them does. rollback:
+    return to the last good score (to the start if training explodes before one) and halve the learning rates, at most
+    three times, then stop."""
     seed: Seed = 0
     """Seed of the initial weights, the order of the images and every z."""
 

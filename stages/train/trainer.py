@@ -1,5 +1,6 @@
 """The training step of a DCGAN, and its state: two networks, two optimizers, the generator's moving average."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
@@ -10,6 +11,7 @@ from stages.errors import StageError
 from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.train.guards import Magnitude
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.penalty import gradient_penalty
 from stages.train.settings import Settings
@@ -237,6 +239,25 @@ class Trainer:
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that a step changes. Training continues from it to the same bits (see `restore`)."""
         return {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
+
+    def magnitudes(self) -> dict[str, Magnitude]:
+        """The size of each network's weights and of its recent gradients.
+
+        Adam's mean of the squared gradients has their norm, so the step need not compute it.
+        """
+        magnitudes = {}
+        for network in (self.generator, self.discriminator):
+            optimizer = self._optimizers[network.name]
+            weights = [weight.numpy().astype(np.float64) for weight in network.trainable_variables]
+            squares = [v.numpy().astype(np.float64) for v in optimizer.variables if v.path.endswith("velocity")]
+            seen = 1 - self._settings.beta_2 ** max(int(optimizer.iterations.numpy()), 1)  # the mean starts at zero
+            magnitudes[network.name] = Magnitude(
+                weights=math.sqrt(
+                    sum((weight**2).sum() for weight in weights) / sum(weight.size for weight in weights)
+                ),
+                gradients=math.sqrt(sum(square.sum() for square in squares) / seen),
+            )
+        return magnitudes
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Load a `state`. Raises StageError if it belongs to another network."""

@@ -192,6 +192,63 @@ def test_without_labels_the_report_shows_the_distance_and_names_the_missing_metr
     assert "fid" not in card
 
 
+@pytest.fixture(scope="module")
+def rejected(tiny: Project, unlabelled: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny project with a judge that has seen one batch, in which every later stage has run once."""
+    project = Project(tmp_path_factory.mktemp("rejected"))
+    params = without_arithmetic(TINY_PARAMS.replace("images: 3200", "images: 32"))
+    (project.folder / "params.yaml").write_text(params)
+    for name in ("data/prepared", "reports/data", "reports/validation.json"):
+        (project.folder / name).parent.mkdir(exist_ok=True)
+        (project.folder / name).symlink_to(tiny.folder / name)
+    for stage in STAGES[2:]:
+        result = project.run(stage)
+        assert result.returncode == 0, result.stderr
+        if stage == "features":
+            assert "the judge is no better than always naming the largest class, so it is not used" in result.stderr
+    return project
+
+
+def test_a_judge_that_is_no_better_than_the_largest_class_is_used_by_nothing(
+    rejected: Project, unlabelled: Project
+) -> None:
+    for name in ("models/generator.keras", "models/discriminator.keras", "models/timeline.npz", "data/reference.npz"):
+        assert (rejected.folder / name).read_bytes() == (unlabelled.folder / name).read_bytes(), name
+    for name in ("modes.csv", "points.csv"):
+        path = f"reports/evaluate/{name}"
+        assert (rejected.folder / path).read_bytes() == (unlabelled.folder / path).read_bytes()
+    assert [path.name for path in (rejected.folder / "models/features").iterdir()] == ["features.json"]
+    metrics, expected = (read(project, "reports/metrics.json") for project in (rejected, unlabelled))
+    for values in (metrics, expected):
+        del values["protocol"]["data_manifest_sha256"]
+    assert metrics == {"judge_rejected": 1, **expected}
+
+
+def test_a_rejected_judge_is_the_first_thing_that_the_results_say(rejected: Project) -> None:
+    figures = read(rejected, "reports/features.json")
+    assert list(figures) == ["judge", "judge_accuracy", "judge_accuracy_low", "judge_accuracy_high", "largest_class"]
+    assert figures["judge_accuracy_low"] <= figures["largest_class"] == 0.25
+    assert next(iter(read(rejected, "reports/metrics.json"))) == "judge_rejected"
+    page = (rejected.folder / "reports/report.html").read_text()
+    card = (rejected.folder / "reports/model_card.md").read_text()
+    for text, end in ((page, '<ul class="numbers">'), (card, "## Intended use")):
+        top = text[: text.index(end)]
+        assert "The judge failed its check." in top
+        assert f"{figures['judge_accuracy']:.1%} on 80 test images" in html.unescape(top).replace("\\", "")
+        assert "fewer than two classes" not in text
+        assert "data has no labels" not in text
+    assert "name: judge rejected" in card
+    assert "fid" not in card
+
+
+def test_a_rejected_judge_is_named_by_an_arithmetic_of_classes(rejected: Project, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(TINY_PARAMS)
+    arguments = ("--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path))
+    result = rejected.run("sample", *arguments)
+    assert result.returncode == 1
+    assert "error: sample.arithmetic: the judge was rejected; remove this setting or make it empty" in result.stderr
+
+
 def test_a_reference_of_other_data_is_named_in_the_error(unlabelled: Project, tiny_copy: Project) -> None:
     shutil.copy(unlabelled.folder / "data/reference.npz", tiny_copy.folder / "data/reference.npz")
     result = tiny_copy.run("evaluate")
@@ -289,7 +346,7 @@ def test_the_report_is_one_file_and_shows_every_result(tiny: Project) -> None:
         assert expected in page
     for name in ("generator", "discriminator", "features/judge"):
         assert sha256(tiny.folder / "models" / f"{name}.keras") in page
-    assert "class coverage is not measured" not in page
+    assert "lass coverage is not measured" not in page
     assert not re.search(r"<(img|div role)(?![^>]*(alt|aria-label)=\"[^\"])", page), (
         "every picture has a text alternative"
     )

@@ -14,7 +14,7 @@ from stages.errors import StageError
 from stages.latent import Sampler
 from stages.train import loop
 from stages.train.checkpoints import Checkpoints
-from stages.train.guards import Saturation, describe_collapse, spread
+from stages.train.guards import Magnitude, Saturation, Variety, contrast, describe_collapse, describe_explosion, spread
 from stages.train.journal import Journal, Measurement, Real
 from stages.train.loop import Stop, stops
 from stages.train.losses.catalog import LOSSES
@@ -24,7 +24,8 @@ from stages.train.trainer import Trainer
 SETTINGS = Settings(
     generator_channels=2, discriminator_channels=2, batch_size=8, images=8 * 60, score_every=8 * 20, score_samples=16
 )
-HEALTHY = Measurement(10.0, 1.0, 4)
+HEALTHY = Measurement(10.0, Variety(1.0, 1.0), 4)
+SAME = Variety(0.01, 1.0)
 
 
 def batches_from(first: int) -> Iterator:
@@ -75,7 +76,7 @@ def run(folder: Path, settings: Settings, measure: Measure, trainer: Trainer | N
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True)
     bounds = LOSSES[settings.loss].formulas.bounds(settings.label_smoothing)
-    journal = Journal(folder / "log", settings, bounds, measure, Real(1.0, 4), settings.images)
+    journal = Journal(folder / "log", settings, bounds, measure, Real(Variety(1.0, 1.0), 4), settings.images)
     loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
     return journal
 
@@ -142,7 +143,7 @@ def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupte
 ) -> None:
     monkeypatch.setenv("TRAIN_CHECKPOINT_SECONDS", "0")
     settings = dataclasses.replace(SETTINGS, images=8 * 50, score_every=8 * 10, guard=guard)  # type: ignore[arg-type]
-    course = (HEALTHY, dataclasses.replace(HEALTHY, spread=0.1, score=3), dataclasses.replace(HEALTHY, score=2))
+    course = (HEALTHY, dataclasses.replace(HEALTHY, variety=SAME, score=3), dataclasses.replace(HEALTHY, score=2))
     monkeypatch.setattr(loop, "_STEPS_PER_CALL", 3)
     monkeypatch.setattr(loop, "_ROWS", 10)
     expected = outcome(tmp_path / "whole", run(tmp_path / "whole", settings, Measure(*course)))
@@ -181,7 +182,7 @@ def test_a_collapsed_generator_is_flagged_again_only_after_it_recovers(tmp_path:
 
 
 def test_the_guard_stop_ends_a_training_at_its_first_flag(tmp_path: Path) -> None:
-    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    bad = dataclasses.replace(HEALTHY, variety=SAME)
     journal = run(tmp_path, dataclasses.replace(SETTINGS, guard="stop"), Measure(HEALTHY, bad))
     assert journal.rows[-1].images == 320
     assert journal.stopped.startswith(
@@ -201,7 +202,7 @@ def test_the_guard_rollback_returns_to_the_last_good_score_and_halves_the_rates_
 
     monkeypatch.setattr(trainer, "roll_back", recorded)
     settings = dataclasses.replace(SETTINGS, score_every=80, guard="rollback")
-    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    bad = dataclasses.replace(HEALTHY, variety=SAME)
     journal = run(tmp_path, settings, Measure(HEALTHY, bad), trainer)
     assert rollbacks == [(20, 0.5), (30, 0.25), (40, 0.125)]
     assert journal.rows[-1].images == 400
@@ -210,7 +211,7 @@ def test_the_guard_rollback_returns_to_the_last_good_score_and_halves_the_rates_
 
 
 def test_the_guard_rollback_ignores_a_collapse_before_the_first_good_score(tmp_path: Path) -> None:
-    untrained = dataclasses.replace(HEALTHY, spread=0.01)
+    untrained = dataclasses.replace(HEALTHY, variety=SAME)
     journal = run(tmp_path, dataclasses.replace(SETTINGS, guard="rollback"), Measure(untrained, HEALTHY))
     assert journal.rollbacks == 0
     assert not journal.stopped
@@ -259,7 +260,7 @@ def test_a_training_that_diverges_at_its_last_step_ends_with_a_flag_and_finite_r
 
 
 def test_a_problem_at_the_last_step_is_flagged_and_does_not_stop_the_training(tmp_path: Path) -> None:
-    bad = dataclasses.replace(HEALTHY, spread=0.01)
+    bad = dataclasses.replace(HEALTHY, variety=SAME)
     for guard in ("stop", "rollback"):
         settings = dataclasses.replace(SETTINGS, guard=guard)
         journal = run(tmp_path / guard, settings, Measure(HEALTHY, HEALTHY, bad))
@@ -290,17 +291,91 @@ def test_spread_is_the_mean_distance_over_all_pairs() -> None:
     assert spread(np.repeat(images[:1], 5, 0)) == pytest.approx(0, abs=1e-6)
 
 
-def test_samples_as_varied_as_real_images_are_no_collapse() -> None:
-    assert describe_collapse(1.0, 1.0, 10, 10) is None
-    assert describe_collapse(1.0, 1.0, None, 0) is None, "without a judge"
+def test_contrast_is_the_mean_deviation_within_an_image() -> None:
+    images = np.random.default_rng(0).normal(size=(6, 4, 4, 2)).astype(np.float32)
+    assert contrast(images) == pytest.approx(np.mean([image[..., c].std() for image in images for c in (0, 1)]))
+    assert contrast(np.ones((2, 4, 4, 3)) * [-1, 0, 1]) == 0, "one colour, but not one number"
 
 
-def test_samples_too_close_to_each_other_are_a_collapse() -> None:
-    assert "the mean distance between samples is 0.1, between real images 1" in str(describe_collapse(0.1, 1, None, 0))
+@pytest.mark.parametrize(
+    ("samples", "covered", "message"),
+    [
+        (Variety(1, 1), 10, None),
+        (Variety(1, 1), None, None),  # without a judge
+        (Variety(0.1, 1), None, "the mean distance between samples is 0.1, between real images 1"),
+        (Variety(0.1, 0), 10, "the mean distance between samples is 0.1"),
+        (Variety(1, 0.01), None, "pictures of one colour: the contrast of samples is 0.01, of real images 1"),
+        (Variety(1, 1), 3, "reach 3 of 10"),
+    ],
+)
+def test_samples_that_are_too_much_alike_are_a_collapse(
+    samples: Variety, covered: int | None, message: str | None
+) -> None:
+    assert (message or "None") in str(describe_collapse(samples, Variety(1, 1), covered, 10))
 
 
-def test_samples_of_too_few_classes_are_a_collapse() -> None:
-    assert "reach 3 of 10" in str(describe_collapse(1.0, 1.0, 3, 10))
+def test_samples_of_one_colour_are_no_collapse_if_the_real_images_are_like_that() -> None:
+    assert describe_collapse(Variety(1, 0), Variety(1, 0), None, 0) is None
+
+
+CALM = {"loss/discriminator": 1.0, "loss/generator": 1.0}
+SMALL = Magnitude(0.05, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("means", "magnitudes", "message"),
+    [
+        (CALM, {}, "None"),
+        (CALM, {"generator": SMALL, "discriminator": SMALL}, "None"),
+        ({**CALM, "loss/discriminator": 46_156_864.0}, {}, "the discriminator's loss is 4.62e+07, beyond"),
+        ({**CALM, "loss/generator": -1e6}, {}, "the generator's loss is 1e+06"),
+        (CALM, {"generator": Magnitude(2000, 20)}, "mean square of the generator's weights is 2e+03, beyond 10"),
+        (CALM, {"generator": SMALL, "discriminator": Magnitude(1, 1e8)}, "norm of the discriminator's gradients is"),
+        (CALM, {"discriminator": Magnitude(math.nan, 1)}, "the discriminator's weights is nan"),
+        (CALM, {"discriminator": Magnitude(1, math.inf)}, "the discriminator's gradients is inf"),
+    ],
+)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_weights_and_gradients_far_beyond_healthy_ones_are_an_explosion(
+    name: str, means: dict[str, float], magnitudes: dict[str, Magnitude], message: str
+) -> None:
+    assert message in str(describe_explosion(means, magnitudes, LOSSES[name].formulas.bounds(0.0)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_ordinary_short_trainings_do_not_explode_and_those_at_absurd_rates_do(tmp_path: Path, name: str) -> None:
+    settings = dataclasses.replace(SETTINGS, loss=name)
+    trainer = new_trainer(settings)
+    healthy = run(tmp_path / "healthy", settings, Measure(HEALTHY), trainer)
+    assert not [flag for flag in healthy.flags if flag.kind == "exploded"], "each row is one step of eight images"
+    new_trainer(settings).restore({**trainer.state(), "rate_factor": np.float32(1e6)})  # G's rate becomes 1000
+    absurd = run(tmp_path / "absurd", settings, Measure(HEALTHY), trainer)
+    assert absurd.flags
+    assert absurd.flags[0].kind in ("exploded", "non_finite")
+    assert absurd.flags[0].images <= 160
+
+
+@pytest.mark.parametrize(
+    ("guard", "images", "flags", "ends"), [("continue", 480, 1, False), ("stop", 8, 1, True), ("rollback", 32, 4, True)]
+)
+def test_the_guard_acts_on_an_explosion_even_before_the_first_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, images: int, flags: int, ends: bool
+) -> None:
+    settings = dataclasses.replace(SETTINGS, guard=guard)  # type: ignore[arg-type]
+    trainer = new_trainer(settings)
+    original = trainer.run
+
+    def exploding(batches: Iterator, first: int, count: int) -> dict[str, float]:
+        return {**original(batches, first, count), "loss/discriminator": 46_156_864.0}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "run", exploding)
+        journal = run(tmp_path, settings, Measure(HEALTHY), trainer)
+    assert [flag.kind for flag in journal.flags] == ["exploded"] * flags
+    assert (journal.rows[-1].images, bool(journal.stopped), journal.last_good) == (images, ends, 0)
+    assert journal.best.average
+    summary = json.loads((tmp_path / "log/metrics.json").read_text())
+    assert summary["flags"]["exploded"] == flags
 
 
 def test_a_checkpoint_interval_that_is_not_a_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

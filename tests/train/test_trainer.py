@@ -25,6 +25,22 @@ def weights(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
+def test_the_magnitudes_are_the_weights_root_mean_square_and_the_norm_of_the_gradient() -> None:
+    trainer = Trainer(SETTINGS, 16, 1)
+    g, d, formulas = trainer.generator, trainer.discriminator, LOSSES[SETTINGS.loss].formulas
+    fake = g(tf.random.stateless_normal((8, 100), [SETTINGS.seed, 0]), training=True)
+    real, _ = next(iter(pictures()))
+    with tf.GradientTape() as tape:
+        value = formulas.discriminator(d(real, training=True), d(fake, training=True))
+    norm = float(tf.linalg.global_norm(tape.gradient(value, d.trainable_variables)))
+    trainer.run(iter(pictures()), 0, 1)
+    magnitudes = trainer.magnitudes()
+    assert magnitudes["discriminator"].gradients == pytest.approx(norm, rel=1e-3)
+    for network in (g, d):
+        flat = np.concatenate([weight.ravel() for weight in weights(network)])
+        assert magnitudes[network.name].weights == pytest.approx(np.sqrt((flat**2).mean()), rel=1e-4)
+
+
 @pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
 @pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.penalty])
 def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:

@@ -2,15 +2,14 @@
 
 import tensorflow as tf
 
+from stages.train.losses.hinge import generator
+
+__all__ = ["bounds", "discriminator", "generator"]
+
 
 def discriminator(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
     """E[D(G(z))] − E[D(x)], without the penalty. It has no labels to smooth."""
     return tf.reduce_mean(fake) - tf.reduce_mean(real)
-
-
-def generator(fake: tf.Tensor) -> tf.Tensor:
-    """−E[D(G(z))]."""
-    return -tf.reduce_mean(fake)
 
 
 def bounds(smoothing: float) -> None:
