@@ -135,6 +135,7 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
     from stages.train import loop
     from stages.train.augment import augmentation
     from stages.train.checkpoints import Checkpoints
+    from stages.train.guards import Variety
     from stages.train.journal import Journal, Measurement, Real
     from stages.train.losses.catalog import LOSSES
     from stages.train.trainer import Trainer
@@ -168,13 +169,14 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
         seconds = time.perf_counter() - started
     _report(checkpoint_seconds=seconds, between_checkpoints=loop._seconds_between_checkpoints())
     loop.time = SimpleNamespace(monotonic=lambda: time.monotonic() - trainer.waited)  # type: ignore[assignment]
+    varied = Variety(1.0, 1.0)
     with tempfile.TemporaryDirectory() as scratch:
         journal = Journal(
             Path(scratch) / "log",
             settings,
             LOSSES[settings.loss].formulas.bounds(settings.label_smoothing),
-            lambda sampler: Measurement(0.0, 1.0, None),
-            Real(1.0, 0),
+            lambda sampler: Measurement(0.0, varied, None),
+            Real(varied, 0),
             settings.images,
         )
         loop.train(

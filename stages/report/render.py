@@ -107,10 +107,11 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
     """The page as one HTML text (no network, no script) and the model card as Markdown; names are escaped in both."""
     used = _params(contents, settings)
     preset, differences = compare_with_presets(used, contents.presets)
+    title = f"{settings.title} · {contents.data.source['title']}"
     values = {
         "c": contents,
         "settings": settings,
-        "title": f"{settings.title} · {contents.data.source['title']}",
+        "title": title,
         "verdict": _verdict(contents),
         "protocol": contents.protocol,
         "measured": contents.measured,
@@ -126,4 +127,4 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
     page = pages.get_template("page.html.j2").render(**values, svgs=_figures(contents, settings))
     cards = templates.environment(folder, html=False, escape=_escape_markdown)
     card = cards.get_template("model_card.md.j2").render(**values)
-    return page, front_matter(contents, values["title"], preset, differences) + card
+    return page, front_matter(contents, title, preset, differences) + card

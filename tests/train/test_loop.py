@@ -348,7 +348,9 @@ def test_ordinary_short_trainings_do_not_explode_and_those_at_absurd_rates_do(tm
     trainer = new_trainer(settings)
     healthy = run(tmp_path / "healthy", settings, Measure(HEALTHY), trainer)
     assert not [flag for flag in healthy.flags if flag.kind == "exploded"], "each row is one step of eight images"
-    new_trainer(settings).restore({**trainer.state(), "rate_factor": np.float32(1e6)})  # G's rate becomes 1000
+    new_trainer(settings).restore(
+        {**trainer.state(), "rate_factor": np.array(1e6, np.float32)}
+    )  # G's rate becomes 1000
     absurd = run(tmp_path / "absurd", settings, Measure(HEALTHY), trainer)
     assert absurd.flags
     assert absurd.flags[0].kind in ("exploded", "non_finite")
