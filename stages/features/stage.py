@@ -90,7 +90,10 @@ def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> 
     check = training.check(folder, data, judge)
     shell.say(f"judge accuracy {check}")
     if not check.passed:
-        shell.say(f"the judge is no better than always naming the largest class, so it is not used: {_NO_JUDGE}")
+        shell.say(
+            f"the judge is no better than always naming the largest class, so it is not used: {_NO_JUDGE} "
+            "(a judge needs several images of each class; if there are enough, raise features.images)"
+        )
         _write_without_judge(settings, data, new, check)
         return speed
     path = new("models/features") / judges.FILE

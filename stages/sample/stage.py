@@ -30,10 +30,10 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> Inputs:
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
     sampler = Sampler.load(model, data.shape)
-    features = workspace.input("models/features")
-    judge = judges.load(features, data) if settings.arithmetic else None
+    judge = judges.load(workspace.input("models/features"), data) if settings.arithmetic else None
     if settings.arithmetic and judge is None:
-        reason = "the judge was rejected" if judges.rejection(features) else "the data has no classes"
+        rejection = judges.rejection(workspace.input("models/features"))
+        reason = "the judge was rejected" if rejection else "the data has no classes"
         raise StageError(f"sample.arithmetic: {reason}; remove this setting or make it empty")
     images_seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
     seeds = range(settings.first_seed, settings.first_seed + settings.count)
