@@ -69,7 +69,7 @@ def _power_of_two(value: int) -> int:
 
 
 # Keys that the first manifests did not have => their defaults.
-_NEWER = {"white": 65535}
+_NEWER = {"white": 65535, "max_images": 0}
 
 Crop = Annotated[str | tuple[int, int, int, int], BeforeValidator(_crop)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
@@ -106,6 +106,9 @@ class Settings:
     """auto: the data set's own labels, a table of labels beside the pictures, or folders; none; folders, whatever else
     there is; {file: labels.csv, column: breed}, a column of a table beside the pictures ({column: breed} for parquet
     tables, and if any file will do); or a list of CelebA's attributes, each yes or no."""
+    max_images: Annotated[Int, Field(ge=0)] = 0
+    """Use at most this many pictures, counting all splits; 0: all. The hash of a name decides, so the order of the
+    files does not matter, and a larger number keeps the pictures of a smaller one."""
     test_share: Annotated[Float, Field(gt=0, lt=1)] = 0.1
     """The share of the pictures in the test split, if there is no official one. A hash of the pixels decides."""
     max_rejected: Annotated[Float, Field(ge=0, le=1)] = 0.01

@@ -192,7 +192,9 @@ def splits(results: Sequence[ShardResult], names: Sequence[str], classes: int) -
     for name in names:
         shards = tuple(result.shards[name] for result in results if name in result.shards)
         if not shards:
-            raise StageError(f"prepare: the {name} split is empty; add pictures or change prepare.test_share")
+            raise StageError(
+                f"prepare: the {name} split is empty; add pictures, or change prepare.test_share or prepare.max_images"
+            )
         labels = tuple(sum(r.sums.get(f"{name}/{i}", [0])[0] for r in results) for i in range(classes))
         splits[name] = Split(sum(shard.records for shard in shards), labels, shards)
     return splits

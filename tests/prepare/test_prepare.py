@@ -379,6 +379,15 @@ def test_an_invalid_choice_of_labels_is_named(tmp_path: Path, labels: str) -> No
         params.load(tmp_path / "params.yaml", "prepare", Settings)
 
 
+def test_max_images_is_recorded_only_where_it_is_set(tmp_path: Path) -> None:
+    project = write_project(tmp_path, MANY, "size: 16, max_images: 40")
+    result = project.run("prepare")
+    assert "prepare.max_images: 40 of 120 pictures, chosen by a hash of their names\n" in result.stderr
+    data = manifest.read(tmp_path / "data/prepared")
+    assert (data.counts["found"], data.counts["kept"], data.params["max_images"]) == (40, 40, 40)
+    assert "max_images" not in Settings().recorded, "manifests from before this key keep their bytes"
+
+
 def test_labels_none_prepares_data_without_labels(tmp_path: Path) -> None:
     assert write_project(tmp_path, MANY, "size: 16, labels: none").run("prepare").returncode == 0
     data = manifest.read(tmp_path / "data/prepared")

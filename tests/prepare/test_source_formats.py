@@ -55,3 +55,21 @@ def test_labels_that_a_format_does_not_have_are_rejected(
 ) -> None:
     with pytest.raises(StageError, match=re.escape(f"prepare.labels: for Own expected one of {expected}")):
         open_data_set(tmp_path, format, {"a.zip": ZIP}, Settings(labels=labels))
+
+
+def test_max_images_chooses_by_name_whatever_the_order_and_keeps_the_choice_of_a_smaller_number(tmp_path: Path) -> None:
+    files = [(f"{split}/{i % 2}/a picture {i}.png", b"x") for split in ("train", "test") for i in range(200)]
+
+    def chosen(name: str, order: list[tuple[str, bytes]], count: int) -> set[tuple[str, int, int]]:
+        source = open_data_set(tmp_path / name, "archive", {"a.zip": make_zip(order)}, Settings(max_images=count))
+        index = source.index
+        return set(zip(index.names, index.split.tolist(), index.label.tolist(), strict=True))
+
+    everything = chosen("all", files, 0)
+    assert len(everything) == 400
+    assert chosen("more", files, 500) == everything
+    hundred = chosen("hundred", files, 100)
+    assert len(hundred) == 100
+    assert chosen("reversed", files[::-1], 100) == hundred
+    assert chosen("fewer", files, 30) < hundred < everything
+    assert 20 < sum(split == 0 for _, split, _ in hundred) < 80, "each split keeps about its share"

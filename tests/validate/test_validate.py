@@ -38,6 +38,22 @@ def test_every_difference_is_listed_at_once(tiny: Project, tmp_path: Path) -> No
     assert result.stderr.count("  - ") == 2
 
 
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ("", "nothing was checked: `validate` has no keys"),
+        ("images: {}", "nothing was checked: `validate` has no keys"),
+        ("max_duplicates: 400, images: {test: [1, 400]}", "the data matches its schema: images, max_duplicates"),
+    ],
+)
+def test_only_what_was_checked_is_claimed_to_hold(tiny: Project, tmp_path: Path, schema: str, message: str) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"validate: {{{schema}}}")
+    result = tiny.run("validate", "--params", str(params), "--out", str(tmp_path / "out"), "--base", str(tiny.folder))
+    assert result.returncode == 0
+    assert result.stderr.splitlines()[0] == message
+
+
 def test_validation_writes_the_counts_of_the_data(tiny: Project) -> None:
     counts = json.loads((tiny.folder / "reports/validation.json").read_text())
     assert counts["train_images"] == 320

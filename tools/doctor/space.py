@@ -46,6 +46,7 @@ def space(project: Project) -> Iterator[Finding]:
         free = f"{disk_of(project.folder).free / _GB:.1f} GB free"
         yield Finding("note", f"disk: {free}; the space needed is known once data/prepared exists")
     else:
+        images = min(images, settings.max_images or images)
         record = settings.size**2 * settings.channels * (4 if settings.dtype == "float32" else 1) + _RECORD_OVERHEAD
         prepared = images * record
         text = f"disk: {images:,} images at {settings.size}×{settings.size}×{settings.channels} {settings.dtype}"

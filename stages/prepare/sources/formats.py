@@ -48,9 +48,9 @@ def _check_labels_choice(facts: dict[str, Any], labels: object) -> None:
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
-    """The data set in `folder`, in any format, with at least one picture and with the labels that `settings` selects.
+    """The data set in `folder`, in any format, with the labels and the number of pictures that `settings` selects.
 
-    Raises StageError for a damaged file, an unknown format and labels that the data set does not have.
+    Raises StageError for a damaged file, an unknown format, labels that the data set does not have, and no pictures.
     """
     if facts["format"] not in FORMATS:
         raise StageError(
@@ -64,7 +64,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     if settings.labels == "none":
         source.index.label[:] = NO_LABEL
         source = dataclasses.replace(source, classes=())
-    return source
+    return _limited(source, settings.max_images)
 
 
 def _check_readable(source: Source) -> None:
@@ -83,3 +83,14 @@ def _check_readable(source: Source) -> None:
         raise StageError("\n".join(reasons))
     for reason in reasons:
         shell.say(reason)
+
+
+def _limited(source: Source, max_images: int) -> Source:
+    """The source with at most `max_images` pictures (0: all), those whose names have the smallest hashes."""
+    index = source.index
+    if not 0 < max_images < len(index):
+        return source
+    shell.say(f"prepare.max_images: {max_images:,} of {len(index):,} pictures, chosen by a hash of their names")
+    keep = np.zeros(len(index), bool)
+    keep[np.argsort(index.names.hashes(), kind="stable")[:max_images]] = True
+    return dataclasses.replace(source, index=index.select(keep, "max_images"))

@@ -102,16 +102,14 @@ class Index:
         numbers = (int(column[at]) for column in (self.offset, self.length, self.size, self.kind))
         return Member(self.names[at], *numbers)
 
-    def select(self, keep: np.ndarray) -> "Index":
-        """The pictures for which `keep`, (N,), is true."""
+    def select(self, keep: np.ndarray, reason: image_names.LeftOut) -> "Index":
+        """The pictures for which `keep`, (N,), is true. The others are left out for this reason."""
         names = Names()
-        for at in np.flatnonzero(keep):
-            names.append(self.names[int(at)])
-        file, offset, length, size, kind, label, split = (
-            column[keep]
-            for column in (self.file, self.offset, self.length, self.size, self.kind, self.label, self.split)
-        )
-        return Index(file, offset, length, size, kind, label, split, names, self.left_out)
+        for at in np.flatnonzero(keep).tolist():
+            names.append(self.names[at])
+        columns = (self.file, self.offset, self.length, self.size, self.kind, self.label, self.split)
+        left_out = {**self.left_out, reason: int(np.count_nonzero(~keep))}
+        return Index(*(column[keep] for column in columns), names, left_out)
 
 
 @dataclass(frozen=True)

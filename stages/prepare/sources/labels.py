@@ -145,8 +145,7 @@ def _without_unlabelled_splits(source: Source) -> tuple[Source, str]:
     is_labelled = np.array([(index.label[index.split == n] != NO_LABEL).any() for n in range(len(source.splits))], bool)
     if is_labelled.all() or not is_labelled[0]:
         return source, ""
-    kept = index.select(is_labelled[index.split])
-    kept = dataclasses.replace(kept, left_out={**index.left_out, "unlabelled": len(index) - len(kept)})
+    kept = index.select(is_labelled[index.split], "unlabelled")
     splits, numbers = official_splits([source.splits[n] for n in np.flatnonzero(is_labelled)])
     splits = splits if len(splits) > 1 else []
     new_numbers = np.full(len(source.splits), NO_SPLIT)
