@@ -93,6 +93,30 @@ def nearest(name: str, candidates: list[str]) -> str:
     return max(candidates, key=lambda c: difflib.SequenceMatcher(None, name, c).ratio())
 
 
+def _letters(name: str) -> str:
+    """A name in lower case without separators: batchSize, batch-size and batch_size are the same word."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _settings_of(section: str) -> Any:
+    """The dataclass of a section. Stages are not imported before they are needed."""
+    return importlib.import_module(f"stages.{SECTIONS[section]}.settings").Settings
+
+
+def _advice(section: str, name: str, candidates: list[str]) -> str:
+    """What to write instead of an unknown key of a section, or instead of an unknown section (then `section` is "")."""
+    word = _letters(name)
+    table = yaml.safe_load(Path(__file__).with_name("unknown_keys.yaml").read_text(encoding="utf-8"))
+    answers = {word: answer for answer, words in table.items() for word in words.split()}
+    keys = [(other, key.name) for other in SECTIONS for key in dataclasses.fields(_settings_of(other))]
+    elsewhere = " or ".join(f"`{other}.{key}`" for other, key in keys if _letters(key) == word)
+    answer = answers.get(f"{section}.{word}") or answers.get(word) or elsewhere
+    if not answer or word in map(_letters, candidates):
+        return f"did you mean {nearest(name, candidates)!r}?"
+    here = "features" if section == "features" else "train"
+    return ("use " if answer.startswith("`") else "") + answer.format(here=here)
+
+
 def _syntax_message(error: yaml.YAMLError, text: str) -> str:
     """The mistake in the YAML and its place, for a reader who does not know YAML's grammar."""
     if isinstance(error, yaml.reader.ReaderError):
@@ -135,8 +159,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ParamsError(f"{path}: expected sections ({', '.join(SECTIONS)}), got {actual}")
     for section in content:
         if section not in SECTIONS:
-            guess = nearest(str(section), list(SECTIONS))
-            raise ParamsError(f"{path}: {section}: unknown section; did you mean {guess!r}?")
+            raise ParamsError(f"{path}: {section}: unknown section; {_advice('', str(section), list(SECTIONS))}")
     return dict(content)
 
 
@@ -155,7 +178,7 @@ def load(path: Path, section: str, settings: type[T]) -> T:
     names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
     for key in values:
         if key not in names:
-            raise ParamsError(f"{path}: {section}.{key}: unknown key; did you mean {nearest(str(key), names)!r}?")
+            raise ParamsError(f"{path}: {section}.{key}: unknown key; {_advice(section, str(key), names)}")
     try:
         return TypeAdapter(settings).validate_python(dict(values))
     except ValidationError as error:
@@ -177,10 +200,7 @@ def _value_message(section: str, error: ValidationError) -> str:
 
 def check(path: Path) -> None:
     """Load every section of `path`. Raises ParamsError for the first mistake."""
-    loaded = {
-        section: load(path, section, importlib.import_module(f"stages.{stage}.settings").Settings)
-        for section, stage in SECTIONS.items()
-    }
+    loaded = {section: load(path, section, _settings_of(section)) for section in SECTIONS}
     classes = loaded["validate"].classes or ()
     for name in (name for row in loaded["sample"].arithmetic for name in row):
         if classes and name not in classes:

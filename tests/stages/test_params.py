@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,6 @@ def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
         ("train: [1]", ["train: expected a mapping", "[1]"]),
         ("prepare: {}", ["train: missing section; add it (`train: {}` takes every default)"]),
         ("trian: {}", ["trian: unknown section; did you mean 'train'?"]),
-        ("train: {lr: 1}", ["train.lr: unknown key; did you mean 'generator_learning_rate'?"]),
         ("train: {bacth_size: 1}", ["train.bacth_size: unknown key; did you mean 'batch_size'?"]),
         ("train: {1: 1}", ["train.1: unknown key"]),
         ("train: {batch_size: '64'}", ["train.batch_size: expected a valid integer", "'64'"]),
@@ -245,14 +245,66 @@ def test_a_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["stages.params", "stages.train"])
 def test_the_command_exits_with_2_and_without_a_traceback(tmp_path: Path, module: str) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text(WHOLE.replace("train: {}", "train: {lr: 1}"))
+    path.write_text(WHOLE.replace("train: {}", "train: {batchsise: 1}"))
     flag = [str(path)] if module == "stages.params" else ["--params", str(path)]
     result = subprocess.run(
         [sys.executable, "-m", module, *flag], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert result.stderr == f"error: {path}: train.lr: unknown key; did you mean 'generator_learning_rate'?\n"
+    assert result.stderr == f"error: {path}: train.batchsise: unknown key; did you mean 'batch_size'?\n"
     assert not result.stdout
+
+
+UNKNOWN_KEYS = {
+    "train.epochs": "sizes are in images, repeats counted: `train.images`; 20 epochs of 60,000 images are 1200000",
+    "features.num_epochs": "sizes are in images, repeats counted: `features.images`; 20 epochs of 60,000",
+    "train.resume": "an interrupted run resumes when you repeat the same command; a finished run cannot be extended",
+    "train.lr": "each network has its own: `train.generator_learning_rate` and `train.discriminator_learning_rate`",
+    "features.lr": "use `features.learning_rate`",
+    "prepare.image_size": "use `prepare.size`, in pixels",
+    "prepare.MaxSamples": "use `prepare.max_images`; 0 uses all",
+    "evaluate.num-samples": "use `evaluate.samples`",
+    "train.nz": "use `train.latent_dim`",
+    "train.gpu": "it is no setting: TensorFlow uses each GPU that it finds; `CUDA_VISIBLE_DEVICES=0 make",
+    "train.beta1": "did you mean 'beta_1'?",
+    "train.batchSize": "did you mean 'batch_size'?",
+    "prepare.batch_size": "use `train.batch_size`",
+    "train.size": "use `prepare.size`",
+    "report.mode_threshold": "use `evaluate.mode_threshold`",
+    "train.discriminater_steps": "did you mean 'discriminator_steps'?",
+}
+
+
+@pytest.mark.parametrize("key", UNKNOWN_KEYS)
+def test_an_unknown_key_gets_the_answer_of_someone_who_knows_the_word(tmp_path: Path, key: str) -> None:
+    section, _, name = key.partition(".")
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, f"{section}: {{{name}: 1}}", section, settings_of(section))
+    assert f"params.yaml: {key}: unknown key; {UNKNOWN_KEYS[key]}" in str(caught.value)
+
+
+def test_a_key_outside_every_section_gets_the_same_answer(tmp_path: Path) -> None:
+    for name, answer in {
+        "epochs": "sizes are in images",
+        "seed": "use `prepare.seed` or `features.seed` or `train.seed`",
+    }.items():
+        with pytest.raises(ParamsError) as caught:
+            load(tmp_path, f"{name}: 1\ntrain: {{}}")
+        assert f"params.yaml: {name}: unknown section; {answer}" in str(caught.value)
+
+
+def test_the_answers_to_unknown_keys_name_only_keys_that_exist() -> None:
+    keys = {
+        f"{section}.{field.name}" for section in params.SECTIONS for field in dataclasses.fields(settings_of(section))
+    }
+    table = yaml.safe_load((ROOT / "stages/unknown_keys.yaml").read_text())
+    for here in ("train", "features"):
+        named = {key for answer in table for key in re.findall(r"`(\w+\.\w+)[:`]", answer.format(here=here))}
+        assert len(named) > 20
+        assert named <= keys
+    words = [word for words in table.values() for word in words.split()]
+    assert len(words) == len(set(words)), "each word has one answer"
+    assert not [word for word in words if word != params._letters(word) and "." not in word]
 
 
 def test_check_loads_every_section(tmp_path: Path) -> None:
