@@ -47,6 +47,7 @@ setup: .venv/installed
 
 repro: setup
 	@python -m stages.params params.yaml
+	@python -m tools.mend
 	@dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/reports/report.html"
@@ -55,6 +56,7 @@ N ?= 3
 seeds: setup
 	@case "$(N)" in ''|0|*[!0-9]*) echo "error: N: expected a number of seeds, such as N=3, got '$(N)'" >&2; exit 2;; esac
 	@python -m stages.params params.yaml
+	@python -m tools.mend
 	@dvc repro features
 	@python -m studies.seeds $(N)
 

@@ -12,6 +12,9 @@ from typing import IO
 
 from stages.errors import StageError
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a request to end, and the end of the terminal."""
+
 
 def _flock(file: IO[str], operation: int) -> bool:
     """Try to lock a file; returns whether that worked. Raises StageError if the file system has no locks."""
@@ -73,7 +76,7 @@ def remove_folder(folder: Path, lock_file: IO[str]) -> None:
 
 @contextlib.contextmanager
 def hold_signals() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM until the block ends, for a few steps that must not be interrupted halfway.
+    """Delay INTERRUPTS until the block ends, for a few steps that must not be interrupted halfway.
 
     It replaces the handlers. A signal mask would apply to one thread only, and TensorFlow's threads would receive the
     signal.
@@ -82,9 +85,7 @@ def hold_signals() -> Iterator[None]:
         yield  # Python runs signal handlers in the main thread only, so no signal can interrupt this thread
         return
     delayed: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda n, _: delayed.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    handlers = {number: signal.signal(number, lambda n, _: delayed.append(n)) for number in INTERRUPTS}
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from typing import NoReturn, TypeVar
 
 from stages import params
 from stages.errors import StageError
+from stages.locks import INTERRUPTS
 from stages.workspace import Workspace
 
 S = TypeVar("S")
@@ -77,20 +78,21 @@ def load_tensorflow(name: str) -> None:
 
 
 def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
 
 
 class _Interrupts:
-    """Turns Ctrl-C and SIGTERM into KeyboardInterrupt.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into KeyboardInterrupt. SIGHUP stays ignored under `nohup`.
 
     `received` stays set, because a library may replace the exception with its own.
     """
 
     def __init__(self) -> None:
         self.received = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._interrupt)
+        for number in INTERRUPTS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.received = True
@@ -114,8 +116,9 @@ def _one_temporary_folder() -> Iterator[None]:
 
 def _end(code: int) -> NoReturn:
     """Exit at once. Python's own exit waits for TensorFlow's threads: a second if they are idle, else longer."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal is closed
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 
@@ -134,7 +137,7 @@ def _fail(error: Exception) -> NoReturn:
 def run_interruptible(
     name: str, work: Callable[[], None], *, tensorflow: bool, clear: Callable[[], None] = lambda: None
 ) -> None:
-    """Run `work` as a whole command that Ctrl-C or SIGTERM may interrupt. `tensorflow`: whether `work` may load it.
+    """Run `work` as a whole command that INTERRUPTS may end. `tensorflow`: whether `work` may load it.
 
     Exits with 2 for a mistake in the params, 1 for any other mistake of the user, and 130 when interrupted, after
     `clear` has removed half-written files.
@@ -151,7 +154,8 @@ def run_interruptible(
         _ignore_signals()
         if interrupts.received or isinstance(error, KeyboardInterrupt):
             clear()
-            say(f"{name}: interrupted; no half-written file is left. Run the same command to continue.")
+            with contextlib.suppress(OSError):  # the terminal is closed
+                say(f"{name}: interrupted; no half-written file is left. Run the same command to continue.")
             _end(_EXIT_INTERRUPTED)
         if isinstance(error, (StageError, OSError)):
             _fail(error)

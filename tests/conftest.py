@@ -24,6 +24,7 @@ import pytest
 
 from benchmarks.photos import photo
 from stages.artifacts import sha256
+from stages.locks import INTERRUPTS
 
 ROOT = Path(__file__).resolve().parents[1]
 # One name breaks any page that does not escape it.
@@ -105,7 +106,7 @@ class Project:
         import keras  # it loads TensorFlow, and many tests need none
 
         errors = io.StringIO()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
             patch.chdir(self.folder)
             patch.delenv("DVC_ROOT", raising=False)

@@ -47,10 +47,11 @@ def workers() -> int:
 
 
 def _end_with_parent() -> None:
-    """End a worker when the stage ends, even by a kill. Only the stage handles Ctrl-C in a terminal."""
+    """End a worker when the stage ends, even by a kill. Only the stage handles Ctrl-C and the end of a terminal."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.set_threshold(100_000)  # decoding makes many small objects but few cycles; collecting costs 8 %
     parent = multiprocessing.parent_process()
 

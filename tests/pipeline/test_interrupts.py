@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and kill -9 in every stage: outputs stay whole, and the next run gives the same bytes."""
+"""Ctrl-C, SIGTERM, SIGHUP and kill -9 in every stage: outputs stay whole, and the next run gives the same bytes."""
 
 import random
 import signal
@@ -64,7 +64,7 @@ def test_an_interrupted_stage_leaves_its_outputs_unchanged_and_runs_again(
         own_temporary = Path(tempfile.mkdtemp(dir=temporary))
         process = start_stage(with_pictures, stage, own_temporary)
         time.sleep((i % 6 + draw.uniform(0, 1)) / 6 * duration)  # one moment in each sixth of the stage's work
-        number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
+        number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP)[i % 4]
         process.send_signal(number)
         code = process.wait(timeout=60)
         # 0: the stage ended before the signal. SIGABRT, at most once in a hundred times: presumably the exception was

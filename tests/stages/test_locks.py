@@ -31,15 +31,16 @@ def test_a_file_system_without_locks_is_named_in_the_error(tmp_path: Path, monke
         locks.lock_in_folder(tmp_path / "staging/a.lock")
 
 
-def test_a_held_signal_arrives_at_the_end_of_the_block() -> None:
+@pytest.mark.parametrize("number", locks.INTERRUPTS)
+def test_a_held_signal_arrives_at_the_end_of_the_block(number: signal.Signals) -> None:
     events: list[str] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: events.append("signal"))
+    before = signal.signal(number, lambda number, frame: events.append("signal"))
     try:
         with locks.hold_signals():
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
             events.append("end of the block")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
     assert events == ["end of the block", "signal"]
 
 

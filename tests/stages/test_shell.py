@@ -1,12 +1,15 @@
 """How a command ends: a user's mistake is one line and an exit code, a bug keeps its traceback."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages import shell
 from stages.errors import ParamsError, StageError
+from tests.conftest import ROOT
 
 
 def fail_with(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[str, object]:
@@ -72,3 +75,26 @@ def test_a_name_is_shown_without_control_characters(name: str, shown: str) -> No
 def test_a_message_has_no_escape_sequence_but_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     shell.say("one \x1b[31mred\ntwo")
     assert capsys.readouterr().err == "one \\x1b[31mred\ntwo\n"
+
+
+HANG_UP = """
+import os, signal, sys
+from stages import shell
+
+def work():
+    if sys.argv[1] == "SIG_DFL":
+        os.close(2)  # with the terminal; nohup's output is a file
+    signal.raise_signal(signal.SIGHUP)
+
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))
+shell.run_interruptible("stage", work, tensorflow=False, clear=lambda: print("cleared", flush=True))
+"""
+
+
+@pytest.mark.parametrize(("handler", "code", "output"), [("SIG_DFL", 130, "cleared\n"), ("SIG_IGN", 0, "")])
+def test_the_end_of_the_terminal_interrupts_a_command_unless_nohup_started_it(
+    handler: str, code: int, output: str
+) -> None:
+    command = [sys.executable, "-c", HANG_UP, handler]
+    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stdout) == (code, output)

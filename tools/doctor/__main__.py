@@ -1,8 +1,9 @@
 """Check this machine and this project's files: `make doctor`
 
 Checks Python and the packages, the disk space that params.yaml needs, how DVC links files, every object in DVC's cache,
-locks and unfinished runs, the remotes, and the hardware that TensorFlow can use. Changes nothing. Each finding says
-what to do. The exit status is 1 if anything is wrong, 0 if there are only notes.
+dvc.lock and the results that it lists, locks and unfinished runs, the remotes, and the hardware that TensorFlow can
+use. Changes nothing. Each finding says what to do. The exit status is 1 if anything is wrong, 0 if there are only
+notes.
 """
 
 import sys
@@ -18,6 +19,7 @@ CHECKS: tuple[Check, ...] = (
     machine.packages,
     space.space,
     project.cache,
+    project.pipeline,
     project.locks,
     project.unfinished,
     remotes.remotes,
@@ -27,12 +29,14 @@ CHECKS: tuple[Check, ...] = (
 
 def examine(folder: Path) -> Iterator[Finding]:
     """All findings of the project in a folder. A check that fails becomes a finding."""
-    examined = Project(folder)
+    examined, reasons = Project(folder), set()
     for check in CHECKS:
         try:
             yield from check(examined)
         except Exception as error:  # DVC, Git and the packages' metadata raise errors of their own
-            yield Finding("wrong", f"{check.__name__}: {reason(error)}")
+            if (why := reason(error)) not in reasons:  # several checks need DVC's view of the project
+                yield Finding("wrong", f"{check.__name__}: {why}")
+            reasons.add(why)
 
 
 def main() -> None:

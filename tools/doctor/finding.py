@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dvc.repo import Repo
-
 from stages.errors import StageError
+from tools import dvc_files
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,8 @@ class Project:
 
     @functools.cached_property
     def repo(self) -> Any:
-        """DVC's view of the project, opened once. Raises DVC's errors in each check that needs it."""
-        return Repo(str(self.folder))
+        """DVC's view of the project, opened once. Raises errors in each check that needs it."""
+        return dvc_files.open_repo(self.folder)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Checks of the project's files: DVC's cache, DVC's locks, unfinished runs."""
+"""Checks of the project's files: DVC's cache, dvc.lock and the results it lists, DVC's locks, unfinished runs."""
 
 import concurrent.futures
 import hashlib
-import json
 import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -14,6 +14,7 @@ from stages import resume
 from stages.errors import StageError
 from stages.locks import is_locked
 from stages.progress import Progress
+from tools import dvc_files
 from tools.doctor.finding import Finding, Project, size
 
 # The folders in .state/ that belong to studies, and the commands that resume them.
@@ -50,21 +51,57 @@ def cache(project: Project) -> Iterator[Finding]:
         yield Finding("ok", f"cache: {len(objects):,} objects, all intact")
 
 
+def pipeline(project: Project) -> Iterator[Finding]:
+    """Each dvc.lock, the entries of the run cache, and the results in Git, such as DVCLive's files in reports/train."""
+    problems = [*_lock_files(project.folder)]
+    problems += [*_runs(Path(project.repo.stage_cache.cache_dir)), *([] if problems else _results(project.repo))]
+    yield from problems
+    if not problems:
+        yield Finding("ok", "pipeline: dvc.lock, the run cache and the results in Git are intact")
+
+
+def _lock_files(folder: Path) -> Iterator[Finding]:
+    for path in dvc_files.lock_files(folder):
+        if damage := dvc_files.lock_damage(path.read_bytes()):
+            conflict = f"git checkout --ours {shlex.quote(str(path))}   (or --theirs)"
+            restore = "make repro   (restores it from Git, and takes newer results from DVC's run cache)"
+            text = f"pipeline: {path} is damaged ({damage}), and DVC will refuse to run"
+            yield Finding("wrong", text, conflict if damage == "merge conflict" else restore)
+
+
+def _runs(run_cache: Path) -> Iterator[Finding]:
+    if damaged := [shlex.quote(str(path)) for path in dvc_files.damaged_runs(run_cache)]:
+        text = f"pipeline: {len(damaged):,} damaged files in DVC's run cache, which knows the results of earlier runs"
+        yield Finding("wrong", text, f"rm -f {' '.join(damaged)}")
+
+
+def _results(repo: Any) -> Iterator[Finding]:
+    """The results in Git that are missing, or that are not as DVC has last seen them."""
+    outs = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
+    states = [(out.def_path, state) for out in outs for state in out.workspace_status().values()]
+    remedy = "make repro   (takes them from DVC's run cache, or runs their stage)"
+    if missing := [name for name, state in states if state == "deleted"]:
+        yield Finding(
+            "note", f"pipeline: results are missing, as in a run or after a kill: {', '.join(missing)}", remedy
+        )
+    if changed := [name for name, state in states if state == "modified"]:
+        yield Finding("wrong", f"pipeline: results were damaged or edited: {', '.join(changed)}", remedy)
+
+
 def locks(project: Project) -> Iterator[Finding]:
     """DVC's locks."""
     path = project.folder / ".dvc/tmp/rwlock"
-    holders = []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        for infos in [*content.get("write", {}).values(), *content.get("read", {}).values()]:
-            holders += infos if isinstance(infos, list) else [infos]
-    except (ValueError, AttributeError):
-        text = f"locks: {path} is damaged, and DVC will refuse to run"
+    if damage := dvc_files.rwlock_damage(path):
+        text = f"locks: {path} is damaged ({damage}), and DVC will refuse to run"
         yield Finding("wrong", text, f"rm {shlex.quote(str(path))}")
         return
-    running = {f"{info['cmd']} (process {info['pid']})" for info in holders if psutil.pid_exists(int(info["pid"]))}
+    holders = dvc_files.lock_holders(path)
+    running = {f"{command} (process {process})" for process, command in holders.items() if dvc_files.is_dvc(process)}
     if running:
         yield Finding("note", f"locks: held by {', '.join(sorted(running))}", "wait for it, or stop it")
+    elif other := next(filter(psutil.pid_exists, holders), None):
+        text = f"locks: left by a DVC process that was killed; another program now has its number {other}"
+        yield Finding("wrong", f"{text}, and DVC will refuse to run", f"rm {shlex.quote(str(path))}")
     elif holders:
         yield Finding("note", "locks: left by a DVC process that was killed; the next one removes them")
     else:

@@ -81,7 +81,7 @@ def read_folders(names: Iterable[str], are_classes: bool = False) -> Folders:
     """
     numbers: dict[str, int] = {}
     folder_of = np.fromiter((numbers.setdefault(name.rpartition("/")[0], len(numbers)) for name in names), np.int64)
-    paths = [path_parts(folder) for folder in numbers]
+    paths = [[part for part in folder.split("/") if part] for folder in numbers]
     start = _common_depth(paths)
     at = _split_level(paths, start, are_classes)
     inside = _without_split_folders(paths, start, at)

@@ -1,5 +1,6 @@
 """The index of a data set: where each picture is, with its key, its label and its official split."""
 
+import dataclasses
 import itertools
 import unicodedata
 from array import array
@@ -107,9 +108,10 @@ class Index:
         names = Names()
         for at in np.flatnonzero(keep).tolist():
             names.append(self.names[at])
-        columns = (self.file, self.offset, self.length, self.size, self.kind, self.label, self.split)
+        columns = ("file", "offset", "length", "size", "kind", "label", "split")
+        kept = {name: getattr(self, name)[keep] for name in columns}
         left_out = {**self.left_out, reason: int(np.count_nonzero(~keep))}
-        return Index(*(column[keep] for column in columns), names, left_out)
+        return dataclasses.replace(self, names=names, left_out=left_out, **kept)
 
 
 @dataclass(frozen=True)
