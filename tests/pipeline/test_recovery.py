@@ -1,17 +1,22 @@
 """A project recovers, to the same bytes, from a full disk and from accidents under DVC."""
 
+import fcntl
 import hashlib
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stages.locks import is_locked
 from tests.conftest import STAGES, Clone, Project, contents
 
 pytestmark = pytest.mark.slow
@@ -177,3 +182,85 @@ def test_a_kill_between_outputs_and_lock_file_loses_no_bytes(clone: Clone) -> No
     shutil.rmtree(clone.folder / ".dvc/cache/runs")
     clone.output("dvc", "repro", "--force", "--downstream", "sample")
     assert contents(clone.folder) == after, "the bytes of an undisturbed run"
+
+
+# Runs DVC, which kills itself in the middle of writing a file whose name ends like this.
+KILL_IN_A_WRITE = """
+import io, os, sys
+from dvc.utils.serialize import _yaml
+
+number, share, name = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+whole = _yaml._dump
+
+def half(data, stream):
+    if not stream.name.endswith(name):
+        return whole(data, stream)
+    text = io.StringIO()
+    whole(data, text)
+    stream.write(text.getvalue()[:int(share * len(text.getvalue()))])
+    stream.flush()
+    os.kill(os.getpid(), number)
+
+_yaml._dump = half
+from dvc.cli import main
+main(["repro"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "share", "name"),
+    [
+        (signal.SIGKILL, 0.0, "dvc.lock"),
+        (signal.SIGHUP, 0.5, "dvc.lock"),
+        (signal.SIGTERM, 0.99, "dvc.lock"),
+        (signal.SIGKILL, 0.5, ".tmp"),
+    ],
+)
+def test_a_kill_while_dvc_writes_its_own_files_loses_no_finished_stage(
+    clone: Clone, number: int, share: float, name: str
+) -> None:
+    """A stage has finished since the last commit when DVC is killed while it writes dvc.lock or the run cache."""
+    clone.edit("params.yaml", "  title: DCGAN", "  title: Mine")
+    clone.output("dvc", "repro")
+    before = contents(clone.folder)
+    clone.edit("params.yaml", "mean: [-0.45,", "mean: [-0.46,")
+    killed = clone.run("python", "-c", KILL_IN_A_WRITE, str(number), str(share), name)
+    assert killed.returncode == -number, killed.stderr
+    assert "Running stage 'validate'" in killed.stdout
+    if name == "dvc.lock":
+        assert clone.run("dvc", "status", "dvc.yaml").returncode != 0, "DVC refuses to run"
+        assert f"dvc.lock is damaged ({'cut off' if share else 'empty'})" in clone.run("make", "doctor").stdout
+    assert clone.repro() == ([] if name == "dvc.lock" else ["validate"]), "finished stages are in the run cache"
+    assert contents(clone.folder) == before
+    assert not list((clone.folder / ".dvc/cache/runs").rglob("*.tmp"))
+    assert clone.output("dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
+
+
+def test_a_closed_terminal_interrupts_a_training_which_then_resumes(clone: Clone) -> None:
+    clone.edit("params.yaml", "images: 19200 ", "images: 38400 ")
+    environment = {**clone.environment(), "TRAIN_CHECKPOINT_SECONDS": "0.2"}
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        ["make", "repro"],
+        cwd=clone.folder,
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    state = clone.folder / ".state"
+    while not list(state.glob("train/*/*.npz")) and process.poll() is None:
+        if select.select([screen], [], [], 0.05)[0]:
+            os.read(screen, 1 << 16)
+    os.close(screen)
+    assert process.wait(60) != 0
+    deadline = time.monotonic() + 60
+    while any(map(is_locked, state.glob("train/*.lock"))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(state.glob("train/*/*.npz"))
+    assert not list(state.glob("staging/*")), "the stage has removed its half-written files"
+    clone.output("python", "-m", "tools.mend")
+    assert "resuming from the checkpoint after" in clone.output("dvc", "repro", "train")

@@ -1,6 +1,7 @@
 """The findings of `make doctor`, and the table of the dependencies' licences."""
 
 import base64
+import contextlib
 import fcntl
 import http.server
 import json
@@ -217,16 +218,65 @@ def test_dvcs_locks_are_reported_as_held_left_over_or_damaged(project: Path) -> 
     assert only(checks.locks, project).text == "locks: none"
     lock = project / ".dvc/tmp/rwlock"
     lock.parent.mkdir(exist_ok=True)
-    held = {"write": {"models": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
+    process = subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE)
+    held = {"write": {"models": {"pid": process.pid, "cmd": "dvc repro"}}, "read": {}}
     lock.write_text(json.dumps(held))
-    assert f"dvc repro (process {os.getpid()})" in only(checks.locks, project).text
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    held["write"]["models"]["pid"] = ended.pid
+    assert f"dvc repro (process {process.pid})" in only(checks.locks, project).text
+    process.communicate()
+    assert only(checks.locks, project).state == "note", "the next DVC process removes it"
+    held["write"]["models"]["pid"] = os.getppid()
     lock.write_text(json.dumps(held))
-    assert "was killed" in only(checks.locks, project).text
-    lock.write_text('{"write": {')
-    assert only(checks.locks, project).remedy == f"rm {lock}"
+    assert f"another program now has its number {os.getppid()}" in only(checks.locks, project).text
+    for damaged in ('{"write": {', "", "[]"):
+        lock.write_text(damaged)
+        assert only(checks.locks, project) == Finding("wrong", only(checks.locks, project).text, f"rm {lock}")
+
+
+def test_a_damaged_dvc_lock_and_a_damaged_run_are_named(project: Path) -> None:
+    assert only(checks.pipeline, project).state == "ok"
+    entry = project / f".dvc/cache/runs/ab/{'ab' * 32}/{'cd' * 32}"
+    entry.parent.mkdir(parents=True)
+    entry.write_text("cmd: exit 1\n")
+    run = only(checks.pipeline, project)
+    assert (run.state, run.remedy) == ("wrong", f"rm -f {entry}")
+    entry.unlink()
+    (project / "studies").mkdir()
+    (project / "studies/dvc.lock").touch()
+    assert only(checks.pipeline, project).text.startswith(
+        f"pipeline: {project / 'studies/dvc.lock'} is damaged (empty)"
+    )
+    assert only(checks.pipeline, project).remedy.startswith("make repro   (restores it from Git")
+    (project / "studies/dvc.lock").write_text("<<<<<<< HEAD\n")
+    assert only(checks.pipeline, project).remedy.startswith("git checkout --ours")
+
+
+def test_results_in_git_that_are_missing_or_damaged_are_named(git_project: Path) -> None:
+    assert only(checks.pipeline, git_project).state == "ok"
+    metrics = git_project / "reports/metrics.json"
+    metrics.write_bytes(metrics.read_bytes()[:5])
+    damaged = only(checks.pipeline, git_project)
+    assert (damaged.state, damaged.text) == ("wrong", "pipeline: results were damaged or edited: reports/metrics.json")
+    metrics.unlink()
+    missing = only(checks.pipeline, git_project)
+    assert missing.state == "note"
+    assert missing.remedy.startswith("make repro")
+    dvc(git_project, "repro")
+    assert only(checks.pipeline, git_project).state == "ok"
+
+
+def test_a_damaged_database_of_hashes_is_one_finding_with_a_remedy(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(finding.Project(project).repo) as repo:
+        database = Path(repo.site_cache_dir) / "hashes/local/cache.db"
+    database.write_bytes(b"noise" * 1000)
+    monkeypatch.setattr(doctor, "CHECKS", (space.space, checks.cache, checks.pipeline, checks.locks))
+    damaged, locks = doctor.examine(project)
+    assert damaged.state == "wrong"
+    assert f"rm {project}/.dvc/tmp/btime" in damaged.text
+    assert locks.text == "locks: none"
+    (project / ".dvc/tmp/btime").unlink()
+    assert {one.state for one in doctor.examine(project)} <= {"ok", "note"}
 
 
 def test_unfinished_runs_are_waiting_abandoned_or_running(project: Path) -> None:
