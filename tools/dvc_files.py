@@ -88,13 +88,18 @@ def is_dvc(process: int) -> bool:
         return False
 
 
-def half_written_runs(run_cache: Path) -> list[Path]:
-    """The files of DVC's run cache that a killed process left: temporary files and empty ones."""
-    return sorted(path for path in run_cache.glob("??/*/*") if path.suffix == ".tmp" or not path.stat().st_size)
+def half_written_runs(run_cache: Path) -> Iterator[Path]:
+    """What a killed process left in DVC's run cache: temporary files, empty files, then empty folders.
+
+    DVC fails at an empty folder ("join() argument must be str"). Remove the files first: they may leave some empty.
+    """
+    yield from sorted(path for path in run_cache.glob("??/*/*") if path.suffix == ".tmp" or not path.stat().st_size)
+    yield from (folder for folder in run_cache.glob("??/*") if not any(folder.iterdir()))
 
 
 def damaged_runs(run_cache: Path) -> Iterator[Path]:
-    """The entries of DVC's run cache whose content does not have the hash that their name gives."""
+    """The empty folders of DVC's run cache, and the entries whose content does not have the hash in their name."""
+    yield from (folder for folder in sorted(run_cache.glob("??/*")) if not any(folder.iterdir()))
     for path in sorted(run_cache.glob("??/*/*")):
         try:
             intact = dict_sha256(load_yaml(path), exclude=["size", "nfiles"]) == path.name

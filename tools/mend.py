@@ -49,7 +49,7 @@ def _mend(folder: Path) -> Iterator[str]:
         return
     with contextlib.closing(repo):
         for path in dvc_files.half_written_runs(Path(repo.stage_cache.cache_dir)):
-            path.unlink()
+            path.rmdir() if path.is_dir() else path.unlink()
             yield f"{path}: half-written; removed"
 
 

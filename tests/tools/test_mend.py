@@ -167,6 +167,10 @@ def test_half_written_entries_of_the_run_cache_are_removed(project: Path) -> Non
     content = entry.read_bytes()
     entry.with_name(".abc.tmp").write_bytes(content[:20])
     entry.with_name("0123").touch()
-    assert [line.rpartition(": ")[2] for line in mended()] == ["half-written; removed"] * 2
+    alone = Path(f".dvc/cache/runs/ab/{'ab' * 32}")
+    alone.mkdir(parents=True)
+    (alone / ".def.tmp").touch()
+    assert [line.rpartition(": ")[2] for line in mended()] == ["half-written; removed"] * 4
+    assert not alone.exists(), "DVC fails at an empty folder"
     assert list(entry.parent.iterdir()) == [entry]
     assert entry.read_bytes() == content

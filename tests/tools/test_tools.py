@@ -238,8 +238,11 @@ def test_a_damaged_dvc_lock_and_a_damaged_run_are_named(project: Path) -> None:
     entry.parent.mkdir(parents=True)
     entry.write_text("cmd: exit 1\n")
     run = only(checks.pipeline, project)
-    assert (run.state, run.remedy) == ("wrong", f"rm -f {entry}")
+    assert (run.state, run.remedy) == ("wrong", f"rm -rf {entry}")
     entry.unlink()
+    empty = only(checks.pipeline, project)
+    assert (empty.state, empty.remedy) == ("wrong", f"rm -rf {entry.parent}")
+    entry.parent.rmdir()
     (project / "studies").mkdir()
     (project / "studies/dvc.lock").touch()
     assert only(checks.pipeline, project).text.startswith(

@@ -72,7 +72,7 @@ def _lock_files(folder: Path) -> Iterator[Finding]:
 def _runs(run_cache: Path) -> Iterator[Finding]:
     if damaged := [shlex.quote(str(path)) for path in dvc_files.damaged_runs(run_cache)]:
         text = f"pipeline: {len(damaged):,} damaged files in DVC's run cache, which knows the results of earlier runs"
-        yield Finding("wrong", text, f"rm -f {' '.join(damaged)}")
+        yield Finding("wrong", text, f"rm -rf {' '.join(damaged)}")
 
 
 def _results(repo: Any) -> Iterator[Finding]:
