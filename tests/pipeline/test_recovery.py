@@ -203,7 +203,7 @@ def half(data, stream):
 
 _yaml._dump = half
 from dvc.cli import main
-main(["repro"])
+main(["repro", "validate"])
 """
 
 
@@ -219,17 +219,16 @@ main(["repro"])
 def test_a_kill_while_dvc_writes_its_own_files_loses_no_finished_stage(
     clone: Clone, number: int, share: float, name: str
 ) -> None:
-    """A stage has finished since the last commit when DVC is killed while it writes dvc.lock or the run cache."""
-    clone.edit("params.yaml", "  title: DCGAN", "  title: Mine")
-    clone.output("dvc", "repro")
+    """DVC is killed while it writes dvc.lock or the run cache, after stages that ran since the last commit."""
     before = contents(clone.folder)
     clone.edit("params.yaml", "mean: [-0.45,", "mean: [-0.46,")
+    clone.output("dvc", "repro", "validate")
+    clone.edit("params.yaml", "mean: [-0.46,", "mean: [-0.47,")
     killed = clone.run("python", "-c", KILL_IN_A_WRITE, str(number), str(share), name)
     assert killed.returncode == -number, killed.stderr
     assert "Running stage 'validate'" in killed.stdout
     if name == "dvc.lock":
         assert clone.run("dvc", "status", "dvc.yaml").returncode != 0, "DVC refuses to run"
-        assert f"dvc.lock is damaged ({'cut off' if share else 'empty'})" in clone.run("make", "doctor").stdout
     assert clone.repro() == ([] if name == "dvc.lock" else ["validate"]), "finished stages are in the run cache"
     assert contents(clone.folder) == before
     assert not list((clone.folder / ".dvc/cache/runs").rglob("*.tmp"))
