@@ -308,8 +308,8 @@ class Actions:
 
     def _prepare_settings(self, model: Model) -> Prepare:
         """The settings that prepared the model's training data. Raises StageError if this version cannot read them."""
-        height, _, channels = model.sampler.shape
-        values = model.data.params if model.data else {"crop": "square", "size": height, "channels": channels}
+        height, width, channels = model.sampler.shape
+        values = model.data.params if model.data else {"crop": "square", "size": [height, width], "channels": channels}
         try:
             settings = TypeAdapter(Prepare).validate_python(values)
         except ValidationError as error:

@@ -3,14 +3,21 @@
 import numpy as np
 
 SIDE = 16
-"""Height and width of a thumbnail. At this size noise and soft edges do not hide a copy."""
+"""The largest height and width of a thumbnail. At this size noise and soft edges do not hide a copy."""
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Square images with a side divisible by 16, float32 NHWC => means of their blocks, float32 (N, 16 · 16 · C)."""
-    count, side, _, channels = images.shape
-    blocks = images.reshape(count, SIDE, side // SIDE, SIDE, side // SIDE, channels)
-    return blocks.mean((2, 4), dtype=np.float32).reshape(count, SIDE * SIDE * channels)
+    """Images float32 NHWC => the means of the blocks of `grid`, float32 (N, rows · columns · C)."""
+    count, height, width, channels = images.shape
+    rows, columns = grid(height, width)
+    blocks = images.reshape(count, rows, height // rows, columns, width // columns, channels)
+    return blocks.mean((2, 4), dtype=np.float32).reshape(count, rows * columns * channels)
+
+
+def grid(height: int, width: int) -> tuple[int, int]:
+    """Height and width of a thumbnail: the largest divisors of the image's up to 16. 28 × 64 gives 14 × 16."""
+    rows, columns = (max(n for n in range(1, SIDE + 1) if side % n == 0) for side in (height, width))
+    return rows, columns
 
 
 class Nearest:

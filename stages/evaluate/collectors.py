@@ -41,7 +41,7 @@ class ImageStatistics:
         self._thumbnails.append(neighbours.thumbnails(images[: max(MAX_THUMBNAILS - self._added, 0)]))
         self._added += len(images)
 
-    def descriptors(self) -> list[np.ndarray]:
+    def descriptors(self) -> dict[int, np.ndarray]:
         """Patches of each level of the Laplacian pyramid, for the sliced Wasserstein distance. Call it once."""
         return self._patches.descriptors()
 

@@ -41,7 +41,7 @@ class TrainingImages:
     k is 51, or the number of training images if that is lower.
     """
 
-    patches: list[np.ndarray]
+    patches: dict[int, np.ndarray]
     sample_distances: np.ndarray
     test_distances: np.ndarray
 

@@ -69,6 +69,7 @@ def _protocol(
     settings: Settings, manifest_sha256: str, data: Manifest, networks: Networks, samples: Samples, count: int
 ) -> dict[str, str | int | float]:
     """The conditions of the measurement. Only metrics of the same protocol can be compared."""
+    height, width, channels = data.shape
     protocol: dict[str, str | int | float] = {
         "feature_network": networks.name,
         "samples": samples.count,
@@ -82,8 +83,8 @@ def _protocol(
         "data_manifest_sha256": manifest_sha256,
         "crop": str(data.params["crop"]),
         "fit": data.params["fit"],
-        "size": data.shape[0],
-        "channels": data.shape[2],
+        "size": height if height == width else f"{height}×{width}",
+        "channels": channels,
     }
     if samples.features:
         protocol |= {

@@ -27,8 +27,9 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
     if data.splits["train"].records < settings.batch_size:
         images = data.splits["train"].records
         raise StageError(f"features.batch_size: {settings.batch_size} is more than the {images} training images")
-    size, _, channels = data.shape
-    model = judge(size, channels, len(data.classes), base_channels=settings.base_channels, seed=settings.seed)
+    model = judge(
+        data.shape[:2], data.shape[2], len(data.classes), base_channels=settings.base_channels, seed=settings.seed
+    )
     steps = settings.images // settings.batch_size
     step = _train_step(model, settings.learning_rate, steps)
     files = manifest.verified_shards(folder, data, "train")

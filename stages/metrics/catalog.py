@@ -6,8 +6,7 @@ docs/metrics.md read this table.
 
 from dataclasses import dataclass
 
-LEVELS = tuple(16 << level for level in range(7))
-"""Sides in pixels of the levels of the Laplacian pyramid, for `swd_16` to `swd_1024`."""
+from stages.sizes import SIDES
 
 
 @dataclass(frozen=True)
@@ -125,10 +124,10 @@ _ROWS = (
         Metric(
             f"swd_{side}",
             f"sliced Wasserstein distance at {side} pixels",
-            "`swd` at one level of the pyramid: patches of images with this many pixels a side",
+            "`swd` at one level of the pyramid: patches of images whose shorter side has this many pixels",
             "lower",
         )
-        for side in reversed(LEVELS)
+        for side in reversed(SIDES)
     ),
     Metric(
         "swd_floor",

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def power(images: np.ndarray) -> np.ndarray:
-    """Images float32 NHWC, square with an even side of 8 or more => the sum of their power spectra, float64 (H, W)."""
+    """Images float32 NHWC, with even sides of 8 or more => the sum of their power spectra, float64 (H, W)."""
     spectra = np.fft.fft2(images, axes=(1, 2))
     return (spectra.real**2 + spectra.imag**2).sum((0, 3), dtype=np.float64)
 
@@ -20,7 +20,6 @@ def checkerboard(total: np.ndarray) -> float:
     `total` (H, W) is a sum of power spectra. The result is 1 for noise, and less for smooth images, whose spectrum
     falls: compare it with real images of the same size. It is 1 for flat images, which have no power.
     """
-    rows, columns = total.sum(1), total.sum(0)
-    half = len(total) // 2
-    neighbours = sum(line[half - 1] + line[half - 2] for line in (rows, columns)) / 2
-    return float((rows[half] + columns[half]) / neighbours) if neighbours > 0 else 1.0
+    lines = [(line, len(line) // 2) for line in (total.sum(1), total.sum(0))]
+    neighbours = sum(line[half - 1] + line[half - 2] for line, half in lines) / 2
+    return float(sum(line[half] for line, half in lines) / neighbours) if neighbours > 0 else 1.0

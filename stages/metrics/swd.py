@@ -2,12 +2,14 @@
 
 Karras et al. 2018 (arXiv:1710.10196), section 5 and appendix: patches of 7 × 7 pixels from every level of the pyramid
 are points in a space of 49 dimensions per channel. Along a random direction, the Wasserstein distance between two sets
-of points is the mean distance between their sorted projections. The level of 16 × 16 pixels compares the coarse
-structure of the images, the finest level their texture.
+of points is the mean distance between their sorted projections. The coarsest level, whose shorter side has
+16 to 31 pixels, compares the structure of the images, the finest level their texture.
 """
 
 import cv2
 import numpy as np
+
+from stages import sizes
 
 PATCH = 7
 COARSEST = 16
@@ -21,54 +23,58 @@ _BLOCK = 64  # directions at a time
 
 
 class Patches:
-    """Descriptors of `count` images of one shape (size, size, C) that come batch by batch.
+    """Descriptors of `count` images of one shape (H, W, C) that come batch by batch.
 
     Holds at most 13 MB per level and channel for up to 65,536 images. Raises ValueError for a count of zero, and for a
-    size that is not a power of two from 16 up.
+    size that stages/sizes.py does not allow.
     """
 
     def __init__(self, count: int, shape: tuple[int, int, int], seed: int) -> None:
-        height, size, channels = shape
-        if height != size or size < COARSEST or size & (size - 1):
-            raise ValueError(
-                f"expected square images, the side a power of two of at least {COARSEST}, got {height} × {size}"
-            )
+        height, width, channels = shape
+        sizes.doublings((height, width))
         if count < 1:
             raise ValueError("expected images, got none")
         per_image = max(1, min(_PATCHES_PER_IMAGE, _PATCHES // count))
         self._count, self._added = count, 0
-        self._values: list[np.ndarray] = []
+        self._values: dict[int, np.ndarray] = {}
         self._corners: list[np.ndarray] = []
-        for level in range(size.bit_length() - COARSEST.bit_length() + 1):
-            generator = np.random.default_rng([seed, level])
-            self._corners.append(generator.integers(0, (size >> level) - PATCH + 1, (count, 2, per_image, 1)))
-            self._values.append(np.empty((count, per_image, PATCH, PATCH, channels), np.float32))
+        while min(height, width) >= COARSEST:
+            generator = np.random.default_rng([seed, len(self._corners)])
+            ends = np.array([height, width]).reshape(2, 1, 1) - PATCH + 1
+            self._corners.append(generator.integers(0, ends, (count, 2, per_image, 1)))
+            self._values[min(height, width)] = np.empty((count, per_image, PATCH, PATCH, channels), np.float32)
+            height, width = height // 2, width // 2
 
     def add(self, images: np.ndarray) -> None:
         """Add the patches of images float32 NHWC in [-1,1]. Images after the first `count` are ignored."""
         window = np.arange(PATCH)
         for image in images[: self._count - self._added]:
             planes = _laplacian(image, len(self._values))
-            for plane, values, corners in zip(planes, self._values, self._corners, strict=True):
+            for plane, values, corners in zip(planes, self._values.values(), self._corners, strict=True):
                 y, x = corners[self._added] + window
                 values[self._added] = plane[y[:, :, None], x[:, None]]
             self._added += 1
 
-    def descriptors(self) -> list[np.ndarray]:
-        """The descriptors of all images. Call it once, at the end. Raises ValueError for fewer than `count` images."""
+    def descriptors(self) -> dict[int, np.ndarray]:
+        """The descriptors of all images, by the level's shorter side, the finest first. Call it once, at the end.
+
+        Raises ValueError for fewer than `count` images.
+        """
         if self._added < self._count:
             raise ValueError(f"expected {self._count} images, got {self._added}")
-        levels, self._values = self._values, []
-        return [_normalised(values.reshape(-1, PATCH * PATCH, values.shape[-1])) for values in levels]
+        levels, self._values = self._values, {}
+        return {
+            side: _normalised(values.reshape(-1, PATCH * PATCH, values.shape[-1])) for side, values in levels.items()
+        }
 
 
-def descriptors(images: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Images float32 NHWC in [-1,1] => a float32 array (patches, 49 C) for each level, the finest first.
+def descriptors(images: np.ndarray, seed: int) -> dict[int, np.ndarray]:
+    """Images float32 NHWC in [-1,1] => a float32 array (patches, 49 C) for each level, by its shorter side.
 
-    The levels go from the images' size, a power of two from 16 up, down to 16 × 16. `seed` and the number of images
-    decide the places of the patches. Each channel of a level has mean 0 and variance 1 over the set, as in the paper (a
-    constant channel is 0). Raises ValueError for no images and for other sizes. Use `Patches` for images that do not
-    fit in memory together.
+    Each level has half the sides of the one before, as long as the shorter side has 16 pixels or more. `seed` and the
+    number of images decide the places of the patches. Each channel of a level has mean 0 and variance 1 over the set,
+    as in the paper (a constant channel is 0). Raises ValueError for no images and for sizes that stages/sizes.py does
+    not allow. Use `Patches` for images that do not fit in memory together.
     """
     patches = Patches(len(images), images.shape[1:], seed)
     patches.add(images)
@@ -98,27 +104,27 @@ def _normalised(patches: np.ndarray) -> np.ndarray:
     return patches.reshape(len(patches), -1)
 
 
-def sliced_wasserstein(a: list[np.ndarray], b: list[np.ndarray], seed: int) -> dict[str, float]:
+def sliced_wasserstein(a: dict[int, np.ndarray], b: dict[int, np.ndarray], seed: int) -> dict[str, float]:
     """The distance between two sets' descriptors at each level (`swd_16` and so on), and `swd`, the mean of the levels.
 
     It is in units of 10^-3, as in the paper, over 512 directions that `seed` decides. Two sets of real images are at a
     floor above 0 that falls with their number, so compare sets of equal size. Needs 34 MB of working memory. Raises
     ValueError for sets of different sizes or shapes.
     """
-    shapes = [level.shape for level in a], [level.shape for level in b]
+    shapes = [{side: level.shape for side, level in levels.items()} for levels in (a, b)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"expected descriptors of equally many images of one shape, got {shapes[0]} and {shapes[1]}")
     distances = {}
-    for level, (points, others) in enumerate(zip(a, b, strict=True)):
+    for level, (side, points) in enumerate(a.items()):
         directions = np.random.default_rng([seed, level]).standard_normal((DIRECTIONS, points.shape[1]), np.float32)
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         total = 0.0
         for first in range(0, DIRECTIONS, _BLOCK):
             block = directions[first : first + _BLOCK]
-            projected, other_projected = block @ points.T, block @ others.T
+            projected, other_projected = block @ points.T, block @ b[side].T
             projected.sort(axis=1)
             other_projected.sort(axis=1)
             projected -= other_projected
             total += float(np.abs(projected, out=projected).mean(axis=1, dtype=np.float64).sum())
-        distances[f"swd_{COARSEST << (len(a) - 1 - level)}"] = 1000 * total / DIRECTIONS
+        distances[f"swd_{side}"] = 1000 * total / DIRECTIONS
     return {"swd": sum(distances.values()) / len(distances), **distances}

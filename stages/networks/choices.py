@@ -13,6 +13,6 @@ KernelSize = Literal[4, 5]
 Precision = Literal["float32", "mixed_bfloat16"]
 Upsampling = Literal["transposed", "fractional", "resize"]
 Stem = Literal["conv", "dense"]
-"""The generator's first layers: from z to 4 × 4."""
+"""The generator's first layers: from z to the grid (stages/sizes.py)."""
 Head = Literal["conv", "dense", "gap"]
-"""The discriminator's last layers: from 4 × 4 to the logit."""
+"""The discriminator's last layers: from the grid to the logit."""

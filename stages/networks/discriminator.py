@@ -1,5 +1,6 @@
 """The discriminator: image => one logit, by strided convolutions without pooling. It mirrors the generator."""
 
+import math
 from typing import assert_never
 
 import keras
@@ -10,15 +11,15 @@ from stages.networks.layers import (
     Initializers,
     SpectralConv2D,
     SpectralDense,
-    doublings,
     normalise_and_activate,
     precision,
     width_before,
 )
+from stages.sizes import Size, doublings, grid, sides
 
 
 def discriminator(
-    size: int,
+    size: Size,
     channels: int,
     *,
     base_channels: int = 128,
@@ -30,10 +31,10 @@ def discriminator(
     compute: Precision = "float32",
     seed: int = 0,
 ) -> keras.Model:
-    """Build the network images (N, size, size, channels) in [-1,1] => logits float32 (N, 1).
+    """Build the network images (N, height, width, channels) in [-1,1] => logits float32 (N, 1).
 
     The sigmoid of a logit is the probability of "real". Each convolution halves the sides and doubles the channels,
-    down to 4 × 4; the head gives the logit.
+    down to the generator's grid, 4 × 4 for a power of two; the head gives the logit.
 
     - `base_channels`: channels after the first convolution.
     - `head`: see `_head`.
@@ -43,13 +44,13 @@ def discriminator(
     - `compute`: the precision of the layers' arithmetic.
     - `seed`: decides the initial weights.
 
-    Raises ValueError unless `size` is a power of two, at least 16.
+    Raises ValueError for a size that stages/sizes.py does not allow.
     """
     init = Initializers(seed)
     conv = SpectralConv2D if spectral_norm else layers.Conv2D
     steps = doublings(size)
     with precision(compute):
-        image = x = keras.Input((None, None, channels) if head == "gap" else (size, size, channels), name="image")
+        image = x = keras.Input((None, None, channels) if head == "gap" else (*sides(size), channels), name="image")
         for step in range(1, steps + 1):
             normalise = batch_norm == "all" or (batch_norm == "dcgan" and step > 1)
             x = conv(
@@ -63,7 +64,7 @@ def discriminator(
             )(x)
             x = normalise_and_activate(x, normalise, activation, step)
         width = base_channels * 2 ** (steps - 1)
-        x = _head(x, head, width, activation, batch_norm != "none", spectral_norm, init)
+        x = _head(x, head, grid(size), width, activation, batch_norm != "none", spectral_norm, init)
         logits = layers.Reshape((1,), dtype=keras.config.dtype_policy().variable_dtype, name="logits")(x)
     return keras.Model(image, logits, name="discriminator")
 
@@ -71,25 +72,26 @@ def discriminator(
 def _head(
     x: keras.KerasTensor,
     head: Head,
+    shape: tuple[int, int],
     width: int,
     activation: Activation,
     normalise: bool,
     spectral_norm: bool,
     init: Initializers,
 ) -> keras.KerasTensor:
-    """(N, 4, 4, width) => logits, one for each image.
+    """(N, *shape, width) => logits, one for each image.
 
-    `conv`: one 4 × 4 convolution. `dense`: a fully connected hidden layer of `width` units, then a fully connected
-    layer. (One fully connected layer alone would be the same map as `conv`.) `gap`: global average pooling, then a
-    fully connected layer, which accepts images of any size.
+    `conv`: one convolution over the whole grid. `dense`: a fully connected hidden layer of `width` units, then a fully
+    connected layer. (One fully connected layer alone would be the same map as `conv`.) `gap`: global average pooling,
+    then a fully connected layer, which accepts images of any size.
     """
     conv, dense = (SpectralConv2D, SpectralDense) if spectral_norm else (layers.Conv2D, layers.Dense)
     if head == "conv":
-        return conv(1, 4, padding="valid", kernel_initializer=init.normal(), name="logit")(x)
+        return conv(1, shape, padding="valid", kernel_initializer=init.normal(), name="logit")(x)
     if head == "gap":
         x = layers.GlobalAveragePooling2D(name="mean")(x)
     elif head == "dense":
-        x = layers.Reshape((1, 1, 4 * 4 * width), name="flat")(x)
+        x = layers.Reshape((1, 1, math.prod(shape) * width), name="flat")(x)
         units = width_before(activation, width)
         x = dense(units, use_bias=not normalise, kernel_initializer=init.normal(), name="hidden")(x)
         x = normalise_and_activate(x, normalise, activation, "hidden")

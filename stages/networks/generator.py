@@ -1,5 +1,6 @@
 """The generator: z => image, by fractionally-strided convolutions (Radford, Metz, Chintala 2016, figure 1)."""
 
+import math
 from typing import assert_never
 
 import keras
@@ -10,15 +11,15 @@ from stages.networks.layers import (
     BatchNorm,
     Initializers,
     ZeroInsertion2D,
-    doublings,
     normalise_and_activate,
     precision,
     width_before,
 )
+from stages.sizes import Size, doublings, grid
 
 
 def generator(
-    size: int,
+    size: Size,
     channels: int,
     *,
     latent_dim: int = 100,
@@ -31,12 +32,12 @@ def generator(
     compute: Precision = "float32",
     seed: int = 0,
 ) -> keras.Model:
-    """Build the network z (N, latent_dim) => images float32 (N, size, size, channels) in [-1,1].
+    """Build the network z (N, latent_dim) => images float32 (N, height, width, channels) in [-1,1].
 
-    The stem turns z into 4 × 4 pixels. Each further layer doubles the sides and halves the channels; the last one gives
-    the image, through tanh.
+    The stem turns z into the grid of stages/sizes.py, 4 × 4 pixels for a power of two. Each further layer doubles the
+    sides and halves the channels; the last one gives the image, through tanh.
 
-    - `base_channels`: channels before the last layer. The stem has base_channels · size/8.
+    - `base_channels`: channels before the last layer. The stem has base_channels · 2^(doublings − 1).
     - `stem`: see `_stem`.
     - `upsampling`: see `_upsample`.
     - `batch_norm`: `dcgan` after every layer but the last; `none`; `all` after the last too, which makes training
@@ -45,7 +46,7 @@ def generator(
     - `compute`: the precision of the layers' arithmetic.
     - `seed`: decides the initial weights.
 
-    Raises ValueError unless `size` is a power of two, at least 16.
+    Raises ValueError for a size that stages/sizes.py does not allow.
     """
     steps = doublings(size)
     normalise = batch_norm != "none"
@@ -54,7 +55,7 @@ def generator(
     with precision(compute):
         z = keras.Input((latent_dim,), name="z")
         x = layers.Reshape((1, 1, latent_dim), name="z_as_pixel")(z)
-        x = _stem(x, stem, width, activation, normalise, init)
+        x = _stem(x, stem, grid(size), width, activation, normalise, init)
         for step in range(1, steps + 1):
             x = normalise_and_activate(x, normalise, activation, step)
             last = step == steps
@@ -69,9 +70,15 @@ def generator(
 
 
 def _stem(
-    z: keras.KerasTensor, stem: Stem, width: int, activation: Activation, normalise: bool, init: Initializers
+    z: keras.KerasTensor,
+    stem: Stem,
+    shape: tuple[int, int],
+    width: int,
+    activation: Activation,
+    normalise: bool,
+    init: Initializers,
 ) -> keras.KerasTensor:
-    """z as (N, 1, 1, latent_dim) => (N, 4, 4, channels), with the channels that give `width` after the activation.
+    """z as (N, 1, 1, latent_dim) => (N, *shape, channels), with the channels that give `width` after the activation.
 
     `conv`: one transposed convolution. `dense`: a fully connected hidden layer of `width` units, then a fully connected
     layer. (One fully connected layer alone would be the same map as `conv`.)
@@ -80,13 +87,13 @@ def _stem(
     options = {"use_bias": not normalise}
     if stem == "conv":
         return layers.Conv2DTranspose(
-            channels, 4, padding="valid", kernel_initializer=init.normal(), name="stem", **options
+            channels, shape, padding="valid", kernel_initializer=init.normal(), name="stem", **options
         )(z)
     if stem == "dense":
         x = layers.Dense(channels, kernel_initializer=init.normal(), name="hidden", **options)(z)
         x = normalise_and_activate(x, normalise, activation, 0)
-        x = layers.Dense(4 * 4 * channels, kernel_initializer=init.normal(), name="stem", **options)(x)
-        return layers.Reshape((4, 4, channels), name="stem_as_image")(x)
+        x = layers.Dense(math.prod(shape) * channels, kernel_initializer=init.normal(), name="stem", **options)(x)
+        return layers.Reshape((*shape, channels), name="stem_as_image")(x)
     assert_never(stem)
 
 

@@ -13,6 +13,7 @@ from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import saving
 from stages.networks.layers import BatchNorm, Initializers
+from stages.sizes import Size, doublings, sides
 
 FILE, FACTS = "judge.keras", "features.json"
 REJECTED = "rejected"
@@ -21,15 +22,15 @@ FEATURES = 64
 _BATCH = 500
 
 
-def judge(size: int, channels: int, classes: int, *, base_channels: int = 32, seed: int = 0) -> keras.Model:
-    """Build the network images (N, size, size, channels) in [-1,1] => logits (N, classes) and features (N, 64).
+def judge(size: Size, channels: int, classes: int, *, base_channels: int = 32, seed: int = 0) -> keras.Model:
+    """Build the network images (N, height, width, channels) in [-1,1] => logits (N, classes) and features (N, 64).
 
-    A strided 5 × 5 convolution comes first, then 3 × 3 convolutions with max pooling down to 4 × 4, all with batch
-    norm, then a fully connected layer of 64 features with a leaky ReLU: a dead feature would make the features'
-    covariance singular.
+    A strided 5 × 5 convolution comes first, then 3 × 3 convolutions with max pooling down to the generator's grid, all
+    with batch norm, then a fully connected layer of 64 features with a leaky ReLU: a dead feature would make the
+    features' covariance singular. Raises ValueError for a size that stages/sizes.py does not allow.
     """
     init = Initializers(seed)
-    image = x = keras.Input((size, size, channels), name="image")
+    image = x = keras.Input((*sides(size), channels), name="image")
     x = layers.Conv2D(
         base_channels,
         5,
@@ -40,9 +41,7 @@ def judge(size: int, channels: int, classes: int, *, base_channels: int = 32, se
         name="conv_1",
     )(x)
     x = layers.ReLU(name="relu_1")(BatchNorm(name="norm_1")(x))
-    side, step = size // 2, 1
-    while side > 4:
-        side, step = side // 2, step + 1
+    for step in range(2, doublings(size) + 1):
         x = layers.Conv2D(
             base_channels * 2 ** min(step - 1, 2),
             3,

@@ -5,7 +5,6 @@ a registered class here, with `get_config` if its constructor takes arguments.
 """
 
 import contextlib
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -252,10 +251,3 @@ def normalise_and_activate(
     if normalise:
         x = BatchNorm(name=f"norm_{name}")(x)
     return activate(x, activation, f"{activation}_{name}")
-
-
-def doublings(size: int) -> int:
-    """How many times 4 doubles to reach `size`. Raises ValueError unless `size` is a power of two, at least 16."""
-    if size < 16 or size & (size - 1):
-        raise ValueError(f"the size of an image must be a power of two, at least 16, got {size}")
-    return int(math.log2(size // 4))

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from stages.prepare.settings import CELEBA_CROPS
+from stages.sizes import Size, sides
 
 # Area averaging is the exact antialiased reduction, and linear interpolation does not ring. Both give the same bytes
 # with and without OpenCV's processor-specific code; its cubic filter does not. Pillow's filters widen with the
@@ -58,16 +59,17 @@ def _resample(image: np.ndarray, height: int, width: int, how: str) -> np.ndarra
 
 
 def fit(
-    image: np.ndarray, size: int, how: str, resample: str = "area", background: tuple[int, int, int] = (0, 0, 0)
+    image: np.ndarray, size: Size, how: str, resample: str = "area", background: tuple[int, int, int] = (0, 0, 0)
 ) -> np.ndarray:
-    """Fit into size × size: `resize` in both directions, or `pad` (shrink to fit, then centre on `background`)."""
+    """Fit into a size: `resize` in both directions, or `pad` (shrink to fit, then centre on `background`)."""
+    rows, columns = sides(size)
     if how == "resize":
-        return _resample(image, size, size, resample)
+        return _resample(image, rows, columns, resample)
     height, width = image.shape[:2]
-    scale = min(1.0, size / max(height, width))
+    scale = min(1.0, rows / height, columns / width)
     inner = _resample(image, max(1, round(height * scale)), max(1, round(width * scale)), resample)
-    top, left = (size - inner.shape[0]) // 2, (size - inner.shape[1]) // 2
-    canvas = np.empty((size, size, image.shape[2]), np.uint8)
+    top, left = (rows - inner.shape[0]) // 2, (columns - inner.shape[1]) // 2
+    canvas = np.empty((rows, columns, image.shape[2]), np.uint8)
     canvas[:] = to_channels(np.array(background, np.uint8).reshape(1, 1, 3), image.shape[2])
     canvas[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return canvas

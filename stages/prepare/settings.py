@@ -4,8 +4,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
+from stages import sizes
 from stages.params import FORBID_UNKNOWN, Float, Int, Seed, Text
 
 # (left, top, right, bottom) in CelebA's aligned 178×218 images. Named, because scores of different crops are not
@@ -62,10 +63,14 @@ def _labels(value: object) -> object:
     )
 
 
-def _power_of_two(value: int) -> int:
-    if value & (value - 1):
-        raise ValueError(f"expected a power of two (16, 32, 64, …), got {value}")
-    return value
+def _size(value: object) -> object:
+    """Check a size: a side or [height, width]. The size of a square becomes its side."""
+    parts: Any = value if isinstance(value, list | tuple) else [value, value]
+    if len(parts) != 2 or any(type(side) is not int for side in parts):
+        raise ValueError(f"expected a side in pixels or [height, width], got {value!r}")
+    height, width = parts
+    sizes.doublings((height, width))
+    return height if height == width else (height, width)
 
 
 # Keys that the first manifests did not have => their defaults.
@@ -77,15 +82,16 @@ Byte = Annotated[Int, Field(ge=0, le=255)]
 
 @dataclass(frozen=True)
 class Settings:
-    """The `prepare` section, in the order of the work: decode, crop, fit into a square, normalise, write."""
+    """The `prepare` section, in the order of the work: decode, crop, fit into the size, normalise, write."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     crop: Crop = "none"
     """none; square, the largest centred square; a named crop of CelebA (celeba_108, …); or a box [left, top, right,
     bottom] in pixels, right and bottom exclusive. A picture smaller than the box is rejected (`outside_crop`)."""
-    size: Annotated[Int, Field(ge=16, le=1024), AfterValidator(_power_of_two)] = 32
-    """Height and width of the images, a power of two."""
+    size: Annotated[int | tuple[int, int], BeforeValidator(_size)] = 32
+    """The side of square images, or [height, width]. A side is a power of two, or 3, 5 or 7 times one, from 16 to 1024
+    pixels: 16, 20, 24, 28, 32, 40, … (stages/sizes.py)."""
     fit: Literal["resize", "pad"] = "resize"
     """resize: stretch to the size in both directions; pad: keep the proportions, never enlarge, and add borders."""
     resample: Literal["area", "bilinear", "bicubic", "lanczos"] = "area"
@@ -119,6 +125,11 @@ class Settings:
     """The maximum number of records in a shard. Records are spread evenly over the shards."""
     seed: Seed = 0
     """Decides the order of the records."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
+        return (*sizes.sides(self.size), self.channels)
 
     @property
     def recorded(self) -> dict[str, Any]:

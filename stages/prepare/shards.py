@@ -1,5 +1,6 @@
 """Build shards: one pure function per shard, which any process on any machine can run."""
 
+import math
 import struct
 import tempfile
 from collections import Counter
@@ -47,7 +48,7 @@ def read_picture(part: Part, at: int, settings: Settings, depths: list[int] | No
 
 
 def prepare_image(image: np.ndarray, settings: Settings) -> np.ndarray:
-    """uint8 HWC of any size => uint8 (size, size, channels): crop, channels, fit.
+    """uint8 HWC of any size => uint8 of the settings' shape: crop, channels, fit.
 
     Raises RejectedError if the crop's box is not inside the image.
     """
@@ -163,7 +164,6 @@ class _Shard:
         for split, writer in sorted(self._writers.items()):
             name = self._part.name if self._part.split else f"{split}-{self._part.name}"
             shards[split] = Shard(f"{name}.tfrecord", writer.sha256, self._records[split])
-        size, channels = self._settings.size, self._settings.channels
         return ShardResult(
             shards,
             np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 16),
@@ -173,13 +173,13 @@ class _Shard:
             self._rejected,
             {str(side): count for side, count in self._sizes.items()},
             {str(bits): count for bits, count in Counter(self._depths).items()},
-            np.array(self._preview, np.uint8).reshape(-1, size, size, channels),
+            np.array(self._preview, np.uint8).reshape(-1, *self._settings.shape),
         )
 
 
 def _batches(count: int, settings: Settings) -> Iterator[range]:
     """The positions of `count` pictures, a batch at a time."""
-    batch = max(1, min(_BATCH, _BATCH_BYTES // (settings.size**2 * settings.channels)))
+    batch = max(1, min(_BATCH, _BATCH_BYTES // math.prod(settings.shape)))
     return (range(start, min(start + batch, count)) for start in range(0, count, batch))
 
 

@@ -94,7 +94,7 @@ def _summarise(
         "straddling": duplicates.straddling,
     }
     data = Manifest(
-        (settings.size, settings.size, settings.channels),
+        settings.shape,
         settings.dtype,
         source.classes,
         splits,
@@ -161,7 +161,7 @@ def _write_contact_sheet(prepared: Prepared, path: Path, manifest_sha256: str) -
     png.save_png(
         png.grid(pixels.normalise(preview), 8),
         path,
-        max(1, 64 // prepared.settings.size),
+        max(1, 64 // max(prepared.settings.shape[:2])),
         png.Provenance(
             description=f"The first {len(preview)} prepared pictures in stored order, uncurated",
             source=f"{facts['title']} ({facts['licence']})",

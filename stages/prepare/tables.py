@@ -51,7 +51,8 @@ def classes(
     results: Sequence[ShardResult], splits: Sequence[str], names: Sequence[str], settings: Settings
 ) -> pd.DataFrame:
     """Images, and mean, std, min and max of the values in [-1,1]: per split and class, and per split over all."""
-    channels, values = settings.channels, settings.size**2
+    *size, channels = settings.shape
+    values = math.prod(size)
     table = _sums(results, channels)
     over_all = _grouped(table.assign(label=len(names)), ["split", "label"])
     rows = _grouped(table[table["label"] != NO_LABEL], ["split", "label"])
@@ -77,7 +78,9 @@ def classes(
 def per_channel(results: Sequence[ShardResult], split: str, settings: Settings) -> tuple[list[float], list[float]]:
     """The mean and standard deviation of a split in [-1,1], per channel."""
     table = _sums(results, settings.channels)
-    mean, std = _moments(_grouped(table[table["split"] == split], ["split"]), settings.channels, settings.size**2)
+    mean, std = _moments(
+        _grouped(table[table["split"] == split], ["split"]), settings.channels, math.prod(settings.shape[:2])
+    )
     return mean[0].round(6).tolist(), std[0].round(6).tolist()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages import png, records, shell
+from stages import neighbours, png, records, shell
 from stages.latent import Sampler
 from stages.manifest import Manifest
 from stages.networks.judge import Judge
@@ -137,11 +137,12 @@ def nearest(inputs: Inputs) -> Drawing:
     """The first samples, and below each the training images nearest to it."""
     samples, train = inputs.samples[:_NEAREST_SAMPLES], inputs.data.splits["train"].records
     count = min(_NEAREST_IMAGES, train)
-    neighbours = drawing.nearest(inputs.workspace.input("data/prepared"), inputs.data, samples, count)
-    images = np.concatenate([samples[:, None], neighbours], axis=1)
+    nearest_images = drawing.nearest(inputs.workspace.input("data/prepared"), inputs.data, samples, count)
+    images = np.concatenate([samples[:, None], nearest_images], axis=1)
+    rows, columns = neighbours.grid(*inputs.data.shape[:2])
     description = (
         f"Samples of the seeds {inputs.seeds[0]} to {inputs.seeds[len(samples) - 1]}, and below each the {count} "
-        f"nearest of {train:,} training images (Euclidean distance at 16 × 16 pixels)"
+        f"nearest of {train:,} training images (Euclidean distance at {rows} × {columns} pixels)"
     )
     provenance = inputs.provenance(description, f"{inputs.generator_source}; {inputs.data_source}")
     return Drawing("nearest", "columns", [drawing.bands(images, inputs.settings.columns)], provenance)

@@ -88,9 +88,8 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> _Inputs:
 
 
 def _new_trainer(settings: Settings, inputs: _Inputs, hardware: Devices) -> Trainer:
-    side, _, channels = inputs.data.shape
     try:
-        return Trainer(settings, side, channels, hardware.strategy)
+        return Trainer(settings, inputs.data.shape[:2], inputs.data.shape[2], hardware.strategy)
     except ValueError as error:
         raise StageError(f"{inputs.folder / manifest.FILE}: {error}") from None
 

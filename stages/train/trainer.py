@@ -11,6 +11,7 @@ from stages.errors import StageError
 from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.sizes import Size
 from stages.train.guards import Magnitude
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.penalty import gradient_penalty
@@ -52,9 +53,9 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: Settings, size: int, channels: int, strategy: tf.distribute.Strategy | None = None
+        self, settings: Settings, size: Size, channels: int, strategy: tf.distribute.Strategy | None = None
     ) -> None:
-        """Raises StageError if a batch cannot be shared equally, and ValueError if `size` is not a power of two."""
+        """Raises StageError if a batch cannot be shared equally, and ValueError for a size that the networks lack."""
         self._settings = s = settings
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync

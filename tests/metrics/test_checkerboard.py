@@ -11,13 +11,13 @@ def measure(images: np.ndarray) -> float:
     return checkerboard(power(images))
 
 
-def noise(seed: int = 0, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.3, (400, 32, 32, channels)).astype(np.float32)
+def noise(seed: int = 0, channels: int = 1, size: tuple[int, int] = (32, 32)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.3, (400, *size, channels)).astype(np.float32)
 
 
-def pattern() -> np.ndarray:
+def pattern(size: tuple[int, int] = (32, 32)) -> np.ndarray:
     """+1 and -1 alternating along rows and columns."""
-    return (1 - 2 * (np.indices((32, 32)).sum(0) % 2)).astype(np.float32)[None, :, :, None]
+    return (1 - 2 * (np.indices(size).sum(0) % 2)).astype(np.float32)[None, :, :, None]
 
 
 def test_the_power_satisfies_parsevals_theorem() -> None:
@@ -29,17 +29,18 @@ def test_a_checkerboards_power_is_at_its_frequency() -> None:
     assert power(pattern())[16, 16] == pytest.approx(1024**2)
 
 
-def test_noise_is_near_one() -> None:
-    assert measure(noise()) == pytest.approx(1, abs=0.05)
+@pytest.mark.parametrize("size", [(32, 32), (28, 28), (20, 56)])
+def test_noise_is_near_one(size: tuple[int, int]) -> None:
+    assert measure(noise(size=size)) == pytest.approx(1, abs=0.05)
 
 
 def test_smooth_images_are_below_one() -> None:
     assert 0.5 < measure(ndimage.gaussian_filter(noise(), (0, 0.7, 0.7, 0), mode="wrap")) < 1
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_stronger_checkerboard_gives_a_higher_value(channels: int) -> None:
-    values = [measure(noise(channels=channels) + strength * pattern()) for strength in (0, 0.02, 0.05, 0.2)]
+@pytest.mark.parametrize(("channels", "size"), [(1, (32, 32)), (3, (64, 28)), (4, (28, 64))])
+def test_a_stronger_checkerboard_gives_a_higher_value(channels: int, size: tuple[int, int]) -> None:
+    values = [measure(noise(0, channels, size) + strength * pattern(size)) for strength in (0, 0.02, 0.05, 0.2)]
     assert values == sorted(values)
     assert values[2] > 1.3
     assert values[3] > 10

@@ -35,6 +35,17 @@ def test_the_thumbnail_of_an_image_of_16_pixels_is_the_image() -> None:
     assert np.array_equal(neighbours.thumbnails(images), images.reshape(3, -1))
 
 
+@pytest.mark.parametrize(
+    ("size", "grid"), [((64, 128), (16, 16)), ((28, 160), (14, 16)), ((40, 24), (10, 12)), ((56, 20), (14, 10))]
+)
+def test_thumbnails_of_any_size_have_at_most_16_pixels_a_side(size: tuple[int, int], grid: tuple[int, int]) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (2, *size, 4)).astype(np.float32)
+    small = neighbours.thumbnails(images).reshape(2, *grid, 4)
+    assert neighbours.grid(*size) == grid
+    height, width = size[0] // grid[0], size[1] // grid[1]
+    assert small[1, 3, 5, 2] == pytest.approx(images[1, 3 * height :, 5 * width :, 2][:height, :width].mean(), rel=1e-5)
+
+
 def test_an_empty_set_of_images_has_no_thumbnails() -> None:
     assert neighbours.thumbnails(pictures(0, 1, 3)[:0]).shape == (0, 768)
 

@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages import params
+from stages import params, sizes
 from stages.errors import StageError
 from stages.latent import Sampler, latent
 from stages.networks import saving
@@ -28,6 +28,7 @@ from stages.networks.layers import (
     insert_zeros,
     precision,
 )
+from stages.sizes import Size
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.penalty import gradient_penalty
 from stages.train.settings import Settings
@@ -102,21 +103,68 @@ def test_zero_insertion_computes_its_output_shape(stride: int, kernel_size: int)
 
 @pytest.mark.parametrize(
     ("size", "channels", "upsampling"),
-    list(itertools.product([16, 32, 64, 128], [1, 3], get_args(Upsampling))),
+    list(itertools.product([16, 28, 40, 96, (64, 128), (56, 20)], [1, 4], get_args(Upsampling))),
 )
-def test_the_networks_have_the_stated_shapes_at_every_size(size: int, channels: int, upsampling: Upsampling) -> None:
+def test_the_networks_have_the_stated_shapes_at_every_size(size: Size, channels: int, upsampling: Upsampling) -> None:
     g = generator(size, channels, base_channels=2, upsampling=upsampling)
     d = discriminator(size, channels, base_channels=2)
     images = g(latent(range(2), 100))
-    assert images.shape == (2, size, size, channels)
+    assert images.shape == (2, *sizes.sides(size), channels)
     assert np.abs(images).max() <= 1
     assert d(images).shape == (2, 1)
 
 
-@pytest.mark.parametrize("size", [8, 24, 0, 33])
-def test_a_size_that_is_not_a_power_of_two_from_16_up_is_rejected(size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "grid", "doublings"),
+    [
+        *[(4 << n, (4, 4), n) for n in range(2, 9)],  # the paper's, for every power of two
+        *[(20, (5, 5), 2), (24, (6, 6), 2), (28, (7, 7), 2), (48, (6, 6), 3), (96, (6, 6), 4), (160, (5, 5), 5)],
+        *[((64, 128), (4, 8), 4), ((128, 64), (8, 4), 4), ((28, 64), (7, 16), 2), ((896, 1024), (7, 8), 7)],
+        *[((48, 40), (6, 5), 3), ((16, 1024), (4, 256), 2)],
+    ],
+)
+def test_the_networks_double_from_a_grid_whose_shorter_side_is_4_to_7(
+    size: Size, grid: tuple[int, int], doublings: int
+) -> None:
+    assert (sizes.grid(size), sizes.doublings(size)) == (grid, doublings)
+    assert sizes.sides(size) == tuple(side << doublings for side in grid)
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "parameters"),
+    [
+        # Stem and head have weights for each pixel of the grid. The layers between depend on the doublings only.
+        (16, "conv", (796, 339, 9187)),
+        (28, "conv", (1852, 471, 26083)),
+        ((16, 32), "conv", (1308, 403, 17379)),
+        ((16, 32), "dense", (844, 807, 17379)),
+        (48, "conv", (3132, 1107, 39075)),
+        ((64, 128), "conv", (7036, 3443, 37347)),
+    ],
+)
+def test_the_parameters_of_other_sizes_are_those_of_their_grid(
+    size: Size, stem: Literal["conv", "dense"], parameters: tuple[int, int, int]
+) -> None:
+    g = generator(size, 4, latent_dim=8, base_channels=2, stem=stem)
+    d = discriminator(size, 4, base_channels=2, head=stem)
+    j = judge(size, 4, 3, base_channels=4)
+    assert (g.count_params(), d.count_params(), j.count_params()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (8, "got 8; use 16"),
+        (0, "got 0; use 16"),
+        (30, "got 30; use 28 or 32"),
+        (36, "got 36; use 32 or 40"),
+        ((64, 100), "got 100; use 96 or 112"),
+        (2048, "got 2048; use 1024"),
+    ],
+)
+def test_another_size_is_rejected_with_the_nearest_ones(size: Size, message: str) -> None:
     for network in (generator, discriminator):
-        with pytest.raises(ValueError, match="a power of two, at least 16"):
+        with pytest.raises(ValueError, match=f"sides of 16 to 1024 pixels .*, {message}$"):
             network(size, 1)
 
 

@@ -154,10 +154,28 @@ def test_a_missing_entry_of_a_row_is_named_in_the_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "shape"), [("28", (28, 28, 1)), ("[160, 160]", (160, 160, 1)), ("[64, 128]", (64, 128, 1))]
+)
+def test_a_size_is_a_side_or_height_and_width(tmp_path: Path, size: str, shape: tuple[int, int, int]) -> None:
+    settings = load(tmp_path, f"prepare: {{size: {size}}}", "prepare", Prepare)
+    assert isinstance(settings, Prepare)
+    assert settings.shape == shape
+    assert settings.size == (shape[0] if shape[0] == shape[1] else shape[:2])
+
+
+@pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("prepare: {size: 48}", "prepare.size: expected a power of two (16, 32, 64, …), got 48"),
-        ("prepare: {size: 8}", "prepare.size: expected greater than or equal to 16, got 8"),
+        (
+            "prepare: {size: 50}",
+            "prepare.size: expected sides of 16 to 1024 pixels that are a power of two or 3, 5 or 7",
+        ),
+        ("prepare: {size: [64, 100]}", "got 100; use 96 or 112"),
+        ("prepare: {size: 8}", "got 8; use 16"),
+        ("prepare: {size: 2000}", "got 2000; use 1024"),
+        ("prepare: {size: 28x28}", "prepare.size: expected a side in pixels or [height, width], got '28x28'"),
+        ("prepare: {size: [28]}", "expected a side in pixels or [height, width], got [28]"),
+        ("prepare: {size: 28.0}", "expected a side in pixels or [height, width], got 28.0"),
         ("prepare: {crop: [9, 0, 3, 4]}", "prepare.crop: expected none, square, celeba_108, "),
         ("prepare: {crop: [0, 0, 9]}", "got [0, 0, 9]"),
         ("prepare: {crop: [0, 0, 9, 9.5]}", "got [0, 0, 9, 9.5]"),

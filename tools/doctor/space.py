@@ -1,6 +1,7 @@
 """The check of the disk space: what params.yaml needs, and whether DVC's links could save some."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,9 +48,9 @@ def space(project: Project) -> Iterator[Finding]:
         yield Finding("note", f"disk: {free}; the space needed is known once data/prepared exists")
     else:
         images = min(images, settings.max_images or images)
-        record = settings.size**2 * settings.channels * (4 if settings.dtype == "float32" else 1) + _RECORD_OVERHEAD
+        record = math.prod(settings.shape) * (4 if settings.dtype == "float32" else 1) + _RECORD_OVERHEAD
         prepared = images * record
-        text = f"disk: {images:,} images at {settings.size}×{settings.size}×{settings.channels} {settings.dtype}"
+        text = f"disk: {images:,} images at {'×'.join(map(str, settings.shape))} {settings.dtype}"
         text += f": prepared {prepared / _GB:.1f} GB, downloaded {f'{raw / _GB:.1f} GB' if raw else 'unknown'}"
         cache = Path(project.repo.cache.local_cache_dir)
         yield from _rooms(project.folder, cache, link, (raw or 0, prepared), text)
