@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from stages.artifacts import damaged, missing
 from stages.errors import StageError
-from stages.pixels import to_uint8
+from stages.pixels import checkerboard, over, to_uint8
 
 # In a larger picture, each pixel becomes a block smaller than `scale` × `scale`.
 _MAX_ENLARGED_PIXELS = 40_000_000
@@ -79,13 +79,14 @@ def grid(images: np.ndarray, columns: int, gap: int = 2, rows: int = 0) -> np.nd
     """float32 NHWC [-1,1] => one uint8 picture (H, W, C), row by row, `gap` white pixels between the images.
 
     With `rows`, the grid has exactly that many rows of `columns` images, and empty places are white. Without, it has
-    as many rows as the images need, and no more columns than images.
+    as many rows as the images need, and no more columns than images. Images with alpha are shown on a checkerboard.
     """
-    count, height, width, channels = images.shape
+    count, height, width = images.shape[:3]
+    drawn = over(to_uint8(images), checkerboard(height, width))
     columns = columns if rows else min(columns, count)
     rows = rows or -(-count // columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
-    for index, image in enumerate(to_uint8(images)):
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, drawn.shape[3]), 255, np.uint8)
+    for index, image in enumerate(drawn):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image
     return canvas

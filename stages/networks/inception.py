@@ -12,7 +12,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from stages import artifacts
-from stages.pixels import to_uint8
+from stages.pixels import over, to_uint8
 
 FILE = "inception.pb"
 FACTS = "inception.json"
@@ -106,10 +106,11 @@ class Inception:
         """Images float32 NHWC in [-1,1] => their features float32 (N, 2048), in batches of 50.
 
         As for published distances, pixels are rounded to integers in [0,255], and gray becomes three equal channels.
+        The graph stretches images to a square. Images with alpha are placed on white, like icons on a page.
         """
         batches = []
         for i in range(0, len(images), _BATCH):
-            pixels = to_uint8(images[i : i + _BATCH])
+            pixels = over(to_uint8(images[i : i + _BATCH]), 255)
             colour = np.broadcast_to(pixels, (*pixels.shape[:3], 3)).astype(np.float32)
             batches.append(self._run(colour).reshape(-1, FEATURES))
         return np.concatenate(batches)

@@ -4,7 +4,8 @@ The policy is the same for every format:
 
 - The content decides the format, not the name.
 - The orientation is applied: EXIF's, else XMP's.
-- Transparent pixels are composited on the background, and palettes become colours.
+- Transparent pixels are composited on the background, or keep their alpha if there are 4 channels. Palettes become
+  colours.
 - CMYK becomes RGB by Pillow's formula. Embedded colour profiles are ignored.
 - 16-bit gray becomes 8-bit by rounding, 16-bit colour by its upper byte, and 1-bit values become 0 and 255. If
   `prepare.white` is not 65535, the 16-bit values of PNGs and TIFFs are divided by it and rounded, colours too.
@@ -167,25 +168,38 @@ def _scaled_colour(data: bytes, picture: Image.Image, white: int) -> Image.Image
     return colours
 
 
+def _background(settings: Settings) -> tuple[int, int, int] | None:
+    """What is behind transparent pixels; None if they keep their alpha."""
+    return None if settings.channels == 4 else settings.background
+
+
 def _flatten_deep(picture: Image.Image, settings: Settings) -> np.ndarray:
-    """A gray picture with 16 bits => uint8 (H, W, 1), or (H, W, 3) on a coloured background."""
+    """A gray picture with 16 bits => uint8 (H, W, 1), (H, W, 3) on a coloured background, or (H, W, 4) with alpha."""
     wide = np.asarray(picture).astype(np.int64)[..., None]
     white = settings.white if picture.format in ("PNG", "TIFF") else 65535
     is_inverted = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO  # Pillow inverts up to 8 bits
     narrow = _narrow(white - wide if is_inverted else wide, white)
     if "transparency" not in picture.info:
         return narrow
-    background = settings.background
+    background = _background(settings)
+    if background is None:
+        alpha = np.where(wide == picture.info["transparency"], 0, 255).astype(np.uint8)
+        return np.concatenate([narrow, narrow, narrow, alpha], axis=2)
     behind = np.array(background[: 1 if len(set(background)) == 1 else 3], np.uint8)
     return np.where(wide == picture.info["transparency"], behind, narrow)
 
 
-def _flatten(picture: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
-    """A picture in any of Pillow's modes with 8 bits => uint8 (H, W, 1) if it is gray, else (H, W, 3)."""
+def _flatten(picture: Image.Image, background: tuple[int, int, int] | None) -> np.ndarray:
+    """A picture in any of Pillow's modes with 8 bits => uint8 (H, W, 1) if it is gray, else (H, W, 3).
+
+    Without a background, a picture with transparent pixels is (H, W, 4) and keeps its alpha.
+    """
     mode = picture.mode
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
     if picture.mode == "RGBA":
+        if background is None:
+            return np.asarray(picture)
         canvas = Image.new("RGBA", picture.size, (*background, 255))
         flat = np.asarray(Image.alpha_composite(canvas, picture).convert("RGB"))
         gray = mode in ("LA", "La", "L", "1") and len(set(background)) == 1
@@ -256,9 +270,9 @@ def _pixels(picture: Image.Image, data: bytes, settings: Settings, depths: list[
     if picture.mode.startswith("I;16") or picture.mode == "I":
         image = _flatten_deep(picture, settings)
     elif settings.white != 65535 and _is_deep(picture, data):
-        image = _flatten(_scaled_colour(data, picture, settings.white), settings.background)
+        image = _flatten(_scaled_colour(data, picture, settings.white), _background(settings))
     else:
-        image = _flatten(picture, settings.background)
+        image = _flatten(picture, _background(settings))
     return _orient(image, _orientation(picture))
 
 
@@ -304,8 +318,9 @@ def _png(data: bytes, settings: Settings, depths: list[int]) -> np.ndarray:
 def decode(data: bytes, settings: Settings, depths: list[int] | None = None) -> np.ndarray:
     """The pixels of an image file, upright and opaque: uint8 (height, width, 1) if it is gray, else (height, width, 3).
 
-    If the file is a PNG or TIFF with 16-bit values, `depths` gets the number of bits of its largest value. Raises
-    RejectedError, with the reason, for any other file.
+    With `channels: 4` a picture with transparent pixels has its alpha as the fourth channel. If the file is a PNG or
+    TIFF with 16-bit values, `depths` gets the number of bits of its largest value. Raises RejectedError, with the
+    reason, for any other file.
     """
     if not data:
         raise RejectedError("empty")

@@ -50,6 +50,16 @@ def _resample(image: np.ndarray, height: int, width: int, how: str) -> np.ndarra
     if how != "area":
         picture = Image.fromarray(image[..., 0] if channels == 1 else image)
         return np.asarray(picture.resize((width, height), _PILLOW[how])).reshape(height, width, channels)
+    if channels != 4:
+        return _area(image, height, width)
+    # The colours of transparent pixels must not bleed into their neighbours: weight them by alpha, as Pillow does.
+    weighted = _area(np.asarray(Image.fromarray(image).convert("RGBa")), height, width)
+    return np.asarray(Image.frombytes("RGBa", (width, height), weighted.tobytes()).convert("RGBA"))
+
+
+def _area(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize to height × width by OpenCV's area filter, and linearly where it enlarges."""
+    channels = image.shape[2]
     shrunk = min(height, image.shape[0]), min(width, image.shape[1])  # shrink first, then enlarge
     for (h, w), interpolation in ((shrunk, cv2.INTER_AREA), ((height, width), cv2.INTER_LINEAR)):
         if image.shape[:2] != (h, w):
@@ -61,7 +71,10 @@ def _resample(image: np.ndarray, height: int, width: int, how: str) -> np.ndarra
 def fit(
     image: np.ndarray, size: Size, how: str, resample: str = "area", background: tuple[int, int, int] = (0, 0, 0)
 ) -> np.ndarray:
-    """Fit into a size: `resize` in both directions, or `pad` (shrink to fit, then centre on `background`)."""
+    """Fit into a size: `resize` in both directions, or `pad` (shrink to fit, then centre on `background`).
+
+    The background of an image with alpha is transparent.
+    """
     rows, columns = sides(size)
     if how == "resize":
         return _resample(image, rows, columns, resample)
@@ -70,13 +83,21 @@ def fit(
     inner = _resample(image, max(1, round(height * scale)), max(1, round(width * scale)), resample)
     top, left = (rows - inner.shape[0]) // 2, (columns - inner.shape[1]) // 2
     canvas = np.empty((rows, columns, image.shape[2]), np.uint8)
-    canvas[:] = to_channels(np.array(background, np.uint8).reshape(1, 1, 3), image.shape[2])
+    channels = image.shape[2]
+    canvas[:] = 0 if channels == 4 else to_channels(np.array(background, np.uint8).reshape(1, 1, 3), channels)
     canvas[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return canvas
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """Gray to colour by repetition, colour (RGB) to gray by its luma (ITU-R BT.601, rounded by OpenCV)."""
+    """Gray to colour by repetition, colour (RGB) to gray by its luma (ITU-R BT.601, rounded by OpenCV).
+
+    4 channels are colour and alpha. Alpha is straight, as in a PNG: the colour is not multiplied by it. An image
+    without alpha becomes opaque. Invisible pixels become black, because their colours would be noise to learn.
+    """
+    if channels == 4:
+        alpha = image[..., 3:] if image.shape[2] == 4 else np.full((*image.shape[:2], 1), 255, np.uint8)
+        return np.concatenate([to_channels(image[..., :3], 3) * (alpha > 0), alpha], axis=2)
     if image.shape[2] == channels:
         return image
     if channels == 3:

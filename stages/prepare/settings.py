@@ -96,10 +96,11 @@ class Settings:
     """resize: stretch to the size in both directions; pad: keep the proportions, never enlarge, and add borders."""
     resample: Literal["area", "bilinear", "bicubic", "lanczos"] = "area"
     """The antialiased filter: area (OpenCV's; linear when it enlarges), or Pillow's bilinear, bicubic or lanczos."""
-    channels: Literal[1, 3] = 1
-    """1 gray, 3 colour. Gray becomes colour by repetition, colour becomes gray by its luma (ITU-R BT.601)."""
+    channels: Literal[1, 3, 4] = 1
+    """1 gray, 3 colour, 4 colour and alpha. Gray becomes colour by repetition, colour becomes gray by its luma (ITU-R
+    BT.601). Alpha is straight, as in a PNG, so records and samples hold what a PNG holds."""
     background: tuple[Byte, Byte, Byte] = (0, 0, 0)
-    """The colour (red, green, blue) behind transparent pixels and around padded images."""
+    """The colour (red, green, blue) behind transparent pixels and around padded images; not used with alpha."""
     min_size: Annotated[Int, Field(ge=1)] = 1
     """A picture whose shorter side has fewer pixels is rejected (`too_small`). Others are enlarged if needed."""
     max_pixels: Annotated[Int, Field(ge=1, le=1 << 30)] = 89_478_485

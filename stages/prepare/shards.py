@@ -39,7 +39,7 @@ def tool_versions() -> dict[str, str]:
 
 
 def read_picture(part: Part, at: int, settings: Settings, depths: list[int] | None = None) -> np.ndarray:
-    """The decoded picture at this position of a part: uint8 (H, W, 1 or 3). `depths` is that of `decode`.
+    """The decoded picture at this position of a part: uint8 (H, W, 1, 3 or 4). `depths` is that of `decode`.
 
     Raises RejectedError.
     """

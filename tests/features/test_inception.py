@@ -23,6 +23,7 @@ from stages.metrics import kid
 from stages.metrics.frechet import frechet_distance, gaussian
 from stages.networks import inception
 from stages.networks.inception import FACTS, FEATURES, FILE, REFERENCE, Inception
+from stages.pixels import to_uint8
 from tests.conftest import Project
 from tests.servers import Server
 
@@ -206,6 +207,13 @@ def test_an_image_has_the_same_features_alone_and_in_a_batch(network: Inception)
 def test_a_gray_image_has_the_features_of_three_equal_channels(network: Inception) -> None:
     gray = images(3, channels=1)
     assert np.array_equal(network(gray), network(gray.repeat(3, 3)))
+
+
+def test_an_image_with_alpha_has_the_features_of_itself_on_white(network: Inception) -> None:
+    image = images(3, channels=4)
+    colour, alpha = np.split(to_uint8(image).astype(int), [3], axis=3)
+    flat = colour * alpha + 255 * (255 - alpha)
+    assert np.array_equal(network(image), network(np.float32((flat + 127) // 255 / 127.5 - 1)))
 
 
 def test_pixels_are_rounded_to_integers(network: Inception) -> None:

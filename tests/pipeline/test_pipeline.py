@@ -1,6 +1,7 @@
 """All stages, run one after another on a tiny data set as a user runs them."""
 
 import html
+import io
 import json
 import math
 import re
@@ -26,7 +27,8 @@ from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.memorization import memorization
 from stages.metrics.ms_ssim import ms_ssim
 from stages.networks.judge import load as load_judge
-from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project
+from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project, draw
+from tests.prepare.test_prepare import write_archive
 
 WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real"}
 WITHOUT_NETWORK |= {"memorization", "memorization_real", "nearest_distance"}
@@ -510,23 +512,39 @@ def test_records_that_contradict_the_manifest_are_an_error(unlabelled: Project, 
     assert list((project.folder / "models").glob("*.keras")), "the earlier models stay"
 
 
+def icons() -> dict[str, bytes]:
+    """Colour shapes on a transparent ground as PNG files, in folders by split and class."""
+    generator, files = np.random.default_rng(0), {}
+    for number in range(400):
+        label = number % 2
+        shape = draw(label, generator)
+        colour = np.full((*shape.shape, 3), generator.integers(0, 256, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(np.dstack([colour, shape])).save(file, "PNG")
+        files[f"{'train' if number < 320 else 'test'}/{CLASSES[label]}/{number}.png"] = file.getvalue()
+    return files
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "train"),
     [
         ("channels: 3, dtype: uint8", "upsampling: fractional, loss: minimax, kernel_size: 5"),
-        ("size: [24, 40], crop: square, fit: pad", "upsampling: resize, batch_norm: none, latent_dim: 8"),
+        ("size: [24, 40], channels: 4, fit: pad", "upsampling: resize, batch_norm: none, latent_dim: 8"),
         ("size: 32, channels: 3, crop: [2, 2, 26, 20]", "batch_norm: all, learning_rate_decay: 0.5"),
-        ("size: 28, channels: 3, labels: none, dtype: uint8", "loss: hinge, label_smoothing: 0.0"),
+        ("size: 28, channels: 4, labels: none, dtype: uint8", "loss: hinge, label_smoothing: 0.0"),
     ],
 )
 def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path, prepare: str, train: str) -> None:
     project = Project(tmp_path)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/raw").symlink_to(tiny.folder / "data/raw")
+    if "channels: 4" in prepare:
+        write_archive(tmp_path / "data/raw", icons())
+    else:
+        (tmp_path / "data/raw").symlink_to(tiny.folder / "data/raw")
     text = (tiny.folder / "params.yaml").read_text()
     text = "\n".join("validate: {}" if line.startswith("validate") else line for line in text.splitlines())
-    if "labels: none" in prepare:
+    if "channels: 4" in prepare:
         text = without_arithmetic(text)
     if "size:" in prepare:
         text = text.replace("prepare: {size: 16, ", "prepare: {")
@@ -539,7 +557,7 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
     assert all(math.isfinite(value) for value in numbers(metrics))
     data = manifest.read(tmp_path / "data/prepared")
     with Image.open(tmp_path / "reports/samples/grid.png") as grid:
-        assert grid.mode == ("RGB" if data.shape[2] == 3 else "L")
+        assert grid.mode == ("L" if data.shape[2] == 1 else "RGB")
         height, width, _ = data.shape
         assert grid.size == (2 * (3 * (width + 2) - 2), 2 * (2 * (height + 2) - 2))
     for word in (word.strip() for setting in train.split(",") for word in setting.split(":")):

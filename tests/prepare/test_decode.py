@@ -1,5 +1,6 @@
 """The pixels of intact files: the policy for each format."""
 
+import struct
 from typing import Any
 
 import cv2
@@ -18,9 +19,11 @@ from tests.image_files import (
     PLAIN,
     SEVERAL,
     by_opencv,
+    chunk,
     file,
     image,
     opened,
+    png,
     rejection,
 )
 
@@ -122,6 +125,35 @@ def test_rgba_is_composited_on_the_background(alpha: int, expected: tuple[int, .
     result = decode(data, ON_COLOUR)
     assert result.shape == (2, 3, 3)
     assert result[1, 2] == pytest.approx(list(expected), abs=1)
+
+
+TRANSPARENT = {
+    "rgba": (file(Image.new("RGBA", (3, 2), (250, 60, 20, 128)), "PNG"), [250, 60, 20, 128]),
+    "rgba, nothing visible": (file(Image.new("RGBA", (3, 2), (250, 60, 20, 0)), "PNG"), [250, 60, 20, 0]),
+    "webp": (file(Image.new("RGBA", (3, 2), (9, 60, 20, 7)), "WEBP", lossless=True, exact=True), [9, 60, 20, 7]),
+    "tiff": (file(Image.new("RGBA", (3, 2), (250, 60, 20, 128)), "TIFF"), [250, 60, 20, 128]),
+    "gray and alpha": (file(Image.new("LA", (3, 2), (250, 128)), "PNG"), [250, 250, 250, 128]),
+    "gif": (file(Image.new("P", (3, 2)), "GIF", transparency=0), [0, 0, 0, 0]),
+    "palette": (file(Image.new("P", (3, 2)), "PNG", transparency=bytes([99])), [0, 0, 0, 99]),
+    "transparent gray": (png(1, 1, 16, 0, b"\0\1\7", chunk(b"tRNS", b"\1\7")), [1, 1, 1, 0]),
+    "transparent colour": (png(1, 1, 8, 2, b"\0\4\5\6", chunk(b"tRNS", struct.pack(">3H", 4, 5, 6))), [4, 5, 6, 0]),
+    "wide rgba": (png(1, 1, 16, 6, b"\0" + bytes([1, 2, 3, 4, 5, 6, 128, 255])), [1, 3, 5, 128]),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_with_4_channels_a_picture_keeps_its_alpha_and_no_background_is_applied(name: str) -> None:
+    data, expected = TRANSPARENT[name]
+    result = decode(data, Settings(channels=4, background=BACKGROUND))
+    assert result.shape[2] == 4
+    assert result[-1, -1].tolist() == expected
+
+
+@pytest.mark.parametrize("picture", [image(COLOUR), image(GRAY), image(COLOUR).convert("CMYK")], ids=lambda p: p.mode)
+def test_with_4_channels_an_opaque_picture_is_decoded_as_with_3(picture: Image.Image) -> None:
+    for format in ("JPEG", "TIFF"):
+        data = file(picture, format)
+        assert np.array_equal(decode(data, Settings(channels=4)), decode(data, Settings(channels=3)))
 
 
 def test_the_background_is_black_by_default() -> None:

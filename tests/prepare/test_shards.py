@@ -69,11 +69,12 @@ def test_the_result_of_a_shard_survives_its_file(tmp_path: Path) -> None:
     assert again.found == 124
 
 
-def test_sums_of_many_images_are_exact() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sums_of_many_images_are_exact(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 28, channels), np.uint8)
     sums = shards._Sums()
     for part in (images[:1], images[1:33], images[33:]):
         sums.add("train/0", list(part))
-    values = images.reshape(-1, 3).astype(np.int64)
+    values = images.reshape(-1, channels).astype(np.int64)
     ends = [int(images.min()), int(images.max())]
     assert sums.total() == {"train/0": [40, *ends, *values.sum(axis=0).tolist(), *(values**2).sum(axis=0).tolist()]}

@@ -181,7 +181,7 @@ def test_a_size_is_a_side_or_height_and_width(tmp_path: Path, size: str, shape: 
         ("prepare: {crop: [0, 0, 9, 9.5]}", "got [0, 0, 9, 9.5]"),
         ("prepare: {crop: [-1, 0, 3, 4]}", "got [-1, 0, 3, 4]"),
         ("prepare: {crop: round}", "prepare.crop: expected none, square, celeba_108, "),
-        ("prepare: {channels: 2}", "prepare.channels: expected 1 or 3, got 2"),
+        ("prepare: {channels: 2}", "prepare.channels: expected 1, 3 or 4, got 2"),
     ],
 )
 def test_invalid_prepare_settings_are_named_in_the_error(tmp_path: Path, text: str, part: str) -> None:

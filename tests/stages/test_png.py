@@ -37,6 +37,19 @@ def test_a_grid_is_filled_row_by_row_with_white_gaps() -> None:
     assert (grid[3:, 4:] == 255).all(), "an empty place is white"
 
 
+def test_a_grid_shows_images_with_alpha_on_a_checkerboard() -> None:
+    images = np.full((2, 8, 12, 4), 1.0, np.float32)
+    images[0] = -1, 0, 1, -1
+    images[1, ..., 1] = -1
+    images[1, :, :6, 3] = 0
+    grid = png.grid(images, columns=2, gap=2)
+    assert grid.shape == (8, 26, 3)
+    assert (grid[:4, :4] == 255).all(), "transparent: the first square is white"
+    assert (grid[:4, 4:8] == grid[4:, :4]).all() and (grid[4:, :4] == 204).all(), "its neighbours are gray"
+    assert (grid[:, 20:] == [255, 0, 255]).all(), "opaque: the colour itself"
+    assert grid[0, 14].tolist() == [255, 127, 255], "half of white shows through"
+
+
 PROVENANCE = Provenance(
     description="seeds 0 → 3",
     source="generator.keras",
@@ -95,7 +108,8 @@ def test_a_value_of_the_wrong_form_is_ignored(keyword: str, value: str) -> None:
     assert png.decode(file.getvalue()).provenance == Provenance()
 
 
-def test_a_png_has_its_pixels_enlarged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_png_has_its_pixels_enlarged(tmp_path: Path, channels: int) -> None:
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     png.save_png(picture, tmp_path / "a.png", 3, PROVENANCE)
     with Image.open(tmp_path / "a.png") as opened:
@@ -144,15 +158,16 @@ def test_a_grid_with_a_fixed_number_of_rows_is_white_in_empty_places() -> None:
     assert (grid[4:] == 255).all()
 
 
-def test_an_animation_has_its_frames_and_their_durations(tmp_path: Path) -> None:
-    frames = [np.full((4, 6, 3), value, np.uint8) for value in (0, 100, 200)]
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_animation_has_its_frames_and_their_durations(tmp_path: Path, channels: int) -> None:
+    frames = [np.full((4, 6, channels), value, np.uint8) for value in (0, 100, 200)]
     png.save_animation(frames, tmp_path / "a.png", 2, [500, 500, 2000], PROVENANCE)
     with Image.open(tmp_path / "a.png") as opened:
         assert (opened.n_frames, opened.size, opened.info["loop"]) == (3, (12, 8), 0)  # type: ignore[attr-defined]
         for index, (value, duration) in enumerate(((0, 500), (100, 500), (200, 2000))):
             opened.seek(index)
             assert opened.info["duration"] == duration
-            assert (np.asarray(opened.convert("RGB")) == value).all()
+            assert (np.asarray(opened.convert("RGBA"))[..., :channels] == value).all()
 
 
 def test_an_animation_holds_its_provenance_and_has_the_same_bytes_every_time(tmp_path: Path) -> None:
