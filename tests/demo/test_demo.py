@@ -185,6 +185,16 @@ def test_a_saved_picture_holds_its_provenance(actions: Actions) -> None:
     assert actions._models.get(WORKSPACE).sha256 in picture.info["Source"]
 
 
+def test_pictures_with_alpha_keep_it_and_the_page_shows_it_on_a_checkerboard() -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 8, 12, 4)).astype(np.float32)
+    for html in (drawing.row(images, ["a", "b"]), drawing.choices(images, ["a", "b"])):
+        addresses = re.findall(r'<img src="data:image/png;base64,([^"]+)"', html)
+        drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(address)))) for address in addresses]
+        assert np.array_equal(np.stack(drawn), to_uint8(images))
+    style = Path(drawing.__file__).with_name("page.css").read_text()
+    assert re.search(r"img \{[^}]*background: repeating-conic-gradient", style)
+
+
 def test_a_path_runs_from_start_to_end_and_its_animation_returns(actions: Actions) -> None:
     model = actions._models.get(WORKSPACE)
     state = dataclasses.replace(HERE, start="1", end="2*0.5", way=0.25)
