@@ -213,7 +213,7 @@ def test_an_image_with_alpha_has_the_features_of_itself_on_white(network: Incept
     image = images(3, channels=4)
     colour, alpha = np.split(to_uint8(image).astype(int), [3], axis=3)
     flat = colour * alpha + 255 * (255 - alpha)
-    assert np.array_equal(network(image), network(np.float32((flat + 127) // 255 / 127.5 - 1)))
+    assert np.array_equal(network(image), network(((flat + 127) // 255 / 127.5 - 1).astype(np.float32)))
 
 
 def test_pixels_are_rounded_to_integers(network: Inception) -> None:
