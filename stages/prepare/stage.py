@@ -196,7 +196,7 @@ def _say_classes(data: Manifest) -> None:
     more = (
         f"; {len(counts) - _SHOWN_CLASSES:,} others in reports/data/classes.csv" if len(counts) > _SHOWN_CLASSES else ""
     )
-    shown = repr("; ".join(counts[:_SHOWN_CLASSES]))[1:-1]
+    shown = "; ".join(shell.printable(count) for count in counts[:_SHOWN_CLASSES])
     shell.say(f"{len(counts):,} classes ({', '.join(data.splits)}): {shown}{more}")
 
 

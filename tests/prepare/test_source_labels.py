@@ -1,6 +1,7 @@
 """Labels of pictures in archives: from tables, from files beside pictures, or from folders."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +357,11 @@ def test_a_column_of_labels_has_few_values_and_a_usual_name_or_no_rival(
     columns: dict[str, Any], expected: str | None
 ) -> None:
     assert choose_column(list(columns), lambda name: list(columns[name])) == expected
+
+
+@pytest.mark.parametrize("name", ["cafe\u0301.png", "caf\u00e9.png", "red \x1b[31m.png", "./a//b.png"])
+def test_a_table_and_an_archive_may_write_one_name_in_two_forms(tmp_path: Path, name: str) -> None:
+    table = f"file_name,label\n{unicodedata.normalize('NFD', name)},x\nb/c.png,y\n".encode()
+    data = make_zip([(name, b"1"), ("b/c.png", b"2"), ("labels.csv", table)])
+    source = open_data_set(tmp_path, "archive", {"a.zip": data})
+    assert list(classes_of(source).values()) == ["x", "y"]

@@ -9,7 +9,7 @@ from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources.folders import Folders, file_splits, read_folders, shortened
-from stages.prepare.sources.index import IndexBuilder, Source, path_parts
+from stages.prepare.sources.index import IndexBuilder, Source
 from stages.prepare.sources.label_files import INSTEAD_OF_FOLDERS, LabelFiles
 from stages.prepare.sources.labels import LABEL_COLUMNS, Labels, choose_column, column_labels, with_labels
 
@@ -105,7 +105,7 @@ def _reason(folders: Folders, tables: LabelFiles) -> str:
     if folders.are_shards:
         return "are numbers and have about equally many pictures, as shards do"
     for table in tables.tables:
-        *place, name = path_parts(table)
+        *place, name = table.split("/")
         if name.lower() in INSTEAD_OF_FOLDERS and len(place) <= folders.depth:
             return f"are beside {table}"
     return ""

@@ -138,6 +138,11 @@ def path_parts(name: str) -> list[str]:
     return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
 
 
+def key_of(name: str) -> str:
+    """The key of a file with this path, as people read it: relative, composed letters, escaped control characters."""
+    return shell.printable(unicodedata.normalize("NFC", "/".join(path_parts(name))))
+
+
 def check_labels(place: Path, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Raise StageError, naming `place`, if a label has no class."""
     if len(labels) and labels.max() >= len(classes):
@@ -171,10 +176,8 @@ class IndexBuilder:
         name, offset, length, size, kind = member
         self._rows.extend((file, offset, length, size, kind))
         plain = "\\" not in name and "//" not in name and "./" not in name and name[:1] != "/" and name[-1:] != "."
-        key = name if plain and name else "/".join(path_parts(name)) or "unnamed"
-        if not (key.isascii() and key.isprintable()):
-            key = shell.printable(unicodedata.normalize("NFC", key))
-        self.names.append(key)
+        is_plain = plain and name.isascii() and name.isprintable()  # the usual case, fast
+        self.names.append((name if is_plain else key_of(name)) or "unnamed")
 
     def add_archive(self, file: int, path: Path, origin: Path, tables: "IndexBuilder | None" = None) -> int:
         """Add every picture of an archive, unpacked from `origin`. Returns how many other files the archive has.

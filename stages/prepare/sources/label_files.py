@@ -17,7 +17,7 @@ from typing import Any
 from stages.prepare import archives
 from stages.prepare.decode import RejectedError
 from stages.prepare.sources.folders import split_of
-from stages.prepare.sources.index import IndexBuilder, Names, path_parts
+from stages.prepare.sources.index import IndexBuilder, Names, key_of
 from stages.prepare.sources.labels import LABEL_COLUMNS
 
 # Beside folders, these say that the labels are not the folders' names.
@@ -85,7 +85,7 @@ class _Pictures:
 
     @functools.cached_property
     def _paths(self) -> list[list[str]]:
-        return [path_parts(name) for name in self._names]
+        return [name.split("/") for name in self._names]
 
     @functools.cache  # noqa: B019 - it lives as long as a `LabelFiles`
     def _in_split(self, split: str) -> list[int]:
@@ -109,9 +109,10 @@ class _Pictures:
 
         A name in train.csv is preferably that of a picture in a folder of the training split.
         """
-        if not isinstance(value, str | int) or isinstance(value, bool) or not (parts := path_parts(str(value).strip())):
+        if not isinstance(value, str | int) or isinstance(value, bool) or not (key := key_of(str(value).strip())):
             return -1
-        *folder, name = path_parts(table)
+        parts = key.split("/")
+        *folder, name = table.split("/")
         ends = [[*folder, *parts], *(parts[at:] for at in range(len(parts)))]
         splits = dict.fromkeys((split_of(name), ""))
         for split, end, has_extension in itertools.product(splits, ends, (True, False)):
