@@ -293,14 +293,14 @@ def test_the_advice_is_about_the_most_frequent_reason(reasons: str, advice: str)
         tables.check_rejected(table, 10, 0.1, "quarantine.csv")
 
 
-def test_keys_with_newlines_and_html_stay_in_their_cells(tmp_path: Path) -> None:
-    odd = {'<b>x</b>\nnext,"row.png': b"", "日本/ä.png": b"", "../../etc/passwd": b""}
+def test_odd_keys_stay_in_their_cells_and_show_control_characters_escaped(tmp_path: Path) -> None:
+    odd = {'<b>x</b>\nnext,"row\x1b[31m.png': b"", "日本/ä.png": b"", "../../etc/passwd": b""}
     project = write_project(
         tmp_path, {**{f"{i}.png": picture(i) for i in range(40)}, **odd}, "size: 16, max_rejected: 0.5"
     )
     assert project.run("prepare").returncode == 0
     table = pd.read_csv(tmp_path / "data/prepared/quarantine.csv")
-    assert sorted(table["key"]) == ['<b>x</b>\nnext,"row.png', "etc/passwd", "日本/ä.png"]
+    assert sorted(table["key"]) == ['<b>x</b>\\nnext,"row\\x1b[31m.png', "etc/passwd", "日本/ä.png"]
 
 
 def test_the_error_for_an_empty_split_names_it(tmp_path: Path) -> None:

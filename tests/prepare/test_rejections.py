@@ -149,5 +149,5 @@ for name in sys.argv[2:]:
 
 
 def test_the_reasons_are_the_documented_ones() -> None:
-    expected = "empty not_an_image corrupt truncated too_small too_large animated unsupported outside_crop"
+    expected = "empty not_an_image corrupt truncated too_small too_large animated unsupported encrypted outside_crop"
     assert expected.split() == list(REASONS)
