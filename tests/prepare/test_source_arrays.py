@@ -16,7 +16,7 @@ from stages.prepare.settings import Settings
 from stages.prepare.sources import array_files
 from tests.archive_files import Files, classes_of, decoded, open_data_set, splits_of
 from tests.conftest import write_idx
-from tests.prepare.test_decode import mutated
+from tests.prepare.test_mutations import mutated
 
 GRAY = np.random.default_rng(1).integers(0, 256, (8, 6, 5), np.uint8)
 COLOUR = np.random.default_rng(2).integers(0, 256, (8, 6, 5, 3), np.uint8)
