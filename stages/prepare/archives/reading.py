@@ -23,6 +23,7 @@ from stages.prepare.archives.member import (
     ZIP_ZSTD,
     Member,
     is_readable,
+    why_unreadable,
 )
 from stages.prepare.decode import RejectedError
 
@@ -84,7 +85,8 @@ def read(path: str, member: Member, limit: int = _MAX_MEMBER) -> bytes:
     Raises RejectedError if the member is longer than `limit` bytes, damaged, encrypted, or of another size than stated.
     """
     if not is_readable(member.kind):
-        raise RejectedError("encrypted" if member.kind == ENCRYPTED else "unsupported")
+        detail = why_unreadable(member.kind)
+        raise RejectedError("encrypted") if member.kind == ENCRYPTED else RejectedError("unsupported", detail=detail)
     if member.length > limit or member.size > limit:
         raise RejectedError("too_large")
     file = _open_file(path)  # this reference keeps it open
