@@ -114,8 +114,10 @@ def test_the_tars_of_img2dataset_are_read_and_its_tables_of_addresses_are_left_o
     files = {f"{name}.tar": data for name, data in shards.items()} | {f"{name}.parquet": TABLE for name in shards}
     facts = get(source="own", own=write(tmp_path / "laion", {**files, "00000_stats.json": b"{}"}).name)
     assert [file["name"] for file in facts["files"]] == ["00000.tar", "00001.tar"]
-    assert (facts["format"], facts["left_out"]) == ("archive", {"other_type": 3})
-    assert capsys.readouterr().err == "left out: 3 other_type (first: 00000.parquet)\n"
+    assert (facts["format"], facts["left_out"]) == ("archive", {"labels": 1, "other_type": 2})
+    assert capsys.readouterr().err == (
+        "left out: 1 labels (first: 00000_stats.json), 2 other_type (first: 00000.parquet)\n"
+    )
 
 
 @pytest.mark.parametrize(
