@@ -4,6 +4,7 @@ DVC writes dvc.lock and .dvc/tmp/rwlock in place. A process that ends in that mo
 DVC then refuses to run. It writes an entry of the run cache next to its place first, and may leave that file behind.
 """
 
+import contextlib
 import itertools
 import json
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.rwlock import SCHEMA as RWLOCK_SCHEMA
@@ -50,6 +52,10 @@ def lock_damage(content: bytes) -> str:
     if not content.endswith(b"\n"):  # it may still be valid YAML, but then the later stages are missing
         return "cut off"
     try:
+        # This parser is six times as fast as DVC's, which decides if this one fails.
+        with contextlib.suppress(yaml.YAMLError, ValueError, Invalid):
+            COMPILED_LOCKFILE_SCHEMA(yaml.load(content, yaml.CSafeLoader))
+            return ""
         COMPILED_LOCKFILE_SCHEMA(parse_yaml(content.decode(), "dvc.lock"))
     except (UnicodeDecodeError, DvcException, Invalid) as error:
         return "not valid YAML" if not isinstance(error, Invalid) else f"incomplete: {error}"

@@ -58,7 +58,7 @@ def _restore(folder: Path, path: Path, damage: str) -> str:
     name = path.relative_to(folder).as_posix()
     if damage == "merge conflict":
         raise StageError(f"{path}: it has a merge conflict; `git checkout --ours {name}` or --theirs, then repeat")
-    kept = folder / ".state/damaged" / name
+    kept = folder / ".state/damaged" / name.replace("/", "-")  # like any other lock there, removed after a month
     kept.parent.mkdir(parents=True, exist_ok=True)
     path.replace(kept)
     content = next(filter(_is_intact, _versions(folder, name)), "")

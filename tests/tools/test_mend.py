@@ -15,6 +15,8 @@ from stages.errors import StageError
 from tests.conftest import dvc, git
 from tests.git_project import commit
 from tools import dvc_files, mend
+from tools.doctor import finding
+from tools.doctor import project as checks
 
 HERE = Path()
 LOCK = Path("dvc.lock")
@@ -82,6 +84,8 @@ def test_the_newest_intact_version_is_restored_and_another_pipelines_lock_too(pr
     other.write_bytes(b"")
     mended()
     assert other.read_bytes() == staged
+    (unfinished,) = checks.unfinished(finding.Project(project))
+    assert unfinished.text == "unfinished: none", "the kept file is no unfinished run"
     whole = LOCK.read_bytes()
     for content in (b"", b"{"):
         LOCK.write_bytes(content)
