@@ -12,8 +12,8 @@ from typing import IO
 
 from stages.errors import StageError
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a request to end, and the end of the terminal."""
+INTERRUPTS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+"""Ctrl-C, the end of the terminal, and a request to end."""
 
 
 def _flock(file: IO[str], operation: int) -> bool:

@@ -186,7 +186,7 @@ def test_a_kill_between_outputs_and_lock_file_loses_no_bytes(clone: Clone) -> No
 
 # Runs DVC, which kills itself in the middle of writing a file whose name ends like this.
 KILL_IN_A_WRITE = """
-import io, os, sys
+import io, os, signal, sys
 from dvc.utils.serialize import _yaml
 
 number, share, name = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
@@ -199,6 +199,8 @@ def half(data, stream):
     whole(data, text)
     stream.write(text.getvalue()[:int(share * len(text.getvalue()))])
     stream.flush()
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup
     os.kill(os.getpid(), number)
 
 _yaml._dump = half
@@ -235,6 +237,12 @@ def test_a_kill_while_dvc_writes_its_own_files_loses_no_finished_stage(
     assert clone.output("dvc", "status", "dvc.yaml").strip() == "Data and pipelines are up to date."
 
 
+def take_terminal() -> None:
+    """Make stdin the terminal of this process, which ends with it even if the tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 def test_a_closed_terminal_interrupts_a_training_which_then_resumes(clone: Clone) -> None:
     clone.edit("params.yaml", "images: 19200 ", "images: 38400 ")
     environment = {**clone.environment(), "TRAIN_CHECKPOINT_SECONDS": "0.2"}
@@ -247,7 +255,7 @@ def test_a_closed_terminal_interrupts_a_training_which_then_resumes(clone: Clone
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=take_terminal,
     )
     os.close(terminal)
     state = clone.folder / ".state"
