@@ -229,7 +229,7 @@ def test_a_kill_while_dvc_writes_its_own_files_loses_no_finished_stage(
     killed = clone.run("python", "-c", KILL_IN_A_WRITE, str(number), str(share), name)
     assert killed.returncode == -number, killed.stderr
     assert "Running stage 'validate'" in killed.stdout
-    if name == "dvc.lock":
+    if not share:  # a file that was cut off may be readable
         assert clone.run("dvc", "status", "dvc.yaml").returncode != 0, "DVC refuses to run"
     assert clone.repro() == ([] if name == "dvc.lock" else ["validate"]), "finished stages are in the run cache"
     assert contents(clone.folder) == before
