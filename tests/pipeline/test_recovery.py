@@ -268,6 +268,5 @@ def test_a_closed_terminal_interrupts_a_training_which_then_resumes(clone: Clone
     while any(map(is_locked, state.glob("train/*.lock"))) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert list(state.glob("train/*/*.npz"))
-    assert not list(state.glob("staging/*")), "the stage has removed its half-written files"
     clone.output("python", "-m", "tools.mend")
     assert "resuming from the checkpoint after" in clone.output("dvc", "repro", "train")
