@@ -40,7 +40,7 @@ def features(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         if len(data.classes) < 2:
             shell.say(
                 f"fewer than two classes, so no judge: {_NO_JUDGE} "
-                "(for a judge, sort the pictures into one folder per class, or name attributes in prepare.labels)"
+                "(for a judge, sort the pictures into one folder per class, or name a column in prepare.labels)"
             )
             _write_without_judge(settings, data, new)
             figures = {}

@@ -73,7 +73,7 @@ def load(folder: Path, data: Manifest) -> "Judge | None":
 
     Raises StageError if a file is missing or not a network, or was trained on other images or classes.
     """
-    if artifacts.read_json(folder / FACTS, "network")["network"] == "none":
+    if len(data.classes) < 2 or artifacts.read_json(folder / FACTS, "network")["network"] == "none":
         return None
     path = folder / FILE
     model = saving.load(path)

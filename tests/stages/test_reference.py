@@ -51,6 +51,7 @@ def test_a_missing_or_incomplete_reference_is_named_in_the_error(tmp_path: Path)
 def test_the_judge_is_loaded_from_its_folder(tmp_path: Path) -> None:
     model = judge.judge(16, 1, 3, base_channels=4)
     saving.save(model, tmp_path / judge.FILE)
+    (tmp_path / "features.json").write_text('{"network": "judge"}')
     loaded = judge.load(tmp_path, DATA)
     assert loaded is not None
     images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 1)).astype(np.float32)
@@ -63,6 +64,9 @@ def test_data_with_fewer_than_two_classes_has_no_judge(tmp_path: Path, classes: 
 
 
 def test_a_missing_judge_or_one_of_other_data_is_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"features\.json: missing"):
+        judge.load(tmp_path, DATA)
+    (tmp_path / "features.json").write_text('{"network": "judge"}')
     with pytest.raises(StageError, match=r"judge\.keras: missing"):
         judge.load(tmp_path, DATA)
     saving.save(judge.judge(16, 1, 3, base_channels=4), tmp_path / judge.FILE)

@@ -19,11 +19,11 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
 
     The splits are those of the archives' names (train-0000.tar, val-0000.tar), else of the folders.
     """
-    builder, others, files, ignored = IndexBuilder(), IndexBuilder(), [], 0
+    builder, others, files = IndexBuilder(), IndexBuilder(), []
     for number, file in enumerate(facts["files"]):
         origin = folder / file["name"]
         path = archives.unpacked(origin, scratch)
-        ignored += builder.add_archive(number, path, origin, others)
+        builder.add_archive(number, path, origin, others)
         files.append(str(path))
     index = builder.index()
     top = [f"{file['name']}/" for file in facts["files"]]
@@ -31,7 +31,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     names = (top[number] + name for number, name in zip(index.file, builder.names, strict=True))
     folders = read_folders(names, settings.labels == "folders")
     index.split[:] = folders.split
-    source = Source(facts, (), folders.splits, tuple(files), index, ignored=ignored)
+    source = Source(facts, (), folders.splits, tuple(files), index)
     _say_splits(folders)
     if settings.labels == "none":
         return source

@@ -20,7 +20,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     """CelebA with its official splits. Each attribute in `settings.labels` doubles the number of classes."""
     path = file_with_ending(facts, folder, ".zip")
     builder = IndexBuilder()
-    ignored = builder.add_archive(0, path, path)
+    builder.add_archive(0, path, path)
     names = [name.rpartition("/")[2] for name in builder.names]
     split = _partition(file_with_ending(facts, folder, "list_eval_partition.txt"), path, names)
     classes: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
         classes = _classes(settings.labels)
         labels = _labels(file_with_ending(facts, folder, "list_attr_celeba.txt"), names, settings.labels)
     index = builder.index(labels, split)
-    return Source(facts, classes, ("train", "val", "test"), (str(path),), index, ignored=ignored)
+    return Source(facts, classes, ("train", "val", "test"), (str(path),), index)
 
 
 def _rows(path: Path) -> list[list[str]]:

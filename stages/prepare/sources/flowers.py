@@ -21,7 +21,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     origin = file_with_ending(facts, folder, ".tgz")
     path = archives.unpacked(origin, scratch)
     builder = IndexBuilder()
-    ignored = builder.add_archive(0, path, origin)
+    builder.add_archive(0, path, origin)
     try:
         label_of, split_of = _labels_and_splits(facts, folder)
         numbers = _image_numbers(builder.names)
@@ -33,7 +33,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
             f"{folder}: the labels do not fit the images ({error}); delete it and download again"
         ) from None
     classes = tuple(str(i + 1) for i in range(int(label_of.max()) + 1))
-    return Source(facts, classes, ("train", "val", "test"), (str(path),), index, ignored=ignored)
+    return Source(facts, classes, ("train", "val", "test"), (str(path),), index)
 
 
 def _image_numbers(names: Iterable[str]) -> np.ndarray:

@@ -59,7 +59,9 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     _check_labels_choice(facts, settings.labels)
     source = FORMATS[facts["format"]](facts, folder, scratch, settings)
     if not len(source.index):
-        raise StageError(f"{folder}: no pictures in {facts['title']} ({source.ignored} other files)")
+        raise StageError(
+            f"{folder}: no pictures in {facts['title']} ({sum(source.index.left_out.values()):,} other files)"
+        )
     _check_readable(source)
     if settings.labels == "none":
         source.index.label[:] = NO_LABEL

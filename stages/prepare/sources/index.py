@@ -120,7 +120,7 @@ class Source:
 
     `classes` and `splits` name the classes and the official splits; either may be empty. `pixels` is set if the
     members are raw pixels instead of image files. Workers read a member with `read`, a module-level function that can
-    be pickled. `ignored` counts the files that are not pictures.
+    be pickled.
     """
 
     facts: dict[str, Any]
@@ -130,7 +130,6 @@ class Source:
     index: Index
     pixels: Pixels | None = None
     read: Reader = archives.read
-    ignored: int = 0
 
 
 def path_parts(name: str) -> list[str]:
@@ -179,12 +178,11 @@ class IndexBuilder:
         is_plain = plain and name.isascii() and name.isprintable()  # the usual case, fast
         self.names.append((name if is_plain else key_of(name)) or "unnamed")
 
-    def add_archive(self, file: int, path: Path, origin: Path, tables: "IndexBuilder | None" = None) -> int:
-        """Add every picture of an archive, unpacked from `origin`. Returns how many other files the archive has.
+    def add_archive(self, file: int, path: Path, origin: Path, tables: "IndexBuilder | None" = None) -> None:
+        """Add every picture of an archive, unpacked from `origin`, and count the other files by the reason.
 
-        Those that may contain labels are added to `tables`.
+        Files that may contain labels are added to `tables`.
         """
-        before = self._left_out.total()
         for member in archives.members(path, origin):
             if reason := _left_out(member):
                 self._left_out[reason] += 1
@@ -192,7 +190,6 @@ class IndexBuilder:
                     tables.add(file, member)
             else:
                 self.add(file, member)
-        return self._left_out.total() - before
 
     def _unique_names(self) -> Names:
         """The names. One that repeats an earlier name gets a number (`a.png#2`) that makes it unique."""
