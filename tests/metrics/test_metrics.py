@@ -89,14 +89,15 @@ def test_a_metric_is_better_lower_or_higher_or_near_a_number_or_another_metric(m
 
 
 def table() -> str:
-    """The catalog in Markdown. Neighbours with the same meaning share a row."""
+    """The catalog in Markdown. Neighbours with the same meaning share a row, which names many by the first and last."""
     lines = ["| metric | meaning | better |", "|---|---|---|"]
     for (meaning, better), metrics in itertools.groupby(
         METRICS.values(), lambda metric: (metric.meaning, metric.better)
     ):
-        names = ", ".join(f"`{metric.name}`" for metric in metrics)
+        names = [f"`{metric.name}`" for metric in metrics]
+        shown = ", ".join(names) if len(names) < 8 else f"{names[0]} to {names[-1]}"
         better = re.sub(r"near (\D\w+)", r"near `\1`", better)
-        lines.append(f"| {names} | {meaning} | {better} |")
+        lines.append(f"| {shown} | {meaning} | {better} |")
     return "\n".join(lines) + "\n"
 
 
