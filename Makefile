@@ -69,14 +69,14 @@ PNG ?=
 whence: setup
 	@python -m tools.whence "$(PNG)"
 
-# Two tests run side by side. T names one room: stages/train, tools, or stages for the files directly in stages/.
-PYTEST = pytest -q --numprocesses 2
+# Test files run side by side. T names one room: stages/train, tools, or stages for the files directly in stages/.
+PYTEST = pytest -q --numprocesses 2 --dist loadfile
 T ?=
 test: setup
 	@case "$(T)" in \
-	  '') ruff format --check . && ruff check . && mypy && $(PYTEST) --dist loadfile -m "not slow" ;; \
+	  '') ruff format --check . && ruff check . && mypy && $(PYTEST) -m "not slow" ;; \
 	  *) test -d "tests/$(T:stages/%=%)" || { echo "error: T: no such room: $(T); try one of" tests/*/ >&2; exit 2; }; \
-	     $(PYTEST) --dist loadfile -m "not slow" "tests/$(T:stages/%=%)" ;; \
+	     $(PYTEST) -m "not slow" "tests/$(T:stages/%=%)" ;; \
 	esac
 
 # Install more packages into the same environment.
@@ -96,7 +96,7 @@ demo: .venv/demo
 	@touch $@
 
 test-slow: .venv/slow
-	@$(PYTEST) --dist loadgroup -m slow --durations=25
+	@$(PYTEST) --no-loadscope-reorder -m slow --durations=25
 
 bench: .venv/slow
 	@python -m benchmarks.data

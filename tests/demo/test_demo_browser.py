@@ -23,7 +23,6 @@ from tests.demo.test_demo import bomb
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("demo"),  # one server for all
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
 ]
 sync_api = pytest.importorskip("playwright.sync_api", reason="the extra .[slow] is not installed")

@@ -491,7 +491,6 @@ def measured(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("inception")
 def test_the_stage_writes_the_graph_and_its_facts(measured: Path) -> None:
     folder = measured / "models/inception"
     assert {path.name for path in folder.iterdir()} == {FILE, FACTS, REFERENCE}
@@ -508,7 +507,6 @@ def test_the_stage_writes_the_graph_and_its_facts(measured: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("inception")
 def test_the_reference_holds_the_features_of_all_images(tiny: Project, measured: Path) -> None:
     real = reference.load(measured / "models/inception" / REFERENCE)
     assert real is not None
@@ -524,7 +522,6 @@ def test_the_reference_holds_the_features_of_all_images(tiny: Project, measured:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("inception")
 def test_the_judge_does_not_depend_on_the_feature_network(tiny: Project, measured: Path) -> None:
     """Otherwise choosing Inception would make a trained GAN stale."""
     for name in ("data/reference.npz", "models/features/judge.keras", "models/features/features.json"):
@@ -532,7 +529,6 @@ def test_the_judge_does_not_depend_on_the_feature_network(tiny: Project, measure
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("inception")
 def test_samples_are_measured_in_inceptions_features_and_the_report_says_so(tiny: Project, measured: Path) -> None:
     for stage in ("evaluate", "report"):
         result = tiny.run(stage, "--out", str(measured), "--base", str(tiny.folder))

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.photos import photo
 from tests.conftest import STAGES, Clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("clone")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ALL = ["download", *STAGES]
 

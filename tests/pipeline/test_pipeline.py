@@ -168,7 +168,6 @@ def test_without_labels_only_the_metrics_that_need_no_judge_are_measured(unlabel
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("unlabelled")
 @pytest.mark.parametrize("stage", ["features", "train", "evaluate"])
 def test_without_labels_a_second_run_of_a_stage_gives_the_same_bytes(
     unlabelled: Project, tmp_path: Path, stage: str

@@ -13,7 +13,7 @@ from benchmarks.photos import photo
 from tests.conftest import ROOT, Project
 from tests.prepare.test_prepare import contents, picture, write_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("engines")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SETTINGS = "size: 32, channels: 3, crop: square, dtype: uint8, records_per_shard: 8, max_rejected: 0.1"
 FILES = {f"{i % 3}/{i:03d}.jpg": photo(i) for i in range(200)} | {f"{i}/{i}.png": picture(i, 200, 99) for i in range(3)}
