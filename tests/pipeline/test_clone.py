@@ -50,10 +50,9 @@ def test_a_second_make_repro_runs_no_stage(clone: Clone) -> None:
     ("changes", "expected"),
     [
         ({"  title: DCGAN": "  title: Mine"}, ["report"]),
-        ({"learning_rate: 0.001": "learning_rate: 0.0011"}, ["train", "sample", "evaluate", "report"]),
         ({"  size: 16": "  size: 32", "shape: [16, 16, 1]": "shape: [32, 32, 1]"}, ALL[1:]),
     ],
-    ids=["report.title", "train.learning_rate", "prepare.size"],
+    ids=["report.title", "prepare.size"],  # test_make_repro_finishes_after_an_earlier_ctrl_c changes one of `train`
 )
 def test_a_changed_param_reruns_its_stage_and_the_later_ones_only(
     clone: Clone, changes: dict[str, str], expected: list[str]

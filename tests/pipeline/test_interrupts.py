@@ -63,7 +63,7 @@ def test_an_interrupted_stage_leaves_its_outputs_unchanged_and_runs_again(
     for i in range(12):
         own_temporary = Path(tempfile.mkdtemp(dir=temporary))
         process = start_stage(with_pictures, stage, own_temporary)
-        time.sleep((i % 6 + draw.uniform(0, 1)) / 6 * duration)  # one moment in each sixth of the stage's work
+        time.sleep(draw.uniform(0, 1) * duration)
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP)[i % 4]
         process.send_signal(number)
         code = process.wait(timeout=60)
@@ -76,7 +76,7 @@ def test_an_interrupted_stage_leaves_its_outputs_unchanged_and_runs_again(
         if code == 130:  # otherwise the next run removes the leftovers
             assert not list(with_pictures.folder.glob(".state/staging/*"))
             assert not list(own_temporary.iterdir())
-        if hits == 6:
+        if hits == 4:  # one of each signal
             break
     assert hits >= 3
     assert with_pictures.run_process(stage).returncode == 0
@@ -150,7 +150,7 @@ def test_the_next_run_removes_the_files_of_a_killed_stage(tiny_copy: Project) ->
 
 
 @pytest.mark.timeout(1800)
-def test_a_training_killed_twenty_times_gives_the_bytes_of_an_uninterrupted_one(tiny_copy: Project) -> None:
+def test_a_training_killed_ten_times_gives_the_bytes_of_an_uninterrupted_one(tiny_copy: Project) -> None:
     """kill -9 at random moments: at the start, in a step, a score or a checkpoint; once while it writes outputs."""
     params = tiny_copy.folder / "params.yaml"
     params.write_text(
@@ -163,7 +163,7 @@ def test_a_training_killed_twenty_times_gives_the_bytes_of_an_uninterrupted_one(
     draw = random.Random(0)  # noqa: S311 - random moments, not secrets
     environment = {**tiny_copy.environment(), "TRAIN_CHECKPOINT_SECONDS": "0.2"}
     state, resumed, kills = tiny_copy.folder / ".state/train", 0, 0
-    while kills < 20:
+    while kills < 10:
         before, log = set(state.glob("*/*.npz")), tiny_copy.folder / "log.txt"
         with log.open("w") as file:
             process = subprocess.Popen(tiny_copy.command("train"), cwd=tiny_copy.folder, env=environment, stderr=file)
@@ -177,7 +177,7 @@ def test_a_training_killed_twenty_times_gives_the_bytes_of_an_uninterrupted_one(
         kills += code != 0
         resumed += "resuming from the checkpoint after" in log.read_text()
         assert contents(tiny_copy.folder) == expected, "the earlier outputs stay"
-    assert resumed >= 5, "most were killed during training"
+    assert resumed >= 4, "most were killed during training"
     process = subprocess.Popen(
         tiny_copy.command("train"), cwd=tiny_copy.folder, env=environment, stderr=subprocess.DEVNULL
     )

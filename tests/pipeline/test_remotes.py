@@ -99,11 +99,10 @@ def test_a_fresh_clone_pulls_the_pushed_files_and_runs_no_stage(quick_run: Clone
         output = run(other, remote, "dvc", "repro", "--pull")
         assert "Running stage" not in output
         assert contents(other.folder) == contents(clone.folder)
-        third = clone.git_clone(tmp_path / "third")
-        use(third, remote, (remote.read_at or remote.url) if remote else "")
-        assert "Running stage" not in run(third, remote, "dvc", "repro", "--pull"), (
-            "repro --pull downloads everything itself"
-        )
+        if remote is None:
+            third = clone.git_clone(tmp_path / "third")
+            output = third.output("dvc", "repro", "--pull")
+            assert "Running stage" not in output, "repro --pull downloads everything itself"
         if run_cache:  # for a result that no commit has. It skips stages with outputs in Git: all but `download`.
             for each in (clone, other):
                 each.edit("params.yaml", '  title: ""', "  title: Clothes")
