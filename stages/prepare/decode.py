@@ -16,9 +16,11 @@ libjpeg-turbo decodes plain JPEGs with its exact transform, and strictly (`jpeg`
 """
 
 import functools
+import importlib.util
 import io
 import struct
 import threading
+import warnings
 from typing import Any, Literal, get_args
 
 import cv2
@@ -33,7 +35,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 _ENDS = ("truncated", "Truncated data", "end of file")  # in the errors of Pillow, libavif and libheif
 _TIFF, _JPEG_2000 = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", *_TIFF, *_JPEG_2000)
-_HEIF_EXTRA = "HEIC, which needs the extra heif: .venv/bin/pip install -e '.[heif]'"
+_HEIF_EXTRA = "HEIC, which needs the extra heif: .venv/bin/pip install -e '.[heif]' && dvc repro -f -s prepare"
 Reason = Literal[
     "empty",
     "not_an_image",
@@ -48,6 +50,8 @@ Reason = Literal[
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 
+# A person cannot see which picture Pillow's warnings are about, and the pixels are intact.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # we check `max_pixels` before decoding; Pillow would allow twice its limit
 _PILLOW_LOCK = threading.Lock()  # opening a GIF sets that limit, which all threads share
 PngImagePlugin.MAX_TEXT_CHUNK = 1 << 23  # programs write long XMP blocks, which may contain the orientation
@@ -235,6 +239,11 @@ def _read_heif() -> bool:
         return False
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
     return True
+
+
+def extras() -> tuple[str, ...]:
+    """The installed extras that read more formats."""
+    return ("heif",) if importlib.util.find_spec("pillow_heif") else ()
 
 
 def _unidentified(data: bytes) -> RejectedError:

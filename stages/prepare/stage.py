@@ -15,7 +15,7 @@ import pandas as pd
 
 from stages import artifacts, manifest, pixels, png, resume, shell
 from stages.manifest import Manifest
-from stages.prepare import engine, plan, shards, tables
+from stages.prepare import decode, engine, plan, shards, tables
 from stages.prepare.results import ShardResult
 from stages.prepare.settings import Settings
 from stages.prepare.sources import formats
@@ -51,7 +51,8 @@ def prepare(settings: Settings, workspace: Workspace, build_all: engine.Build) -
     facts = read_facts(raw)
     versions = shards.tool_versions()
     decisive = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_IN_SHARDS}
-    key = resume.key_of(decisive, artifacts.sha256(raw / "source.json"), versions)
+    # A run without an extra rejects what the next one may be able to read.
+    key = resume.key_of(decisive, artifacts.sha256(raw / "source.json"), versions, decode.extras())
     with resume.unfinished("prepare", key) as state:
         started = time.monotonic()
         shell.say(f"reading the index of {facts['title']} ...")

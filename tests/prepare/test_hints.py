@@ -10,7 +10,7 @@ from PIL import Image
 
 from stages import manifest
 from stages.errors import StageError
-from stages.prepare import tables
+from stages.prepare import archives, tables
 from stages.prepare.results import ShardResult
 from tests.image_files import file
 from tests.prepare.test_prepare import MANY, write_project
@@ -42,6 +42,15 @@ def test_unsupported_formats_are_named_in_the_table_and_on_the_screen(tmp_path: 
     assert table["detail"].to_dict() == {"a.psd": "PSD", "b.psd": "PSD", "c.svg": "SVG", "d.jpg": ""}
 
 
+def test_pillows_warnings_are_not_printed(tmp_path: Path) -> None:
+    exif = b"\xff\xe1\0\x20Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(14)
+    damaged = file(Image.new("RGB", (20, 20)), "JPEG")
+    project = write_project(tmp_path, {**MANY, "a.jpg": damaged[:2] + exif + damaged[2:]}, SETTINGS)
+    run = project.run("prepare")
+    assert f"{len(MANY) + 1} kept" in run.stderr
+    assert "Warning" not in run.stderr
+
+
 def test_the_table_of_rejected_pictures_has_no_details_if_all_formats_are_supported(tmp_path: Path) -> None:
     project = write_project(
         tmp_path, {**MANY, "a.jpg": b"text"}, "size: 16, channels: 3, max_rejected: 0.1, labels: none"
@@ -58,6 +67,33 @@ def test_the_error_for_heic_names_the_extra() -> None:
         tables.check_rejected(table, 10, 0.01, "quarantine.csv")
     assert "unsupported: 2 (1 HEIC, which needs the extra heif: ...; 1 PSD) (first: a.heic, b.psd)" in str(caught.value)
     assert "Convert them to PNG or JPEG, or remove them, or raise prepare.max_rejected" in str(caught.value)
+
+
+def test_the_error_for_members_of_unread_compression_says_to_unpack_them() -> None:
+    detail = archives.why_unreadable(-9)
+    table = tables.quarantine([dataclasses.replace(result({}), rejected=[("a.jpg", "unsupported", 0, 0, detail)])])
+    with pytest.raises(
+        StageError, match=r"Deflate64(?s:.*)Their compression is not read: unpack the archive"
+    ) as caught:
+        tables.check_rejected(table, 10, 0.01, "quarantine.csv")
+    assert "remove" not in str(caught.value)
+
+
+def test_the_next_run_reads_the_heic_that_a_run_without_the_extra_rejected(tmp_path: Path) -> None:
+    heic = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40)
+    project = write_project(tmp_path, {**MANY, "a.heic": heic}, "size: 16, channels: 3, max_rejected: 0, labels: none")
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/sitecustomize.py").write_text("import sys\nsys.modules['pillow_heif'] = None\n")
+    assert project.run_process("prepare", first_on_path=tmp_path / "without").returncode == 1
+    (tmp_path / "with").mkdir()
+    (tmp_path / "with/pillow_heif.py").write_text(
+        "from PIL import Image\n"
+        "def register_heif_opener(**options):\n"
+        "    Image.register_open('HEIF', lambda *file: Image.new('RGB', (64, 48)), lambda start: b'heic' in start)\n"
+    )
+    run = project.run_process("prepare", first_on_path=tmp_path / "with")
+    assert run.returncode == 0, run.stderr
+    assert f"{len(MANY) + 1} kept, 0 rejected" in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_a_file_of_an_unknown_format_is_not_an_image(name: str) -> None:
 
 
 UNREAD: dict[str, tuple[bytes, str]] = {
+    "TGA": (file(Image.new("RGB", (30, 20)), "TGA"), "TGA"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'/>", "SVG"),
     "svg with a prologue": (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a -->\n<!DOCTYPE svg>\n<svg/>", "SVG"),
     "eps": (file(image(COLOUR), "EPS"), "EPS"),
@@ -143,7 +144,8 @@ def test_heic_without_its_extra_names_the_extra(name: str) -> None:
     with pytest.raises(RejectedError) as caught:
         decode(HEIC[name], PLAIN)
     assert caught.value.reason == "unsupported"
-    assert caught.value.detail == "HEIC, which needs the extra heif: .venv/bin/pip install -e '.[heif]'"
+    command = ".venv/bin/pip install -e '.[heif]' && dvc repro -f -s prepare"
+    assert caught.value.detail == f"HEIC, which needs the extra heif: {command}"
 
 
 @pytest.mark.slow  # the extra is in requirements-slow.lock
