@@ -98,8 +98,9 @@ def _kind_by_end(path: Path) -> str:
     """
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 0x1_0100))
-        _, record, rest = file.read().rpartition(b"PK\x05\x06")
-    return "" if not record else "zip" if rest[:2] in (b"\0\0", b"\xff\xff") else "split zip"
+        _, *records = file.read().split(b"PK\x05\x06")
+    is_whole = any(record[:2] in (b"\0\0", b"\xff\xff") for record in records)  # a comment may look like a record
+    return "" if not records else "zip" if is_whole else "split zip"
 
 
 def is_tar_header(block: bytes) -> bool:

@@ -35,6 +35,7 @@ CONTENT: dict[str, tuple[str, bytes]] = {
     **{name: (kind, KINDS[name]) for name, kind in READABLE.items()},
     "behind a program": ("zip", b"MZ" * 5000 + ZIP),
     "before a signature": ("zip", b"\x7fELF" * 100 + ZIP + bytes(5000)),
+    "a comment like a record": ("zip", overwrite(ZIP, -2, b"\4\0") + b"PK\x05\x06 here"),
     "an old tar": ("tar", bytes(V7)),
     "an empty tar": ("tar", bytes(10_240)),
     "npz": ("npz", NPZ.getvalue()),
