@@ -225,6 +225,8 @@ def check_rejected(table: pd.DataFrame, total: int, max_rejected: float, path: s
 
 def _advice(reason: str, group: pd.DataFrame) -> str:
     """The advice for the most frequent reason."""
+    if reason == "unsupported" and group["detail"].str.startswith(archives.PACKED_BY).any():
+        return f"Their compression is not read: {archives.UNPACK_AGAIN}"
     if reason == "unsupported":
         return "Convert them to PNG or JPEG, or remove them"
     key = _KEYS.get(reason)

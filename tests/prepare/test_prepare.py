@@ -313,14 +313,14 @@ def test_a_warning_names_pictures_outside_the_class_folders_since_they_remove_al
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = tmp_path / "raw"
-    write_archive(raw, {**MANY, "loose.jpg": b"", "one\nmore.jpg": b""})
+    write_archive(raw, {**MANY, "\nloose.jpg": b"", "one\nmore.jpg": b""})
     facts = read_facts(raw)
     assert formats.open_source(facts, raw, tmp_path, Settings(labels="none")).classes == ()
     assert capsys.readouterr().err == "", "it is intended"
     assert formats.open_source(facts, raw, tmp_path, Settings()).classes == ()
     assert capsys.readouterr().err == (
         "no classes, hence no judge and no FID in its features: 2 of 122 pictures are outside every class folder "
-        "(first: loose.jpg); move them into a class folder, or set prepare.labels: none if this is intended\n"
+        "(first: \\nloose.jpg); move them into a class folder, or set prepare.labels: none if this is intended\n"
     )
 
 

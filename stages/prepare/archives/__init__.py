@@ -14,6 +14,7 @@ from stages.prepare.archives import tar, zip
 from stages.prepare.archives.member import (
     ENCRYPTED,
     LINK,
+    PACKED_BY,
     PLAIN,
     SPECIAL,
     UNPACK_AGAIN,
@@ -27,7 +28,18 @@ from stages.prepare.archives.member import (
 from stages.prepare.archives.packed import CHUNK, check_expansion, unpacked, write_unpacked
 from stages.prepare.archives.reading import read
 
-__all__ = ["ENCRYPTED", "LINK", "PLAIN", "SPECIAL", "UNPACK_AGAIN", "ZIP_DEFLATED", "ZIP_STORED", "Member", "Reader"]
+__all__ = [
+    "ENCRYPTED",
+    "LINK",
+    "PACKED_BY",
+    "PLAIN",
+    "SPECIAL",
+    "UNPACK_AGAIN",
+    "ZIP_DEFLATED",
+    "ZIP_STORED",
+    "Member",
+    "Reader",
+]
 __all__ += ["extract_one", "is_readable", "members", "read", "unpacked", "why_unreadable"]
 
 

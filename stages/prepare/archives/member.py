@@ -27,6 +27,7 @@ Reader = Callable[[str, Member], bytes]
 PLAIN, ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA, ZIP_ZSTD, ZIP_XZ = range(7)
 # Kinds that cannot be read. The negative number of a zip's compression method is one, too (-9: Deflate64).
 LINK, SPECIAL, ENCRYPTED = -126, -127, -128
+PACKED_BY = "compressed by"
 UNPACK_AGAIN = "unpack the archive (7z x) and set dataset.own to the folder"
 # Other compression methods by number (PKWARE's APPNOTE.TXT 4.4.5).
 _METHODS = {1: "Shrink", 2: "Reduce", 3: "Reduce", 4: "Reduce", 5: "Reduce", 6: "Implode", 9: "Deflate64"}
@@ -56,4 +57,4 @@ def why_unreadable(kind: int) -> str:
     """What hinders the reading of members of this kind: the end of the sentence "they are …"."""
     if kind == ENCRYPTED:
         return "encrypted and need a password"
-    return f"compressed by {_METHODS.get(-kind, f'method {-kind}')}, which is not read"
+    return f"{PACKED_BY} {_METHODS.get(-kind, f'method {-kind}')}, which is not read"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages import shell
 from stages.errors import StageError
 from stages.prepare.sources.index import NO_LABEL, NO_SPLIT
 
@@ -40,7 +41,7 @@ class Folders:
 def shortened(names: Sequence[str], comma: str = ", ") -> str:
     """The first names of a list, and how many others there are."""
     more = f" and {len(names) - _SHOWN:,} others" if len(names) > _SHOWN else ""
-    return comma.join(repr(name)[1:-1] for name in names[:_SHOWN]) + more
+    return comma.join(map(shell.printable, names[:_SHOWN])) + more
 
 
 @functools.lru_cache

@@ -123,7 +123,7 @@ def with_labels(source: Source, labels: Labels | None) -> Source:
     labelled, left_out = _without_unlabelled_splits(source)
     missing = np.flatnonzero(labelled.index.label == NO_LABEL)
     if len(missing):
-        first = repr(labelled.index.names[int(missing[0])])[1:-1]
+        first = labelled.index.names[int(missing[0])]
         problem = f"{len(missing):,} of {len(labelled.index):,} pictures {labels.missing} (first: {first})"
         if labels.are_wanted:
             raise StageError(f"prepare.labels: {problem}; {labels.remedy}")
