@@ -89,6 +89,9 @@ COLUMNS: dict[str, tuple[dict[str, list[Any]], dict[str, list[str]], list[str]]]
     "numbers": ({"label": [7, 0, 7]}, {}, ["7", "0", "7"]),
     "texts": ({"label": ["pug", "beagle", "pug"]}, {}, ["pug", "beagle", "pug"]),
     "true and false": ({"label": [True, False, True]}, {}, ["label", "not label", "label"]),
+    "fractions that are whole": ({"label": [1.0, 0.0, 1.0]}, {}, ["1", "0", "1"]),
+    "lists of one value": ({"label": [[5], [3], [5]]}, {}, ["5", "3", "5"]),
+    "one-hot lists": ({"labels": [[0, 1], [1, 0], [0, 1]]}, {}, ["1", "0", "1"]),
     "a column with another name": ({"breed": ["pug", "beagle", "pug"]}, {}, ["pug", "beagle", "pug"]),
     "listed classes with another name": (
         {"breed": [1, 0, 1], "age": [3, 4, 5]},
@@ -240,3 +243,12 @@ def test_pictures_in_a_plain_binary_column_are_read(tmp_path: Path, kind: str) -
 def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(StageError, match=r"a\.parquet: "):
         open_data_set(tmp_path, "parquet", {"a.parquet": damage(parquet_file([b"1", b"2"], [0, 1]))})
+
+
+def test_the_message_names_columns_that_cannot_be_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_table({"image": pictures(2), "tags": [["a"], ["b", "c"]], "box": [{"x": 1}, {"x": 2}]})
+    open_data_set(tmp_path / "1", "parquet", {"a.parquet": data})
+    assert capsys.readouterr().err == "no labels: tags, box cannot be labels\n"
+    data = write_table({"image": pictures(2), "label": [0, 1], "box": [{"x": 1}, {"x": 2}]})
+    open_data_set(tmp_path / "2", "parquet", {"a.parquet": data})
+    assert capsys.readouterr().err == "labels: column 'label' of the tables; ignored: column 'box'\n"

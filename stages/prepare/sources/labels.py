@@ -38,7 +38,9 @@ class Labels:
 
 
 def _text(value: Any) -> str:
-    """A value as text; empty if it is missing. A one-hot list becomes its index."""
+    """A value as text; empty if it is missing. A one-hot list becomes its index, a list of one value that value."""
+    if isinstance(value, list) and len(value) == 1:
+        return _text(value[0])
     if isinstance(value, list) and value.count(1) == 1 and value.count(0) == len(value) - 1:
         return str(value.index(1))
     if value is None or value != value or isinstance(value, list | dict):

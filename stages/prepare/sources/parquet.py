@@ -16,7 +16,7 @@ from stages.prepare.archives import Member
 from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources.folders import file_splits, official_splits, shortened
 from stages.prepare.sources.index import NO_LABEL, IndexBuilder, Source, check_labels
-from stages.prepare.sources.labels import Labels, choose_column, column_labels, with_labels
+from stages.prepare.sources.labels import LABEL_COLUMNS, Labels, choose_column, column_labels, with_labels
 
 # The first bytes of pictures. WebP has a word at byte 8, AVIF and HEIC have one at byte 4.
 _PICTURE = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -47,6 +47,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
 def _labels(folder: Path, tables: Sequence["_Table"], settings: Settings) -> Labels | None:
     """The labels in the column that the params name, else in one that clearly holds them. Prints if there are none."""
     columns = list(dict.fromkeys(name for table in tables for name in table.columns))
+    others = list(dict.fromkeys(name for table in tables for name in table.others))
     classes = {name: names for table in tables for name, names in table.classes.items()}
 
     def values(column: str) -> list[Any]:
@@ -57,10 +58,12 @@ def _labels(folder: Path, tables: Sequence["_Table"], settings: Settings) -> Lab
         raise StageError(f"prepare.labels: {folder}: no column {wanted.column!r}, but {shortened(columns) or 'none'}")
     column = wanted.column if wanted else choose_column(columns, values, list(classes))
     if column is None:
-        if columns:
-            shell.say(f"no labels: prepare.labels: {{column: …}} can name {shortened(columns)}")
+        problems = [f"prepare.labels: {{column: …}} can name {shortened(columns)}"] if columns else []
+        problems += [f"{shortened(others)} cannot be labels"] if others else []
+        if problems:
+            shell.say(f"no labels: {'; '.join(problems)}")
         return None
-    ignored = [f"column {other!r}" for other in columns if other != column]
+    ignored = [f"column {other!r}" for other in (*columns, *others) if other != column]
     labels = column_labels(column, values(column), "the tables", ignored, are_wanted=wanted is not None)
     if column not in classes:
         return labels
@@ -72,8 +75,8 @@ def _labels(folder: Path, tables: Sequence["_Table"], settings: Settings) -> Lab
 class _Table:
     """A parquet file and its columns of pictures and labels.
 
-    `columns` are those that can hold labels, and `classes` lists the classes of some. Raises StageError if it is
-    damaged or does not have one column of pictures.
+    `columns` are those that can hold labels, and `classes` lists the classes of some. `others` cannot hold labels.
+    Raises StageError if it is damaged or does not have one column of pictures.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,7 +93,8 @@ class _Table:
         except self._errors as error:
             raise StageError(f"{path}: not a parquet file ({error}); delete it and download it again") from None
         self._image = self._picture_column(schema)
-        self.columns = [field.name for field in schema if _is_plain(field.type)]
+        self.columns = [field.name for field in schema if _may_hold_labels(field)]
+        self.others = [name for name in schema.names if name not in (*self.columns, self._image)]
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = metadata.get("info", {}).get("features", {})
         numbers = [name for name in self.columns if pa.types.is_integer(schema.field(name).type)]
@@ -109,7 +113,10 @@ class _Table:
                 f"{self._path}: several columns of pictures ({', '.join(names)}); keep only one in the table"
             )
         if not names:
-            raise StageError(f"{self._path}: no column of pictures; it has {', '.join(schema.names)}")
+            raise StageError(
+                f"{self._path}: no column of pictures; it has {shortened(schema.names)}. If the pictures are in "
+                "archives beside it, move this table elsewhere"
+            )
         return names[0]
 
     def _begins_like_pictures(self, column: str) -> bool:
@@ -137,11 +144,21 @@ class _Table:
             raise StageError(f"{self._path}: damaged ({error}); delete it and download it again") from None
 
 
+def _may_hold_labels(field: Any) -> bool:
+    """Whether a column can hold labels. Lists are long to read, so they need a usual name: one-hot labels."""
+    import pyarrow as pa
+
+    is_list = pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
+    kind = field.type.value_type if is_list and field.name.lower() in LABEL_COLUMNS else field.type
+    return _is_plain(kind)
+
+
 def _is_plain(kind: Any) -> bool:
-    """Whether a column of this type can hold labels: numbers, texts, true and false, and dictionaries of these."""
+    """Whether values of this type can be labels: numbers, texts, true and false, and dictionaries of these."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):
         return _is_plain(kind.value_type)
-    tests = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    types = pa.types
+    tests = (types.is_boolean, types.is_integer, types.is_floating, types.is_string, types.is_large_string)
     return any(test(kind) for test in tests)
