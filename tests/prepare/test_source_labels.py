@@ -60,6 +60,14 @@ TABLES: dict[str, dict[str, str]] = {
     "semicolons": {**pictures(), "x.csv": table(FILE_NAMES, BREEDS, comma=";")},
     "tabs": {**pictures(), "x.tsv": table(FILE_NAMES, BREEDS, comma="\t")},
     "no header": {**pictures(), "x.csv": table(NAMES, LABELS)},
+    "an index before the names": {
+        **pictures(),
+        "x.csv": table(["", *range(COUNT)], ["file", *NAMES[::-1]], ["label", *LABELS[::-1]]),
+    },
+    "names with another extension": {
+        **pictures(),
+        "x.csv": table(["a", *(n.replace("jpg", "PNG") for n in NAMES)], BREEDS),
+    },
     "a byte order mark": {**pictures(), "x.csv": "\ufeff" + table(FILE_NAMES, BREEDS)},
     "StyleGAN's dataset.json": {
         **pictures("00000/"),
@@ -94,6 +102,28 @@ def test_labels_are_read_from_tables_files_beside_pictures_and_folders(tmp_path:
     source = open_zip(tmp_path, TABLES[name])
     assert {Path(key).name: label for key, label in classes_of(source).items()} == BY_NAME
     assert source.splits == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_tables_of_spreadsheets_keep_their_letters(tmp_path: Path, encoding: str) -> None:
+    text = table(FILE_NAMES, ["label", *(["café", "thé"] * (COUNT // 2))])
+    files = [*((name, b"") for name in NAMES), ("labels.csv", text.encode(encoding))]
+    assert open_data_set(tmp_path, "archive", {"a.zip": make_zip(files)}).classes == ("café", "thé")
+
+
+def test_a_column_with_several_values_for_one_picture_holds_no_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = table(["image", *NAMES, *NAMES], ["class", *LABELS, *LABELS[:-1], "other"], ["site", *("xy" * COUNT)])
+    source = open_zip(tmp_path / "1", {**pictures(), "train.csv": text})
+    assert list(classes_of(source).values()) == [*("xy" * (COUNT // 2))]
+    text = table(["image", *NAMES, *NAMES], ["class", *LABELS, *LABELS[:-1], "other"])
+    assert open_zip(tmp_path / "2", {**pictures(), "train.csv": text}).classes == ()
+    assert "no labels: some pictures have several values of class\n" in capsys.readouterr().err
+    with pytest.raises(
+        StageError, match=r"class' of train\.csv has several values for one picture \(first: 023\.jpg\)"
+    ):
+        open_zip(tmp_path / "3", {**pictures(), "train.csv": text}, Settings(labels=LabelColumn("class")))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ def _wanted_labels(tables: LabelFiles, wanted: LabelColumn) -> Labels:
     tables.read(wanted.file, wanted.column)
     if wanted.column in tables.columns:
         column = tables.columns[wanted.column]
+        if column.several:
+            raise StageError(
+                f"prepare.labels: column {wanted.column!r} of {shortened(column.files)} has several values for one "
+                f"picture (first: {column.several}); keep one row for each picture"
+            )
         return column_labels(wanted.column, column.values, shortened(column.files), (), are_wanted=True)
     place = f"file: {wanted.file}" if wanted.file else "the archives"
     problem = "; ".join(f"{name} {reason}" for name, reason in tables.useless.items()) or "no such table"
@@ -71,7 +76,7 @@ def _wanted_labels(tables: LabelFiles, wanted: LabelColumn) -> Labels:
 
 def _table_labels(folders: Folders, tables: LabelFiles, are_classes: bool) -> Labels | None:
     """The labels of the tables, if one column clearly holds them. Beside folders of classes it must be named so."""
-    name = choose_column(list(tables.columns), lambda name: tables.columns[name].values)
+    name = choose_column(tables.usable, lambda name: tables.columns[name].values)
     if name is None or (are_classes and name.lower() not in LABEL_COLUMNS):
         return None
     column = tables.columns[name]
@@ -87,8 +92,10 @@ def _auto_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
     if labels := _table_labels(folders, tables, bool(folders.classes) and not reason):
         return labels
     useless = [f"{name} {problem}" for name, problem in tables.useless.items()]
-    if tables.columns:
-        useless.append(f"prepare.labels: {{column: …}} can name {shortened(list(tables.columns))}")
+    if tables.usable:
+        useless.append(f"prepare.labels: {{column: …}} can name {shortened(tables.usable)}")
+    if several := [name for name in tables.columns if name not in tables.usable]:
+        useless.append(f"some pictures have several values of {shortened(several)}")
     if folders.classes and not reason:
         return _folder_labels(folders, useless, are_wanted=False)
     if folders.classes:

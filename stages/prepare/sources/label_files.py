@@ -4,6 +4,7 @@ Tables are those of Hugging Face's ImageFolder (metadata.csv, metadata.jsonl), o
 with a column of file names. A file beside each picture (0001.jpg, 0001.cls or 0001.json) is as in webdataset's shards.
 """
 
+import codecs
 import contextlib
 import csv
 import functools
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.image_names import EXTENSIONS
 from stages.prepare import archives
 from stages.prepare.decode import RejectedError
 from stages.prepare.sources.folders import split_of
@@ -63,9 +65,19 @@ def _json_rows(content: Any) -> Rows:
     return [row for row in content if isinstance(row, dict)] + pairs
 
 
+def _decoded(data: bytes) -> str:
+    """The text of a table: UTF-8, UTF-16 as Excel exports it, or else Windows-1252."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
 def _rows(name: str, data: bytes, is_picture: Callable[[str], bool]) -> Rows:
     """The rows of a table. Raises ValueError if it is malformed."""
-    text = data.decode("utf-8-sig", "replace")
+    text = _decoded(data)
     extension = name.lower().rpartition(".")[2]
     try:
         if extension in ("csv", "tsv"):
@@ -78,10 +90,14 @@ def _rows(name: str, data: bytes, is_picture: Callable[[str], bool]) -> Rows:
 
 
 class _Pictures:
-    """Finds a picture by the name in a table: its path, the end of its path, or these without an extension."""
+    """Finds a picture by the name in a table: its path or the end of it, also without or with another extension."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
+
+    def name(self, number: int) -> str:
+        """The name of the picture with this number."""
+        return self._names[number]
 
     @functools.cached_property
     def _paths(self) -> list[list[str]]:
@@ -113,29 +129,41 @@ class _Pictures:
             return -1
         parts = key.split("/")
         *folder, name = table.split("/")
-        ends = [[*folder, *parts], *(parts[at:] for at in range(len(parts)))]
+        ends = ["/".join([*folder, *parts]), *("/".join(parts[at:]) for at in range(len(parts)))]
         splits = dict.fromkeys((split_of(name), ""))
-        for split, end, has_extension in itertools.product(splits, ends, (True, False)):
-            number = self._by_end(len(end), has_extension, split).get("/".join(end), -1)
-            if number >= 0:
-                return number
+        for split, end in itertools.product(splits, ends):
+            stem, _, extension = end.rpartition(".")
+            texts = [(end, True), (end, False)] + [(stem, False)] * (f".{extension.lower()}" in EXTENSIONS)
+            for text, has_extension in texts:
+                number = self._by_end(end.count("/") + 1, has_extension, split).get(text, -1)
+                if number >= 0:
+                    return number
         return -1
 
     def name_column(self, rows: Rows, table: str) -> str | None:
-        """The column of a table that names the most pictures."""
+        """The column of a table that names the most pictures. Numbers count half: a column may number the rows."""
         sample = rows[:: max(1, len(rows) // _SAMPLE)]
         columns = list(dict.fromkeys(itertools.chain.from_iterable(sample)))
-        hits = {column: len({self.find(row.get(column), table) for row in sample} - {-1}) for column in columns}
-        best = max(columns, key=lambda column: hits[column], default=None)
-        return best if best is not None and hits[best] else None
+
+        def hits(column: str) -> float:
+            values = [row.get(column) for row in sample]
+            count = len({self.find(value, table) for value in values} - {-1})
+            return count / 2 if all(str(value).isdigit() for value in values) else count
+
+        best = max(columns, key=hits, default=None)
+        return best if best is not None and hits(best) else None
 
 
 @dataclass
 class Column:
-    """A column of labels: the files that it is from, and the value of each of N pictures, None if there is none."""
+    """A column of labels: the files that it is from, and the value of each of N pictures, None if there is none.
+
+    `several` is the first picture that has more than one value; empty if there is none.
+    """
 
     files: list[str]
     values: list[Any]
+    several: str = ""
 
 
 class LabelFiles:
@@ -149,6 +177,11 @@ class LabelFiles:
         self._others, self._names = others.index(), others.names
         self._beside = self._files_beside(pictures)
         self.tables = [name for at, name in enumerate(self._names) if at not in self._beside]
+
+    @property
+    def usable(self) -> list[str]:
+        """The columns with at most one value for each picture."""
+        return [name for name, column in self.columns.items() if not column.several]
 
     def _files_beside(self, pictures: IndexBuilder) -> dict[int, int]:
         """The number of each file that belongs to one picture => the number of the picture."""
@@ -186,11 +219,13 @@ class LabelFiles:
         if names is None:
             self.useless[name] = "names no picture" if rows else "has no rows"
             return
+        seen: set[int] = set()
         for row in rows:
             number = self._pictures.find(row.get(names), name)
             for column, value in row.items() if number >= 0 else ():
                 if column != names:
-                    self._add(column, name, number, value)
+                    self._add(column, name, number, value, number in seen)
+            seen.add(number)
 
     def _read_beside(self, wanted: Sequence[str]) -> None:
         """Add a column "cls" from the .cls files, and the `wanted` columns of the .json files."""
@@ -222,12 +257,14 @@ class LabelFiles:
         """The bytes of a file. Raises RejectedError."""
         return archives.read(self._files[int(self._others.file[at])], self._others.member(at), limit)
 
-    def _add(self, column: str, file: str, number: int, value: Any) -> None:
-        """Set a picture's value in a column, unless it has one."""
+    def _add(self, column: str, file: str, number: int, value: Any, is_repeated: bool = False) -> None:
+        """Set a picture's value in a column, unless it has one. `is_repeated`: the file has named it before."""
         if column not in self.columns:
             self.columns[column] = Column([], [None] * self._count)
         entry = self.columns[column]
         if file not in entry.files:
             entry.files.append(file)
+        if is_repeated and entry.values[number] != value:
+            entry.several = entry.several or self._pictures.name(number)
         if entry.values[number] is None:
             entry.values[number] = value
