@@ -189,7 +189,10 @@ def test_what_is_not_one_label_per_picture_is_reported_as_not_used(
 
 DANGEROUS = np.empty((8, 6, 5), object)
 REFUSED: dict[str, tuple[Files, str]] = {
-    "pickles": ({"a.npz": npz(images=DANGEROUS)}, r"no array of pictures.* images \(8×6×5 pickled objects\)"),
+    "pickles": (
+        {"a.npz": npz(images=DANGEROUS)},
+        r"no array of pictures.* images \(8×6×5 pickled objects\)\. Pickled objects can run",
+    ),
     "pickles in npy": ({"a.npy": npy(DANGEROUS)}, r"no array of pictures.*a\.npy: \(8×6×5 pickled objects\)"),
     "flattened": ({"a.npy": npy(GRAY[:, 0, 0][:, None].repeat(784, 1))}, r"save a\.npy with reshape\(-1, 28, 28\)"),
     "flattened colour": ({"a.npz": npz(x=np.zeros((2, 3072)))}, r"save x with reshape\(-1, 32, 32, 3\)"),
@@ -207,8 +210,14 @@ REFUSED: dict[str, tuple[Files, str]] = {
     ),
     "two sizes": ({"a.npz": npz(x_train=GRAY, x_test=GRAY[:, :5])}, "of several sizes: .*x_train.*x_test"),
     "standardised": ({"a.npy": npy(GRAY / 60 - 2)}, "values from -2 to .* scale them to 0 to 255, 0 to 1 or -1 to 1"),
-    "12 bits": ({"a.npy": npy(GRAY.astype(np.uint16) * 16)}, "values from .* to 4080, which do not say what is black"),
-    "not finite": ({"a.npy": npy(np.full((8, 6, 5), np.nan))}, "values from nan to nan"),
+    "12 bits": ({"a.npy": npy(GRAY.astype(np.uint16) * 16)}, "values from .* to 4080 do not say what is black"),
+    "not finite": ({"a.npy": npy(np.full((8, 6, 5), np.nan))}, "NaN: some values are missing"),
+    "not finite in a later file": (
+        {"1.npz": npz(x=GRAY), "2.npz": npz(x=np.where(GRAY > 99, np.nan, 255))},
+        "NaN: some values are missing",
+    ),
+    "16 levels": ({"a.npy": npy(GRAY // 16)}, "values from 0 to 15 do not say what is black"),
+    "a file for each picture": ({f"{i}.npy": npy(COLOUR[i % 8]) for i in range(30)}, "and 20 others.*numpy.stack"),
     "truncated npy": ({"a.npy": npy(GRAY)[:-1]}, r"a\.npy: truncated or damaged"),
     "truncated npz": ({"a.npz": npz(x=GRAY)[:-40]}, r"a\.npz: truncated or damaged"),
     "truncated hdf5": ({"a.h5": hdf5(x=GRAY)[:-40]}, r"a\.h5: truncated or damaged"),

@@ -5,8 +5,9 @@ for floats, black and white follow from the range of all values. An array of lab
 train, val and test in names are the official splits.
 """
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from stages.prepare.archives import Member
 from stages.prepare.archives.packed import check_expansion
 from stages.prepare.settings import Settings
 from stages.prepare.sources.array_files import Array, arrays_of
-from stages.prepare.sources.folders import SPLIT_NAMES, official_splits
+from stages.prepare.sources.folders import SPLIT_NAMES, official_splits, shortened
 from stages.prepare.sources.index import IndexBuilder, Pixels, Source
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -27,6 +28,7 @@ _LABEL_WORDS = frozenset(("y", "label", "labels", "class", "classes", "target", 
 _NAME_WORDS = frozenset(("name", "names", "list"))
 # The ranges of values that can be told apart, as (black, white). Files of other ranges do not say what is white.
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+_SMALLEST_WHITE = 0.25  # of the range: values from 0 to 16 are not 0 to 255
 _TOLERANCE = 1e-3  # of a range: rounding in the program that scaled the values
 
 
@@ -90,7 +92,7 @@ def _pictures(folder: Path, arrays: Sequence[Array]) -> list[_Pictures]:
     if not pictures:
         raise StageError(
             f"{folder}: no array of pictures, N×H×W or N×H×W×C with 1 or 3 channels; it has "
-            f"{'; '.join(map(str, arrays)) or 'no arrays'}{_hint(arrays)}"
+            f"{_listed(arrays, '; ') or 'no arrays'}{_hint(arrays)}"
         )
     # The words of a name besides its split and those of every name: "x" of x_train and x_test.
     kinds = {frozenset(_words(array) - set(SPLIT_NAMES)): array for array in pictures}
@@ -103,12 +105,16 @@ def _pictures(folder: Path, arrays: Sequence[Array]) -> list[_Pictures]:
     return sorted(parts, key=lambda part: ("train", "val", "test", "").index(part.split))
 
 
-def _listed(arrays: Any) -> str:
-    return ", ".join(map(str, arrays))
+def _listed(arrays: Iterable[Array], comma: str = ", ") -> str:
+    return shortened([*map(str, arrays)], comma)
 
 
 def _hint(arrays: Sequence[Array]) -> str:
-    """What to do about flattened pictures: N×D values, where D is a square, or three times one."""
+    """What to do about pickled objects, single pictures, and N×D values, where D is a square or three times one."""
+    if any(array.dtype.hasobject for array in arrays):
+        return ". Pickled objects can run a program and are not read: save the pictures as one array of numbers"
+    if len(arrays) > 1 and all(len(array.shape) in (2, 3) and array.shape[1] > 4 for array in arrays):
+        return ". If each file is one picture, save them as one array with numpy.stack"
     for array in arrays:
         for channels in (1, 3):
             values = array.shape[1] if len(array.shape) == 2 else 0
@@ -178,15 +184,16 @@ def _labels(
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:
     """The values of black and white. Raises StageError if the values do not say it."""
-    ends = [(float(chunk.min()), float(chunk.max())) for array in arrays for chunk in array.chunks()]
-    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
+    ends = np.array([(chunk.min(), chunk.max()) for array in arrays for chunk in array.chunks()], np.float64)
+    lowest, highest = float(ends[:, 0].min()), float(ends[:, 1].max())  # NaN if any value is
     is_whole = all(array.dtype.kind in "bui" for array in arrays)
     for low, high in _RANGES:
         slack = 0 if is_whole else _TOLERANCE * (high - low)
-        if low - slack <= lowest and highest <= high + slack:
+        if low - slack <= lowest and highest <= high + slack and highest >= _SMALLEST_WHITE * high:
             return low, high
+    has_none = " (NaN: some values are missing)" if math.isnan(highest) else ""
     raise StageError(
-        f"{arrays[0].file}: {arrays[0].name}: values from {lowest:g} to {highest:g}, which do not say what is black "
+        f"{arrays[0].file}: {arrays[0].name}: values from {lowest:g} to {highest:g}{has_none} do not say what is black "
         "and what is white; scale them to 0 to 255, 0 to 1 or -1 to 1"
     )
 
