@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from stages import containers, image_names
+from stages import containers, image_names, shell
 from stages.download import packing
 from stages.download.packing import Fetched, Picture
 from stages.image_names import is_hidden
@@ -83,16 +83,21 @@ def _fetch_folder(root: Path, folder: Path) -> Fetched:
 def _containers(files: Mapping[str, Path]) -> dict[str, str]:
     """The tables of a folder, else its archives, else its arrays, and the name of each in data/raw.
 
-    Raises SourceError if there are none, or if one cannot be read.
+    If no name is that of a container, the contents decide. Raises SourceError if there are none, or if one cannot be
+    read.
     """
     names = packing.tables(files) or packing.archives(files)
-    for name in names or (name for name in sorted(files) if not is_hidden(name)):
-        problem = containers.problem(containers.kind(files[name]))
+    kinds = {name: containers.kind(files[name]) for name in names or sorted(files) if not is_hidden(name)}
+    for name, kind in kinds.items():
+        problem = containers.problem(kind)
         if problem and (names or problem != containers.NO_CONTAINER):
             raise SourceError(f"{name}: {problem}")
+    groups = ([name for name in kinds if kinds[name] in group] for group in packing.KINDS)
+    names = names or next(filter(None, groups), [])
     if not names:
+        only = f", only other files (first: {shell.printable(next(iter(kinds)))})" if kinds else ""
         raise SourceError(
-            "no pictures (.jpg, .png, .webp, .gif, .bmp, .tif and the like) and no archives; copy pictures there, or "
-            "set dataset.own to their folder"
+            f"no pictures (.jpg, .png, .webp, .gif, .bmp, .tif and the like) and no archives{only}; copy pictures "
+            "there, or set dataset.own to their folder"
         )
     return packing.flat_names(names)

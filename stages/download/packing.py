@@ -20,6 +20,8 @@ from stages.transfer import SourceError, pause_or_give_up
 TABLES = (".parquet",)
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tzst", ".tar.zst")
 ARRAYS = (".npz", ".npy", ".h5", ".hdf5", "-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
+KINDS = (frozenset(("parquet",)), containers.ARCHIVES, containers.ARRAYS)
+"""The kinds of containers, by what is preferred: tables, archives, arrays."""
 ZIP_NAME = "pictures.zip"
 _CHUNK = 1 << 20
 Opener = Callable[[], AbstractContextManager[Any]]
@@ -69,8 +71,8 @@ def archives(names: Iterable[str]) -> list[str]:
 
 
 def names_ending(names: Iterable[str], endings: tuple[str, ...]) -> list[str]:
-    """The names with one of the endings, sorted, without hidden files."""
-    return sorted(name for name in names if name.endswith(endings) and not is_hidden(name))
+    """The names with one of the endings, in capitals or not; sorted, without hidden files."""
+    return sorted(name for name in names if name.lower().endswith(endings) and not is_hidden(name))
 
 
 def flat_names(paths: Sequence[str]) -> dict[str, str]:

@@ -58,6 +58,8 @@ def test_the_hash_of_a_users_own_archive_can_be_checked(project: Project) -> Non
         (["photos.zip", "readme.txt", "._photos.zip", "__MACOSX/x.zip"], ["photos.zip"]),
         (["all/cats.tar.gz", "all/dogs.zip"], ["cats.tar.gz", "dogs.zip"]),
         (["cats/1.zip", "dogs/1.zip"], ["cats-1.zip", "dogs-1.zip"]),
+        (["PHOTOS.ZIP", "b.Zip"], ["PHOTOS.ZIP", "b.Zip"]),
+        (["comic.cbz", ".hidden.cbz"], ["comic.cbz"]),
     ],
 )
 def test_archives_in_a_folder_without_pictures_are_copied_unchanged(
@@ -82,9 +84,10 @@ def test_archives_in_a_folder_without_pictures_are_copied_unchanged(
         ("a.z01", b"PK\x07\x08" + bytes(99), "a part of a split zip; join its parts first: zip -s 0"),
         ("a.zip.001", archive_of(PICTURES, "zip"), "a piece of a larger file; join the pieces first: cat"),
         ("a.pkl", b"\x80\x04" + bytes(99), "a Python pickle, which can run a program"),
+        ("data.mdb", bytes(16) + b"\xde\xc0\xef\xbe" + bytes(99), "an LMDB database, which is only read for LSUN"),
         ("a.zip", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
     ],
-    ids=["7z", "rar", "mat", "z01", "zip.001", "pickle", "Git LFS"],
+    ids=["7z", "rar", "mat", "z01", "zip.001", "pickle", "LMDB", "Git LFS"],
 )
 def test_a_container_that_is_not_read_is_named_with_what_to_do(
     get: Get, tmp_path: Path, where: str, name: str, data: bytes, reason: str
@@ -128,8 +131,9 @@ def test_the_tars_of_img2dataset_are_read_and_its_tables_of_addresses_are_left_o
         {"train-images-idx3-ubyte.gz": gzip.compress(b"\0\0\x08\3")},
         {"a.h5": b"\x89HDF\r\n\x1a\n", "b.hdf5": b"\x89HDF\r\n\x1a\n"},
         {"a.npz": archive_of({"x.npy": b"\x93NUMPY"}, "zip")},
+        {"images.gz": gzip.compress(b"\0\0\x08\3"), "labels.gz": gzip.compress(b"\0\0\x08\1")},
     ],
-    ids=["npy", "idx", "idx.gz", "hdf5", "npz"],
+    ids=["npy", "idx", "idx.gz", "hdf5", "npz", "idx.gz of another name"],
 )
 def test_files_of_arrays_in_a_folder_are_copied_unchanged(get: Get, tmp_path: Path, files: dict[str, bytes]) -> None:
     facts = get(source="own", own=write(tmp_path / "arrays", {**files, "readme.txt": b""}).name)

@@ -288,7 +288,7 @@ def test_a_source_without_pictures_is_reported_in_one_line(project: Project, own
         (
             {"readme.txt": b"hello", ".DS_Store": b"", ".1.png": b""},
             "pets",
-            r"no pictures \(\.jpg, .*\) and no archives; copy pictures there, or set dataset\.own",
+            r"no pictures \(\.jpg, .*\) and no archives, only other files \(first: readme\.txt\); copy pictures there",
         ),
         ({"._set.zip": b"", ".cache/set.zip": PACKED}, "pets", "no pictures"),
         ({"empty.zip": b""}, "pets/empty.zip", "not a folder, and neither a zip nor a tar"),

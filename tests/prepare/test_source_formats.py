@@ -31,8 +31,10 @@ def test_an_unknown_format_is_named_with_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_the_error_for_an_archive_without_pictures_counts_the_other_files(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"no pictures in Own \(2 other files\)"):
-        open_data_set(tmp_path, "archive", {"a.zip": make_zip([("a.txt", b"1"), ("b.txt", b"2")])})
+    with pytest.raises(
+        StageError, match=r"no pictures in Own \(2 other files, first: in\.tar\)\. Archives in archives"
+    ):
+        open_data_set(tmp_path, "archive", {"a.zip": make_zip([("in.tar", b"1"), ("b.txt", b"2")])})
 
 
 def test_labels_none_removes_labels_and_classes(tmp_path: Path) -> None:

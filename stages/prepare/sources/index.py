@@ -162,6 +162,7 @@ class IndexBuilder:
         self._rows = array("q")  # file, offset, length, size and kind of each picture, one after the other
         self.names = Names()
         self._left_out: Counter[str] = Counter()
+        self.first_other = ""  # the name of the first file that is no picture
 
     def __len__(self) -> int:
         """The number of pictures so far."""
@@ -186,6 +187,7 @@ class IndexBuilder:
         for member in archives.members(path, origin):
             if reason := _left_out(member):
                 self._left_out[reason] += 1
+                self.first_other = self.first_other or key_of(member.name)
                 if reason == "labels" and tables is not None:
                     tables.add(file, member)
             else:
