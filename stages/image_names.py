@@ -35,7 +35,7 @@ _PROGRAMS = frozenset(("__macosx", ".ds_store", ".appledouble", ".spotlight-v100
 _PROGRAMS |= {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}
 _PROGRAMS |= {"lost+found", ".thumbnails", ".thumbs", ".xvpics", ".comments", ".directory"}
 _PROGRAMS |= {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", ".@__thumb"}
-_PROGRAMS |= {".picasaoriginals", ".picasa.ini", "picasa.ini"}
+_PROGRAMS |= {"~snapshot", "_vti_cnf", "ipod photo cache", ".picasaoriginals", ".picasa.ini", "picasa.ini"}
 _THUMBNAIL_OF_SYNOLOGY = re.compile(r"SYNO(PHOTO|FILE|VIDEO)_THUMB")
 
 

@@ -192,7 +192,7 @@ def _say_classes(data: Manifest) -> None:
         return
     labels = [split.labels for split in data.splits.values()]
     counts = [
-        f"{name} {', '.join(f'{count:,}' for count in row)}" for name, *row in zip(data.classes, *labels, strict=True)
+        f"{name}: {', '.join(f'{count:,}' for count in row)}" for name, *row in zip(data.classes, *labels, strict=True)
     ]
     more = (
         f"; {len(counts) - _SHOWN_CLASSES:,} others in reports/data/classes.csv" if len(counts) > _SHOWN_CLASSES else ""

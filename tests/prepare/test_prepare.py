@@ -329,7 +329,7 @@ def test_a_warning_names_pictures_outside_the_class_folders_since_they_remove_al
     [
         (
             {f"{split}/{name}/{i}.png": picture(i) for split in ("train", "test") for name in "ab" for i in range(3)},
-            ["labels: 2 folders", "2 classes (train, test): a 3, 3; b 3, 3"],
+            ["labels: 2 folders", "2 classes (train, test): a: 3, 3; b: 3, 3"],
         ),
         (
             {f"train2017/{i}.png": picture(i) for i in range(4)} | {f"val2017/{i}.png": picture(i) for i in range(2)},
@@ -340,7 +340,7 @@ def test_a_warning_names_pictures_outside_the_class_folders_since_they_remove_al
             | {f"{split}/00/x.png": picture(31) for split in ("train", "test")},
             [
                 "labels: 30 folders",
-                "30 classes (train, test): 00 2, 2; 01 1, 1; ",
+                "30 classes (train, test): 00: 2, 2; 01: 1, 1; ",
                 "10 others in reports/data/classes.csv",
             ],
         ),

@@ -91,14 +91,14 @@ def test_folders_name_splits_and_classes(name: str) -> None:
 @pytest.mark.parametrize(
     ("names", "outside"),
     [
-        (["train/1.png", "test/2.png", "extra/3.png"], "'extra' is"),
-        (["train2017/1.png", "val2017/2.png", "unlabeled2017/3.png"], "'unlabeled2017' is"),
-        (["d/train/1.png", "d/test/2.png", "d/pred/x/3.png"], "'d/pred/x' is"),
-        (["train/1.png", "test/2.png", "3.png"], "some pictures are"),
+        (["train/1.png", "test/2.png", "extra/3.png"], "in extra"),
+        (["train2017/1.png", "val2017/2.png", "unlabeled2017/3.png"], "in unlabeled2017"),
+        (["d/train/1.png", "d/test/2.png", "d/pred/x/3.png"], "in d/pred/x"),
+        (["train/1.png", "test/2.png", "3.png"], "in no folder"),
     ],
 )
 def test_pictures_outside_the_split_folders_stop_the_stage(names: list[str], outside: str) -> None:
-    with pytest.raises(StageError, match=f"are splits, but .*{outside} outside them; move .* prepare.labels: folders"):
+    with pytest.raises(StageError, match=rf"are splits, but .* outside them \({outside}\); move .* prepare.labels"):
         read_folders(names)
     assert read_folders(names, are_classes=True).splits == ()
 
@@ -123,9 +123,17 @@ def test_folders_of_held_out_splits_are_classes_if_the_params_say_so() -> None:
         (["cats", "00001"], [50, 50], False),
         (["²", "³"], [50, 50], False),
         ([], [], False),
+        (["images_001", "images_002"], [4999, 10000], True),  # NIH's chest X-rays
+        (["part-0", "part-1"], [5, 9], True),
+        (["data_batch_1", "data_batch_2"], [9, 9], True),
+        (["100CANON", "101CANON"], [9, 3], True),
+        (["part-0", "cats"], [9, 9], False),
+        (["n01440764", "n01443537"], [1300, 1300], False),  # ImageNet's classes
+        (["s1", "s2"], [10, 10], False),  # AT&T's faces
+        (["s01", "image"], [10, 10], False),
     ],
 )
-def test_shards_have_numbers_and_equally_many_pictures(
+def test_shards_have_names_of_parts_or_numbers_and_equally_many_pictures(
     folders: Sequence[str], counts: Sequence[int], expected: bool
 ) -> None:
     assert are_shards(folders, counts) == expected

@@ -183,10 +183,13 @@ def test_a_file_beside_a_picture_that_cannot_be_read_is_a_missing_label(
 SHARDS = {f"{i // 8:05d}/{name}": "" for i, name in enumerate(NAMES)}
 FOLDERS = {f"{label}/{name}": "" for name, label in BY_NAME.items()}
 UNUSED: dict[str, tuple[dict[str, str], str]] = {
-    "StyleGAN's shards": ({**SHARDS, "dataset.json": '{"labels": null}'}, "folders 00000, 00001, 00002 are numbers"),
+    "StyleGAN's shards": (
+        {**SHARDS, "dataset.json": '{"labels": null}'},
+        "folders 00000, 00001, 00002 look like numbered parts of a data set",
+    ),
     "img2dataset's shards": (
         SHARDS | {name.replace("jpg", "json"): '{"caption": "x", "status": "success"}' for name in SHARDS},
-        "folders 00000, 00001, 00002 are numbers",
+        "folders 00000, 00001, 00002 look like numbered parts of a data set",
     ),
     "captions": (
         {**FOLDERS, "metadata.csv": table(["file_name", *FOLDERS], ["text", *(f"dog {i}" for i in range(COUNT))])},

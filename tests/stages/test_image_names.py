@@ -35,6 +35,7 @@ from stages import image_names
         ("SYNOFILE_THUMB_XL.png", False),
         ("@eadir/1.png", False),
         ("#recycle/cats/1.png", False),
+        *((f"a/{folder}/1.jpg", False) for folder in ("~snapshot", "iPod Photo Cache", "_vti_cnf")),
         ("$RECYCLE.BIN/S-1-5/$R1.png", False),
         ("a/.picasaoriginals/1.jpg", False),
         ("Icon\r", False),

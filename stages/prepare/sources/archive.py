@@ -26,6 +26,11 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
         builder.add_archive(number, path, origin, others)
         files.append(str(path))
     index = builder.index()
+    if builder.first_other and not len(index):
+        raise StageError(
+            f"{folder}: no pictures in {facts['title']} ({sum(index.left_out.values()):,} other files, first: "
+            f"{builder.first_other}). Archives in archives are not read: unpack the outer one"
+        )
     top = [f"{file['name']}/" for file in facts["files"]]
     top = top if file_splits(top) else [""] * len(top)
     names = (top[number] + name for number, name in zip(index.file, builder.names, strict=True))
@@ -106,11 +111,11 @@ def _auto_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
 
 
 def _reason(folders: Folders, tables: LabelFiles) -> str:
-    """Why folders are no classes: they are shards, or a table that usually holds labels is beside them; else empty."""
+    """Why folders are no classes: they are parts, or a table that usually holds labels is beside them; else empty."""
     if not folders.classes:
         return ""
     if folders.are_shards:
-        return "are numbers and have about equally many pictures, as shards do"
+        return "look like numbered parts of a data set"
     for table in tables.tables:
         *place, name = table.split("/")
         if name.lower() in INSTEAD_OF_FOLDERS and len(place) <= folders.depth:

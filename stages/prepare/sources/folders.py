@@ -16,6 +16,10 @@ SPLIT_NAMES = {"train": "train", "training": "train", "trainval": "train", "test
 SPLIT_NAMES |= {"val": "val", "valid": "val", "validation": "val", "dev": "val", "eval": "val"}
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+")  # testSet => test, Set
 _SPLIT_WORD = re.compile(rf"(?:images?|imgs?|data)?({'|'.join(SPLIT_NAMES)})(?:set|data|images?|imgs?)?")
+# Shards, and the folders of cameras (100CANON; JEITA CP-3461, DCF: three digits and five letters, digits or _).
+_PART = re.compile(
+    r"(?i:(?:data_?)?(?:part|shard|chunk|batch|fold|subset|images?|imgs?)[-_ ]?\d+)|\d{3}[A-Z][A-Z0-9_]{4}"
+)
 _SIMILAR = 0.9  # the smallest shard has at least this share of the largest one's pictures; MNIST's digits have 0.8
 
 _SHOWN = 10  # names in a message
@@ -26,7 +30,7 @@ class Folders:
     """Splits and classes of N pictures, by their folders.
 
     `split` and `label`, (N,), are indices of `splits` and `classes`, −1 for none. `split_folders` names the folders of
-    each split. The class folders are below `depth` others. `are_shards`: their names are only the numbers of shards.
+    each split. The class folders are below `depth` others. `are_shards`: they are parts of the data set, not classes.
     """
 
     splits: tuple[str, ...]
@@ -122,8 +126,8 @@ def _split_level(paths: Sequence[Sequence[str]], start: int, are_classes: bool) 
         splits = ", ".join(sorted({name for name in folders if split_of(name)}))
         other = next("/".join(path) for path in paths if not split_of("".join(path[start : start + 1])))
         raise StageError(
-            f"the folders {splits} are splits, but {f'the folder {other!r} is' if other else 'some pictures are'} "
-            "outside them; move the pictures into one of these folders, or set prepare.labels: folders if every folder "
+            f"the folders {splits} are splits, but some pictures are outside them (in {other or 'no folder'}); move "
+            "these pictures into one of the folders or out of the data, or set prepare.labels: folders if every folder "
             "is a class"
         )
     return None
@@ -159,7 +163,13 @@ def _classes(folders: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def are_shards(folders: Sequence[str], counts: Sequence[int]) -> bool:
-    """Whether all names are numbers and the folders have about as many pictures each; the last may have fewer."""
+    """Whether folders are parts of a data set: all names are a word for parts and a number (part-0001, images_002).
+
+    Names that are only numbers are those of parts if the folders have about as many pictures each; the last may have
+    fewer.
+    """
+    if folders and all(map(_PART.fullmatch, folders)):
+        return True
     if not folders or not all(name.isascii() and name.isdigit() for name in folders):
         return False
     is_padded = len(folders[0]) > 2 and len(set(map(len, folders))) == 1  # 00000, 00001: two shards are enough
