@@ -86,6 +86,10 @@ TABLES: dict[str, dict[str, str]] = {
         **{f"{label}/{name}": "" for name, label in BY_NAME.items()},
         "sizes.csv": "a,b\n1,2\n",
     },
+    "folders, with a table of a few labels": {
+        **{f"{label}/{name}": "" for name, label in BY_NAME.items()},
+        "few.csv": table(FILE_NAMES[:9], ["label", *("xyxyxyxy")]),
+    },
     "folders, with a table of sizes": {
         **{f"{label}/{name}": "" for name, label in BY_NAME.items()},
         "sizes.csv": table(FILE_NAMES, ["width", *([64, 128] * 12)]),

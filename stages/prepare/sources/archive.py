@@ -1,5 +1,6 @@
 """Any zip or tar archives of image files. Tables in them or folders name the classes; folders name the splits."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources.folders import Folders, file_splits, read_folders, shortened
-from stages.prepare.sources.index import IndexBuilder, Source
+from stages.prepare.sources.index import NO_LABEL, IndexBuilder, Source
 from stages.prepare.sources.label_files import INSTEAD_OF_FOLDERS, LabelFiles
 from stages.prepare.sources.labels import LABEL_COLUMNS, Labels, choose_column, column_labels, with_labels
 
@@ -80,14 +81,22 @@ def _wanted_labels(tables: LabelFiles, wanted: LabelColumn) -> Labels:
 
 
 def _table_labels(folders: Folders, tables: LabelFiles, are_classes: bool) -> Labels | None:
-    """The labels of the tables, if one column clearly holds them. Beside folders of classes it must be named so."""
+    """The labels of the tables, if one column clearly holds them.
+
+    Beside folders of classes, it must have a usual name and a label for each picture.
+    """
     name = choose_column(tables.usable, lambda name: tables.columns[name].values)
     if name is None or (are_classes and name.lower() not in LABEL_COLUMNS):
         return None
     column = tables.columns[name]
     ignored = [f"column {other!r}" for other in tables.columns if other != name]
     ignored += [*tables.useless, *([f"{len(folders.classes):,} folders"] if folders.classes else [])]
-    return column_labels(name, column.values, shortened(column.files), ignored)
+    labels = column_labels(name, column.values, shortened(column.files), ignored)
+    if are_classes and (labels.label == NO_LABEL).any():
+        return None
+    if folders.classes:
+        labels = dataclasses.replace(labels, remedy="add them, or set prepare.labels: folders or none")
+    return labels
 
 
 def _auto_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
@@ -97,12 +106,12 @@ def _auto_labels(folders: Folders, tables: LabelFiles) -> Labels | None:
     if labels := _table_labels(folders, tables, bool(folders.classes) and not reason):
         return labels
     useless = [f"{name} {problem}" for name, problem in tables.useless.items()]
+    if folders.classes and not reason:
+        return _folder_labels(folders, [*useless, *(f"column {name!r}" for name in tables.columns)], are_wanted=False)
     if tables.usable:
         useless.append(f"prepare.labels: {{column: …}} can name {shortened(tables.usable)}")
     if several := [name for name in tables.columns if name not in tables.usable]:
         useless.append(f"some pictures have several values of {shortened(several)}")
-    if folders.classes and not reason:
-        return _folder_labels(folders, useless, are_wanted=False)
     if folders.classes:
         reason = f"folders {shortened(folders.classes)} {reason}; prepare.labels: folders makes them classes"
     if problems := [*([reason] if reason else []), *useless]:
