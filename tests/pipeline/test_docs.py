@@ -24,7 +24,7 @@ from benchmarks.photos import photo
 from tests import servers
 from tests.conftest import ROOT, Clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if "```console" in path.read_text()]
 _BLOCK = re.compile(r"^```console( fails)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -123,7 +123,7 @@ def test_two_repros_at_once_do_not_disturb_each_other(clone: Clone) -> None:
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    outputs = [process.communicate(timeout=500)[0] for process in processes]
     busy = re.compile("is busy, it is being blocked by|another DVC process is running")
     for process, text in zip(processes, outputs, strict=True):  # the second waits, or names the other and fails
         assert process.returncode == 0 or busy.search(text), text
