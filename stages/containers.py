@@ -119,7 +119,7 @@ def is_tar_header(block: bytes) -> bool:
     return len(block) >= 512 and checksum in (total, total - negative)
 
 
-def _signature(head: bytes) -> str:
+def signature(head: bytes) -> str:
     """The kind by a file's first bytes; empty if none fits. Blocks of zeros begin an empty tar."""
     if kind := next((kind for at, magic, kind in _SIGNATURES if head.startswith(magic, at)), ""):
         return kind
@@ -139,7 +139,7 @@ def kind(path: Path, name: str = "") -> str:
         return kind
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    by_signature = _signature(head)
+    by_signature = signature(head)
     if by_signature == "zip":
         return "split zip" if _kind_by_end(path) == "split zip" else _zip_kind(path, head)
     if by_signature == "gzip":

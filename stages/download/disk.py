@@ -71,8 +71,7 @@ def _fetch_folder(root: Path, folder: Path) -> Fetched:
         for name in packing.pictures_and_labels(reasons)
     ]
     kept = {} if pictures else _containers({name: file for name, file in files.items() if file.is_file()})
-    used = {*kept, *(picture.name for picture in pictures)}
-    left_out = packing.report_left_out({name: why or "other_type" for name, why in reasons.items() if name not in used})
+    left_out = packing.report_left_out(reasons, {*kept, *(picture.name for picture in pictures)})
     if pictures:
         return Fetched(packing.pack(pictures, folder), left_out)
     for name, flat in kept.items():

@@ -7,7 +7,7 @@ thousand.
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -99,10 +99,14 @@ def pictures_and_labels(reasons: Mapping[str, str | None]) -> list[str]:
     return [name for name, reason in reasons.items() if has_pictures and reason in (None, "labels")]
 
 
-def report_left_out(reasons: Mapping[str, str]) -> Mapping[str, int]:
-    """Print and return how many files are left out for each reason. `reasons` holds that of each name."""
-    counts = Counter(reasons.values())
-    first = {reason: min(name for name, why in reasons.items() if why == reason) for reason in sorted(counts)}
+def report_left_out(reasons: Mapping[str, str | None], used: Collection[str]) -> Mapping[str, int]:
+    """Print and return how many files are left out for each reason: all but the `used` names.
+
+    `reasons` holds why each name is left out, None for a picture.
+    """
+    others = {name: reason or "other_type" for name, reason in reasons.items() if name not in used}
+    counts = Counter(others.values())
+    first = {reason: min(name for name, why in others.items() if why == reason) for reason in sorted(counts)}
     if counts:
         parts = (f"{counts[reason]:,} {reason} (first: {shell.printable(name)})" for reason, name in first.items())
         shell.say(f"left out: {', '.join(parts)}")

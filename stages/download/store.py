@@ -89,8 +89,7 @@ def fetch(url: str, folder: Path, parts: Path) -> Fetched:
     containers = tables or ([] if pictures else packing.archives(paths))
     if not (pictures or containers):
         raise SourceError("no pictures, archives, parquet tables or arrays there")
-    used = {*pictures, *containers}
-    left_out = packing.report_left_out({name: why or "other_type" for name, why in reasons.items() if name not in used})
+    left_out = packing.report_left_out(reasons, {*pictures, *containers})
     if containers:
         return Fetched(_download_files(store, {name: paths[name] for name in containers}, folder, parts), left_out)
     opened = [

@@ -315,10 +315,11 @@ def _pillow(data: bytes, settings: Settings, depths: list[int]) -> np.ndarray:
 
 def _png(data: bytes, settings: Settings, depths: list[int]) -> np.ndarray:
     """The pixels of a PNG. If a text with its orientation is damaged, it has none."""
-    with_orientation, without = png_chunks.without_extras(data)
+    with_orientation = png_chunks.without_extras(data, keep_orientation=True)
     try:
         return _pillow(with_orientation, settings, depths)
     except RejectedError as error:
+        without = png_chunks.without_extras(data, keep_orientation=False)
         if error.reason != "corrupt" or len(without) == len(with_orientation):
             raise
     return _pillow(without, settings, depths)

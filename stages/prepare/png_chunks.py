@@ -10,13 +10,12 @@ _PIXELS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 _ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 
 
-def without_extras(data: bytes) -> Iterator[bytes]:
-    """A PNG without the chunks that decoders may skip: first with those of its orientation, then without them too.
+def without_extras(data: bytes, *, keep_orientation: bool) -> bytes:
+    """A PNG without the chunks that decoders may skip, or with only those that hold its orientation.
 
     Texts, colour profiles and unknown chunks can be large or damaged, although the pixels are intact.
     """
-    for keep_orientation in (True, False):
-        yield b"".join(_needed(memoryview(data), keep_orientation))
+    return b"".join(_needed(memoryview(data), keep_orientation))
 
 
 def _needed(data: memoryview, keep_orientation: bool) -> Iterator[memoryview]:

@@ -73,8 +73,7 @@ def _size(value: object) -> object:
     return height if height == width else (height, width)
 
 
-# Keys that the first manifests did not have => their defaults.
-_NEWER = {"white": 65535, "max_images": 0}
+_NEWER = ("white", "max_images")  # keys that the first manifests did not have
 
 Crop = Annotated[str | tuple[int, int, int, int], BeforeValidator(_crop)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
@@ -135,5 +134,9 @@ class Settings:
     @property
     def recorded(self) -> dict[str, Any]:
         """The settings for the manifest. A newer key is absent at its default, so that older data keeps its bytes."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in _NEWER or value != _NEWER[name]}
+        defaults = dataclasses.asdict(Settings())
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in _NEWER or value != defaults[name]
+        }

@@ -11,6 +11,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
+from stages import containers
 from stages.errors import StageError
 from stages.prepare.archives.member import DAMAGED, MALFORMED_ERRORS, UNPACKING_ERRORS
 
@@ -39,13 +40,12 @@ def _chunks(open_packed: Callable[..., Any], path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-# The first bytes of a compressed file => how to unpack it.
-_COMPRESSED: dict[bytes, Callable[[Path], Iterator[bytes]]] = {
-    b"\x1f\x8b": functools.partial(_chunks, gzip.open),
-    b"BZh": functools.partial(_chunks, bz2.open),
-    b"\xfd7zXZ\x00": functools.partial(_chunks, lzma.open),
-    b"\x28\xb5\x2f\xfd": _zstd_chunks,
-    b"\x50\x2a\x4d\x18": _zstd_chunks,  # as pzstd writes it
+# The kind of a compressed file, by its signature => how to unpack it.
+_COMPRESSED: dict[str, Callable[[Path], Iterator[bytes]]] = {
+    "gzip": functools.partial(_chunks, gzip.open),
+    "bzip2": functools.partial(_chunks, bz2.open),
+    "xz": functools.partial(_chunks, lzma.open),
+    "zstd": _zstd_chunks,
 }
 
 
@@ -88,6 +88,5 @@ def unpacked(path: Path, scratch: Path) -> Path:
     its size.
     """
     with path.open("rb") as file:
-        head = file.read(8)
-    unpack = next((unpack for magic, unpack in _COMPRESSED.items() if head.startswith(magic)), None)
+        unpack = _COMPRESSED.get(containers.signature(file.read(8)))
     return path if unpack is None else write_unpacked(path, scratch, unpack(path))

@@ -15,10 +15,9 @@ from stages import containers
 from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.archives.member import DAMAGED, MALFORMED_ERRORS, UNPACKING_ERRORS
+from stages.prepare.sources import idx
 
 _CHUNK = 1 << 24  # bytes
-# The types of idx values (LeCun, THE MNIST DATABASE, "FILE FORMATS"), big-endian.
-_IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 # NumPy reads a header with Python's own parser, and a false size may be larger than the memory.
 _ERRORS = (*UNPACKING_ERRORS, *MALFORMED_ERRORS, OSError, SyntaxError, tokenize.TokenError, TypeError, MemoryError)
 
@@ -113,15 +112,8 @@ def _npy_rows(path: Path) -> Iterator[np.ndarray]:
 
 def _idx(path: Path, scratch: Path) -> Iterator[Array]:
     plain = archives.unpacked(path, scratch)
-    with plain.open("rb") as file:
-        _, _, code, dimensions = file.read(4)
-        shape = tuple(int(n) for n in np.frombuffer(file.read(4 * dimensions), ">u4"))
-    dtype = np.dtype(_IDX_TYPES[code])
-    header = 4 + 4 * dimensions
-    expected, size = header + math.prod(shape) * dtype.itemsize, plain.stat().st_size
-    if size != expected:
-        raise ValueError(f"{size:,} bytes, but its header says {expected:,}")
-    yield Array(path, path.name, shape, dtype, lambda: _slices(np.memmap(plain, dtype, "r", header, shape)))
+    values = idx.values(plain)
+    yield Array(path, path.name, values.shape, values.dtype, functools.partial(_slices, values))
 
 
 def _hdf5(path: Path, scratch: Path) -> Iterator[Array]:

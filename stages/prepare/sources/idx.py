@@ -13,13 +13,31 @@ from stages.prepare.settings import Settings
 from stages.prepare.sources.facts import file_with_ending
 from stages.prepare.sources.index import IndexBuilder, Pixels, Source, check_labels
 
+# The types of idx values by the third byte of a file.
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def values(path: Path) -> np.ndarray:
+    """The values of an idx file, as a memory map.
+
+    The format (LeCun, THE MNIST DATABASE, "FILE FORMATS"): the bytes 0 and 0, the type of the values, the number of
+    dimensions, each dimension as a big-endian 32-bit number, then the values in C order. Raises ValueError for a file
+    of another length than its header says.
+    """
+    with path.open("rb") as file:
+        _, _, code, dimensions = file.read(4)
+        shape = tuple(int(n) for n in np.frombuffer(file.read(4 * dimensions), ">u4"))
+    dtype, header = np.dtype(_TYPES[code]), 4 + 4 * dimensions
+    expected, size = header + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if size != expected:
+        raise ValueError(f"{size:,} bytes, but its header says {expected:,}")
+    return np.memmap(path, dtype, "r", header, shape)
+
 
 def read_idx(path: Path, dimensions: int, origin: Path | None = None) -> np.ndarray:
     """The unsigned bytes of an idx file, as a memory map with this number of dimensions.
 
-    The format (LeCun, THE MNIST DATABASE, "FILE FORMATS"): the bytes 0, 0, 8 (unsigned bytes), the number of
-    dimensions, each dimension as a big-endian 32-bit number, then the values in C order. Raises StageError for any
-    other file; the message names `origin`, the file that `path` was unpacked from.
+    Raises StageError for any other file; the message names `origin`, the file that `path` was unpacked from.
     """
     origin = origin or path
     header = 4 + 4 * dimensions
@@ -29,11 +47,10 @@ def read_idx(path: Path, dimensions: int, origin: Path | None = None) -> np.ndar
         raise StageError(
             f"{origin}: not an idx file of bytes in {dimensions} dimensions; delete it and download it again"
         )
-    shape = tuple(int(n) for n in np.frombuffer(head, ">u4", offset=4))
-    expected, size = header + math.prod(shape), path.stat().st_size
-    if size != expected:
-        raise StageError(f"{origin}: {size:,} bytes, but its header says {expected:,}; delete it and download it again")
-    return np.memmap(path, np.uint8, "r", offset=header, shape=shape)
+    try:
+        return values(path)
+    except ValueError as error:
+        raise StageError(f"{origin}: {error}; delete it and download it again") from None
 
 
 def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Settings) -> Source:
