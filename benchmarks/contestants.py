@@ -104,17 +104,18 @@ def _obey(step: Callable[[int], object]) -> None:
 
 
 def _settings(network: Network, precision: str, updates: str = "alternating") -> Any:
-    from stages.train.settings import Settings
+    from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+    from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
 
     return Settings(
-        generator_channels=network.base,
-        discriminator_channels=network.base,
-        batch_size=network.batch,
         images=network.steps * network.batch,
-        score_every=network.steps * network.batch,
+        batch_size=network.batch,
         horizontal_flip=True,
+        generator=GeneratorSettings(channels=network.base),
+        discriminator=DiscriminatorSettings(channels=network.base),
+        optimizer=OptimizerSettings(updates=updates),  # type: ignore[arg-type]
+        scoring=ScoringSettings(every=network.steps * network.batch),
         precision=precision,  # type: ignore[arg-type]
-        updates=updates,  # type: ignore[arg-type]
     )
 
 
@@ -174,7 +175,7 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
         journal = Journal(
             Path(scratch) / "log",
             settings,
-            LOSSES[settings.loss].formulas.bounds(settings.label_smoothing),
+            LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing),
             lambda sampler: Measurement(0.0, varied, None),
             Real(varied, 0),
             settings.images,

@@ -141,12 +141,15 @@ def waiting_share(prepared: Path, turns: int = 12, steps: int = 10) -> float:
     enough, because the difference is smaller than the variation of a step.
     """
     from stages import manifest, records
+    from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
     from stages.train.settings import Settings
     from stages.train.trainer import Trainer
 
     data = manifest.read(prepared)
     files = manifest.verified_shards(prepared, data, "train")
-    settings = Settings(generator_channels=16, discriminator_channels=16, batch_size=128)
+    settings = Settings(
+        batch_size=128, generator=GeneratorSettings(channels=16), discriminator=DiscriminatorSettings(channels=16)
+    )
     trainer = Trainer(settings, data.shape[0], data.shape[2])
     stream = records.shuffled(files, data, settings.batch_size, settings.seed)
     sources = {"stream": iter(stream), "constant": iter(stream.take(1).cache().repeat())}

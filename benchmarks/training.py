@@ -11,7 +11,7 @@ All contestants train the same network on batches of the same size:
 - loop: stages.train.loop with TFRecords, moving average, log, guards and checkpoints. The loop saves one checkpoint a
   minute, but its clock stops between rounds, so the time of a checkpoint is measured alone and added.
 - bare: only the training step, on a batch in memory.
-- simultaneous: bare with `train.updates: simultaneous`, as in TensorFlow's tutorial.
+- simultaneous: bare with `train.optimizer.updates: simultaneous`, as in TensorFlow's tutorial.
 - tutorial: TensorFlow's DCGAN tutorial, with two tapes, plain Keras layers and one compiled call per batch, on a batch
   in memory. It runs once in TensorFlow's default environment and once in that of our stages.
 - torch: PyTorch's DCGAN example, on a batch in memory, if torch is installed. Its waiting threads spin, which is
@@ -231,7 +231,8 @@ def main(quick: bool, report: Callable[[str], None] = print) -> None:
         encoded = photos.make(PICTURES)
         tiny = (
             "validate: {}\nfeatures: {images: 3200, batch_size: 32}\n"
-            f"train: {{generator_channels: 4, discriminator_channels: 4, batch_size: {TINY.batch}, images: 3200}}\n"
+            f"train: {{images: 3200, batch_size: {TINY.batch}, generator: {{channels: 4}}, "
+            "discriminator: {channels: 4}}\n"
         )
         projects = {
             network.size: prepared(Path(scratch), network.size, network.channels, encoded)

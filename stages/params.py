@@ -9,7 +9,7 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -103,18 +103,52 @@ def _settings_of(section: str) -> Any:
     return importlib.import_module(f"stages.{SECTIONS[section]}.settings").Settings
 
 
-def _advice(section: str, name: str, candidates: list[str]) -> str:
-    """What to write instead of an unknown key of a section, or instead of an unknown section (then `section` is "")."""
-    word = _letters(name)
+def _keys(settings: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Each key of a section or a group, with its place: first its own keys, then those of its groups."""
+    fields = dataclasses.fields(settings)
+    yield from ((place, field.name) for field in fields)
+    for field in fields:
+        if dataclasses.is_dataclass(field.type):
+            yield from _keys(field.type, f"{place}.{field.name}")
+
+
+def _known_answer(section: str, name: str) -> str:
+    """The answer of unknown_keys.yaml to a key in a section; "" if it does not have the word."""
     table = yaml.safe_load(Path(__file__).with_name("unknown_keys.yaml").read_text(encoding="utf-8"))
     answers = {word: answer for answer, words in table.items() for word in words.split()}
-    keys = [(other, key.name) for other in SECTIONS for key in dataclasses.fields(_settings_of(other))]
+    word, here = _letters(name), "features" if section == "features" else "train"
+    answer = (answers.get(f"{section}.{word}") or answers.get(word, "")).format(here=here)
+    return ("use " if answer.startswith("`") else "") + answer
+
+
+def _advice(place: str, name: str) -> str:
+    """What to write instead of an unknown key of a section or group, or of an unknown section (then `place` is "")."""
+    section, word = place.partition(".")[0], _letters(name)
+    keys = [key for other in SECTIONS for key in _keys(_settings_of(other), other)]
+    near = [key for key in keys if key[0].partition(".")[0] == section] or [("", other) for other in SECTIONS]
+    near.sort(key=lambda key: key[0] != place)
     elsewhere = " or ".join(f"`{other}.{key}`" for other, key in keys if _letters(key) == word)
-    answer = answers.get(f"{section}.{word}") or answers.get(word) or elsewhere
-    if not answer or word in map(_letters, candidates):
-        return f"did you mean {nearest(name, candidates)!r}?"
-    here = "features" if section == "features" else "train"
-    return ("use " if answer.startswith("`") else "") + answer.format(here=here)
+    answer = _known_answer(section, name) or (elsewhere and f"use {elsewhere}")
+    if answer and not any(other == place and _letters(key) == word for other, key in near):
+        return answer
+    guess = nearest(name, [key for _, key in near])
+    other = next(other for other, key in near if key == guess)
+    return f"did you mean {guess!r}?" if other == place else f"did you mean `{other}.{guess}`?"
+
+
+def _key_mistake(place: str, values: object, settings: Any) -> str:
+    """The first unknown key of a section or a group and of its groups, or a value where a group belongs; "" if none."""
+    if not isinstance(values, Mapping):
+        section, _, name = place.rpartition(".")
+        answer = _known_answer(section, name)
+        return f"{place}: expected a mapping of settings, got {values!r}" + (answer and f"; {answer}")
+    types = {field.name: field.type for field in dataclasses.fields(settings)}
+    for key, value in values.items():
+        if key not in types:
+            return f"{place}.{key}: unknown key; {_advice(place, str(key))}"
+        if dataclasses.is_dataclass(types[key]) and (mistake := _key_mistake(f"{place}.{key}", value, types[key])):
+            return mistake
+    return ""
 
 
 def _syntax_message(error: yaml.YAMLError, text: str) -> str:
@@ -159,28 +193,24 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ParamsError(f"{path}: expected sections ({', '.join(SECTIONS)}), got {actual}")
     for section in content:
         if section not in SECTIONS:
-            raise ParamsError(f"{path}: {section}: unknown section; {_advice('', str(section), list(SECTIONS))}")
+            raise ParamsError(f"{path}: {section}: unknown section; {_advice('', str(section))}")
     return dict(content)
 
 
 def load(path: Path, section: str, settings: type[T]) -> T:
     """The section `section` of the params file `path` as an instance of the frozen dataclass `settings`.
 
-    A missing key takes the dataclass's default. Raises ParamsError, in one line, for a missing section, an unknown key,
-    a wrong type, a value out of range and a number that is not finite.
+    A field that is a dataclass itself is a group of keys. A missing key takes the dataclass's default. Raises
+    ParamsError, in one line, for a missing section, an unknown key, a wrong type, a value out of range and a number
+    that is not finite.
     """
     content = read_file(path)
     if section not in content:
         raise ParamsError(f"{path}: {section}: missing section; add it (`{section}: {{}}` takes every default)")
-    values = content[section]
-    if not isinstance(values, Mapping):
-        raise ParamsError(f"{path}: {section}: expected a mapping of settings, got {values!r}")
-    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in names:
-            raise ParamsError(f"{path}: {section}.{key}: unknown key; {_advice(section, str(key), names)}")
+    if mistake := _key_mistake(section, content[section], settings):
+        raise ParamsError(f"{path}: {mistake}")
     try:
-        return TypeAdapter(settings).validate_python(dict(values))
+        return TypeAdapter(settings).validate_python(content[section])
     except ValidationError as error:
         raise ParamsError(f"{path}: {_value_message(section, error)}") from None
 

@@ -29,11 +29,12 @@ RESULTS = Path("studies/results")
 _SCORES = "reports/train/plots/metrics/score.tsv"
 
 
-def with_changes(base: dict[str, Any], changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A copy of the params with the keys of these sections replaced."""
+def with_changes(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the params with these keys replaced, in the sections and in their groups."""
     values = copy.deepcopy(base)
-    for section, replacements in changes.items():
-        values[section] = {**values[section], **replacements}
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(values.get(key), dict)
+        values[key] = with_changes(values[key], value) if both else value
     return values
 
 
@@ -65,12 +66,12 @@ def _run_stage(name: str, work: Path) -> None:
         raise StageError(f"{work}: the stage {name} failed; run the same command again to resume")
 
 
-def run(base: dict[str, Any], changes: dict[str, dict[str, Any]], seed: int, work: Path) -> dict[str, Any]:
+def run(base: dict[str, Any], changes: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
     """The result of a cell that is trained and evaluated in the folder `work`. Raises StageError if a stage fails.
 
     Skips the training if it has finished here before without an evaluation, with the same params, data and code.
     """
-    values = with_changes(base, {**changes, "train": {**changes.get("train", {}), "seed": seed}})
+    values = with_changes(with_changes(base, changes), {"train": {"seed": seed}})
     work.mkdir(parents=True, exist_ok=True)
     file = work / "params.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

@@ -35,8 +35,8 @@ dataset: {source: own}
 prepare: {size: 16, records_per_shard: 100}
 validate: {shape: [16, 16, 1], images: {train: [320, 320]}}
 features: {base_channels: 4, images: 3200, batch_size: 32}
-train: {generator_channels: 4, discriminator_channels: 4, images: 640, batch_size: 16, score_every: 320,
-  score_samples: 64}
+train: {images: 640, batch_size: 16, generator: {channels: 4}, discriminator: {channels: 4},
+  scoring: {every: 320, samples: 64}}
 sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4,
   arithmetic: [[stripes, stripes, stripes], [disc, square, "<b>cross</b> & $x$"]]}
 evaluate: {samples: 128}
@@ -322,6 +322,7 @@ def versioned(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(parent: Path) -> None:
         from stages.networks import saving  # it imports TensorFlow
         from stages.networks.generator import generator
+        from stages.networks.settings import GeneratorSettings
 
         folder = parent / "project"
         shutil.copytree(tiny.folder, folder, ignore=shutil.ignore_patterns(".state"))
@@ -337,7 +338,8 @@ def versioned(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
         dvc(folder, "remote", "add", "-d", "shared", str(folder / "dvc-remote"))
         for name, seed in (("v1", None), ("other", 5), ("lively-fox", 6)):
             if seed is not None:
-                saving.save(generator(16, 1, base_channels=4, seed=seed), folder / "models/generator.keras")
+                network = generator(16, 1, GeneratorSettings(channels=4), seed=seed)
+                saving.save(network, folder / "models/generator.keras")
             dvc(folder, "commit", "-f")
             git(folder, "add", "-A")
             git(folder, "commit", "-q", "-m", name)

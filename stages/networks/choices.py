@@ -1,14 +1,15 @@
 """The closed sets of the networks' params. Does not import TensorFlow, so that reading the params stays fast.
 
 To add a choice, add its name here and build it in the module that uses it: an activation in layers.py, an up-sampling
-or a stem in generator.py, a head in discriminator.py. mypy reports an up-sampling, stem or head that is not built.
+or a stem in generator.py, a head in discriminator.py, a norm in layers.py (`norm_after`). mypy reports an up-sampling,
+stem or head that is not built.
 """
 
 from typing import Literal
 
 Activation = Literal["relu", "leaky_relu", "elu", "maxout", "tanh"]
-BatchNormPlan = Literal["dcgan", "none", "all"]
-"""Which layers have batch norm. dcgan: all but the generator's last and the discriminator's first and last layers."""
+GeneratorNorm = Literal["batch", "batch_all", "none"]
+DiscriminatorNorm = Literal["batch", "batch_all", "none", "spectral"]
 KernelSize = Literal[4, 5]
 Precision = Literal["float32", "mixed_bfloat16"]
 Upsampling = Literal["transposed", "fractional", "resize"]

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from stages.networks.choices import Activation, Precision
+from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Precision
 
 # Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 4: weights from a normal distribution of this deviation.
 _WEIGHT_STD = 0.02
@@ -244,10 +244,19 @@ def activate(x: keras.KerasTensor, activation: Activation, name: str) -> keras.K
     return layer(name=name)(x)
 
 
+def norm_after(norm: GeneratorNorm | DiscriminatorNorm, *, excluded: bool = False) -> type[keras.layers.Layer] | None:
+    """The normalising layer after a linear layer, if any. It would cancel a bias of the linear layer.
+
+    `excluded`: whether the linear layer is the generator's last or the discriminator's first. Radford et al. 2016
+    (section 3) leave batch norm out there.
+    """
+    return BatchNorm if norm == "batch_all" or (norm == "batch" and not excluded) else None
+
+
 def normalise_and_activate(
-    x: keras.KerasTensor, normalise: bool, activation: Activation, name: int | str
+    x: keras.KerasTensor, norm: type[keras.layers.Layer] | None, activation: Activation, name: int | str
 ) -> keras.KerasTensor:
-    """Apply batch norm if `normalise`, then the activation."""
-    if normalise:
-        x = BatchNorm(name=f"norm_{name}")(x)
+    """Apply the norm if there is one, then the activation."""
+    if norm:
+        x = norm(name=f"norm_{name}")(x)
     return activate(x, activation, f"{activation}_{name}")

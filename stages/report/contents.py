@@ -1,6 +1,7 @@
 """Read the outputs of the other stages into one `Contents`, from which the page and the model card are rendered."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,15 @@ class Difference:
     here: Any
 
 
+def _differences(name: str, preset: Any, here: Any) -> Iterator[Difference]:
+    """The differences of two params or, if both are mappings, of the keys that they share."""
+    if isinstance(preset, dict) and isinstance(here, dict):
+        for key in (key for key in here if key in preset):
+            yield from _differences(f"{name}.{key}" if name else key, preset[key], here[key])
+    elif preset != here:
+        yield Difference(name, preset, here)
+
+
 def compare_with_presets(
     used: dict[str, dict[str, Any]], presets: dict[str, dict[str, Any]]
 ) -> tuple[str, tuple[Difference, ...]]:
@@ -156,15 +166,8 @@ def compare_with_presets(
 
     A param that a preset does not set is not a difference.
     """
-    differences = {}
-    for name, preset in presets.items():
-        pairs = [
-            (f"{section}.{key}", preset[section][key], json.loads(json.dumps(value)))
-            for section, values in used.items()
-            for key, value in values.items()
-            if isinstance(preset.get(section), dict) and key in preset[section]
-        ]
-        differences[name] = tuple(Difference(*pair) for pair in pairs if pair[1] != pair[2])
+    here = json.loads(json.dumps(used))
+    differences = {name: tuple(_differences("", preset, here)) for name, preset in presets.items()}
     if not differences:
         return "", ()
     nearest = min(differences, key=lambda name: len(differences[name]))

@@ -77,7 +77,7 @@ class Journal:
         total: int,
     ) -> None:
         self._settings, self._measure, self._real = settings, measure, real
-        self._fixed_z = latent(range(FIXED_Z), settings.latent_dim)
+        self._fixed_z = latent(range(FIXED_Z), settings.generator.latent_dim)
         self._bounds, self._saturation = bounds, guards.Saturation(bounds)
         self._collapsed = self._exploded = False
         self.rows: list[Row] = []
@@ -203,10 +203,10 @@ class Journal:
         if not self.best.average or row.values["score"] < self.best.score:
             self.best = Best(row.values["score"], row.images, list(average), list(discriminator))
         waited = row.images - self.best.images
-        if self._settings.patience and waited >= self._settings.patience:
+        if 0 < self._settings.scoring.patience <= waited:
             self.stopped = (
                 f"ended after {row.images:,} of {self._total:,} images: no better score in the last {waited:,} "
-                "(train.patience)"
+                "(train.scoring.patience)"
             )
 
     def roll_back(self) -> None:

@@ -164,8 +164,8 @@ def train(
     """
     done, ended, sums = _resume(trainer, journal, checkpoints)
     row_every = max(1, trainer.steps // _ROWS)
-    score_every = max(1, settings.score_every // settings.images_per_step)
-    batches = batches_from(done * settings.discriminator_steps)
+    score_every = max(1, settings.scoring.every // settings.images_per_step)
+    batches = batches_from(done * settings.optimizer.discriminator_steps)
     chief = _Chief(trainer, settings, journal, checkpoints) if journal else None
     first, seconds = done, 0.0
     with journal or contextlib.nullcontext():

@@ -53,7 +53,7 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
         with resume.unfinished("train", key) as state, workspace.outputs(*_OUTPUTS) as new:
             log = new("reports/train/metrics.json").parent
             _announce(trainer, state, log)
-            bounds = LOSSES[settings.loss].formulas.bounds(settings.label_smoothing)
+            bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
             journal = Journal(log, settings, bounds, measure, real, trainer.steps * settings.images_per_step)
             speed = loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
             _publish(trainer, journal, _facts(settings, inputs, hardware, score), new)
@@ -133,7 +133,7 @@ def _facts(settings: Settings, inputs: _Inputs, hardware: Devices, score: str) -
     """The part of models/model.json that is known before training starts."""
     return {
         "score": score,
-        "logistic": LOSSES[settings.loss].logistic,
+        "logistic": LOSSES[settings.loss.name].logistic,
         "data_manifest_sha256": artifacts.sha256(inputs.folder / manifest.FILE),
         "params": dataclasses.asdict(settings),
         "environment": _environment(hardware),

@@ -65,7 +65,7 @@ class Trainer:
             )
         self._size, self._channels = size, channels
         self.steps = s.images // s.images_per_step
-        self._loss = LOSSES[s.loss]
+        self._loss = LOSSES[s.loss.name]
         self._formulas = self._loss.formulas
         with self._strategy.scope():
             self.generator = self._new_generator(s.precision)
@@ -73,49 +73,24 @@ class Trainer:
             """The exponential moving average of the generator, which makes the samples."""
             self.discriminator = self._new_discriminator(s.precision)
             self._rate_factor = tf.Variable(1.0, trainable=False, name="rate_factor")
-            self._optimizers = {}
+            self._optimizers, adam = {}, s.optimizer
             for network, rate in (
-                (self.generator, s.generator_learning_rate),
-                (self.discriminator, s.discriminator_learning_rate),
+                (self.generator, adam.generator_learning_rate),
+                (self.discriminator, adam.discriminator_learning_rate),
             ):
                 # D's optimizer counts its own steps.
-                steps = self.steps * (s.discriminator_steps if network is self.discriminator else 1)
-                schedule = _Rate(rate, steps, s.learning_rate_decay, self._rate_factor)
-                self._optimizers[network.name] = keras.optimizers.Adam(schedule, s.beta_1, s.beta_2)
+                steps = self.steps * (adam.discriminator_steps if network is self.discriminator else 1)
+                schedule = _Rate(rate, steps, adam.learning_rate_decay, self._rate_factor)
+                self._optimizers[network.name] = keras.optimizers.Adam(schedule, adam.beta_1, adam.beta_2)
                 self._optimizers[network.name].build(network.trainable_variables)
 
     def _new_generator(self, compute: Precision) -> keras.Model:
         s = self._settings
-        return generator(
-            self._size,
-            self._channels,
-            latent_dim=s.latent_dim,
-            base_channels=s.generator_channels,
-            kernel_size=s.kernel_size,
-            stem=s.generator_stem,
-            upsampling=s.upsampling,
-            activation=s.generator_activation,
-            batch_norm=s.batch_norm,
-            compute=compute,
-            seed=2 * s.seed,
-        )
+        return generator(self._size, self._channels, s.generator, compute, seed=2 * s.seed)
 
     def _new_discriminator(self, compute: Precision) -> keras.Model:
         s = self._settings
-        return discriminator(
-            self._size,
-            self._channels,
-            base_channels=s.discriminator_channels,
-            kernel_size=s.kernel_size,
-            head=s.discriminator_head,
-            activation=s.discriminator_activation,
-            # Both replace batch norm. It would mix the images of a batch, but the penalty is for each image alone
-            # (Gulrajani et al. 2017, section 4). After W/σ it would undo the division.
-            batch_norm="none" if s.spectral_norm or self._loss.penalty else s.batch_norm,
-            spectral_norm=s.spectral_norm,
-            compute=compute,
-            seed=2 * s.seed + 1,
-        )
+        return discriminator(self._size, self._channels, s.discriminator, compute, seed=2 * s.seed + 1)
 
     def _networks(self) -> dict[str, keras.Model]:
         return {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
@@ -137,7 +112,7 @@ class Trainer:
 
     def _latent(self, turn: tf.Tensor) -> tf.Tensor:
         s = self._settings
-        z = tf.random.stateless_normal((s.batch_size, s.latent_dim), tf.stack([s.seed, turn]))
+        z = tf.random.stateless_normal((s.batch_size, s.generator.latent_dim), tf.stack([s.seed, turn]))
         return self._replica_part(z)
 
     def _discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor, turn: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -146,10 +121,10 @@ class Trainer:
         # Two batches, because batch norm must not mix the statistics of real and fake images.
         real_outputs = self.discriminator(real, training=True)
         fake_outputs = self.discriminator(fake, training=True)
-        loss = total = self._formulas.discriminator(real_outputs, fake_outputs, s.label_smoothing)
+        loss = total = self._formulas.discriminator(real_outputs, fake_outputs, s.loss.label_smoothing)
         if self._loss.penalty:
             mix = tf.random.stateless_uniform((s.batch_size, 1, 1, 1), tf.stack([s.seed, -1 - turn]))
-            total += s.gradient_penalty * gradient_penalty(
+            total += s.loss.gradient_penalty * gradient_penalty(
                 lambda images: self.discriminator(images, training=True), real, fake, self._replica_part(mix)
             )
         return total, loss, real_outputs, fake_outputs
@@ -169,20 +144,20 @@ class Trainer:
         saves a pass through D, a tenth of the step.
         """
         s = self._settings
-        turn = index * s.discriminator_steps
+        turn = index * s.optimizer.discriminator_steps
         for i, real in enumerate(batches[:-1]):
             fake = self.generator(self._latent(turn + i), training=True)
             with tf.GradientTape() as tape:
                 total, *_ = self._discriminator_loss(self._replica_part(real), fake, turn + i)
             self._descend(tape, (self.discriminator, total))
-        turn += s.discriminator_steps - 1
+        turn += s.optimizer.discriminator_steps - 1
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(self._latent(turn), training=True)
             total, d_loss, real_outputs, fake_outputs = self._discriminator_loss(
                 self._replica_part(batches[-1]), fake, turn
             )
             d_update, outputs_for_g = [(self.discriminator, total)], fake_outputs
-            if s.updates == "alternating":
+            if s.optimizer.updates == "alternating":
                 with tape.stop_recording():
                     self._descend(tape, *d_update)
                 d_update, outputs_for_g = [], self.discriminator(fake, training=True)
@@ -194,7 +169,7 @@ class Trainer:
     def _update_average(self, index: tf.Tensor) -> None:
         s = self._settings
         images = tf.cast(index + 1, tf.float32) * s.images_per_step
-        decay = ema_decay(images, s.images_per_step, s.ema_halflife, s.ema_rampup)
+        decay = ema_decay(images, s.images_per_step, s.average.halflife, s.average.rampup)
 
         def move(average: tf.Variable, weight: tf.Tensor) -> None:
             average.assign(weight + (average - weight) * decay)
@@ -209,7 +184,7 @@ class Trainer:
     def _train_steps(self, batches: Iterator, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros(len(STEP_METRICS))
         for i in tf.range(count):
-            real = [next(batches)[0] for _ in range(self._settings.discriminator_steps)]
+            real = [next(batches)[0] for _ in range(self._settings.optimizer.discriminator_steps)]
             if self._replicas == 1:
                 sums += self._train_step(real, first + i)
             else:
@@ -251,7 +226,9 @@ class Trainer:
             optimizer = self._optimizers[network.name]
             weights = [weight.numpy().astype(np.float64) for weight in network.trainable_variables]
             squares = [v.numpy().astype(np.float64) for v in optimizer.variables if v.path.endswith("velocity")]
-            seen = 1 - self._settings.beta_2 ** max(int(optimizer.iterations.numpy()), 1)  # the mean starts at zero
+            seen = 1 - self._settings.optimizer.beta_2 ** max(
+                int(optimizer.iterations.numpy()), 1
+            )  # the mean starts at zero
             magnitudes[network.name] = Magnitude(
                 weights=math.sqrt(
                     sum((weight**2).sum() for weight in weights) / sum(weight.size for weight in weights)
@@ -278,7 +255,9 @@ class Trainer:
         self.restore(state)
         self._rate_factor.assign(factor)
         for name, optimizer in self._optimizers.items():
-            optimizer.iterations.assign(done * (self._settings.discriminator_steps if name == "discriminator" else 1))
+            optimizer.iterations.assign(
+                done * (self._settings.optimizer.discriminator_steps if name == "discriminator" else 1)
+            )
 
     def from_chief(self, values: Sequence[float]) -> list[float]:
         """The chief's values (float32), on every worker."""

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from stages.latent import Sampler, class_means, directions, latent, rescaled, slerp
-from stages.networks.choices import BatchNormPlan, Stem
+from stages.networks.choices import GeneratorNorm, Stem
 from stages.networks.generator import generator
+from stages.networks.settings import GeneratorSettings
 
 
 def test_the_z_of_a_seed_does_not_depend_on_other_seeds() -> None:
@@ -60,11 +61,9 @@ def test_rescaled_z_have_the_norm_of_a_mean_of_three() -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv", "dense"])
-@pytest.mark.parametrize("batch_norm", ["dcgan", "none"])
-def test_directions_are_the_principal_components_of_the_first_layers_output(
-    stem: Stem, batch_norm: BatchNormPlan
-) -> None:
-    model = generator(16, 1, latent_dim=12, base_channels=8, stem=stem, batch_norm=batch_norm)
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_directions_are_the_principal_components_of_the_first_layers_output(stem: Stem, norm: GeneratorNorm) -> None:
+    model = generator(16, 1, GeneratorSettings(latent_dim=12, channels=8, stem=stem, norm=norm))
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -73,7 +72,7 @@ def test_directions_are_the_principal_components_of_the_first_layers_output(
     assert strongest.shape == (5, 12)
     assert np.allclose(strongest @ strongest.T, np.eye(5), atol=1e-5)
     first = next(i for i, layer in enumerate(model.layers) if layer.weights)
-    after = model.layers[first + 1] if batch_norm == "dcgan" else model.layers[first]
+    after = model.layers[first + 1] if norm == "batch" else model.layers[first]
     first_layer = keras.Model(model.input, after.output)
     outputs = first_layer(np.eye(12, dtype=np.float32), training=False).numpy().reshape(12, -1)
     offset = first_layer(np.zeros((1, 12), np.float32), training=False).numpy().ravel()
@@ -83,11 +82,11 @@ def test_directions_are_the_principal_components_of_the_first_layers_output(
 
 
 def test_there_are_at_most_as_many_directions_as_dimensions() -> None:
-    assert directions(generator(16, 1, latent_dim=3, base_channels=8), 8).shape == (3, 3)
+    assert directions(generator(16, 1, GeneratorSettings(latent_dim=3, channels=8)), 8).shape == (3, 3)
 
 
 def test_the_mean_z_of_a_class_gives_an_image_of_that_class() -> None:
-    sampler = Sampler(generator(16, 1, latent_dim=4, base_channels=2))
+    sampler = Sampler(generator(16, 1, GeneratorSettings(latent_dim=4, channels=2)))
     bright = sampler.class_means(lambda images: (images.mean((1, 2, 3)) > 0).astype(int), 3)
     assert bright.shape == (3, 4)
     assert np.isnan(bright[2]).all()

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from stages import params, sizes
 from stages.errors import StageError
 from stages.latent import Sampler, latent
 from stages.networks import saving
-from stages.networks.choices import Activation, Head, KernelSize, Stem, Upsampling
+from stages.networks.choices import Activation, Head, KernelSize, Precision, Stem, Upsampling
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
 from stages.networks.judge import FEATURES, Judge, judge
@@ -28,11 +28,23 @@ from stages.networks.layers import (
     insert_zeros,
     precision,
 )
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.sizes import Size
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.penalty import gradient_penalty
 from stages.train.settings import Settings
 from tests.conftest import ROOT
+
+
+def new_generator(
+    size: Size, image_channels: int, compute: Precision = "float32", seed: int = 0, **settings: Any
+) -> keras.Model:
+    return generator(size, image_channels, GeneratorSettings(**settings), compute, seed)
+
+
+def new_discriminator(size: Size, image_channels: int, compute: Precision = "float32", **settings: Any) -> keras.Model:
+    return discriminator(size, image_channels, DiscriminatorSettings(**settings), compute)
+
 
 # A worked example: a 3 × 3 kernel over a 7 × 7 matrix with stride 2.
 MATRIX = """
@@ -80,9 +92,10 @@ def test_a_transposed_convolution_is_the_fractional_one_with_a_rotated_kernel() 
 
 @pytest.mark.parametrize("kernel_size", get_args(KernelSize))
 def test_fractional_and_transposed_generators_are_the_same_map_with_rotated_kernels(kernel_size: int) -> None:
-    options = {"base_channels": 4, "kernel_size": kernel_size}
-    a = generator(32, 3, upsampling="transposed", **options)  # type: ignore[arg-type]
-    b = generator(32, 3, upsampling="fractional", **options)  # type: ignore[arg-type]
+    a, b = (
+        new_generator(32, 3, channels=4, kernel_size=kernel_size, upsampling=upsampling)
+        for upsampling in ("transposed", "fractional")
+    )
     assert a.count_params() == b.count_params()
     for layer in a.layers:
         weights = layer.get_weights()
@@ -106,8 +119,8 @@ def test_zero_insertion_computes_its_output_shape(stride: int, kernel_size: int)
     list(itertools.product([16, 28, 40, 96, (64, 128), (56, 20)], [1, 4], get_args(Upsampling))),
 )
 def test_the_networks_have_the_stated_shapes_at_every_size(size: Size, channels: int, upsampling: Upsampling) -> None:
-    g = generator(size, channels, base_channels=2, upsampling=upsampling)
-    d = discriminator(size, channels, base_channels=2)
+    g = new_generator(size, channels, channels=2, upsampling=upsampling)
+    d = new_discriminator(size, channels, channels=2)
     images = g(latent(range(2), 100))
     assert images.shape == (2, *sizes.sides(size), channels)
     assert np.abs(images).max() <= 1
@@ -145,8 +158,8 @@ def test_the_networks_double_from_a_grid_whose_shorter_side_is_4_to_7(
 def test_the_parameters_of_other_sizes_are_those_of_their_grid(
     size: Size, stem: Literal["conv", "dense"], parameters: tuple[int, int, int]
 ) -> None:
-    g = generator(size, 4, latent_dim=8, base_channels=2, stem=stem)
-    d = discriminator(size, 4, base_channels=2, head=stem)
+    g = new_generator(size, 4, latent_dim=8, channels=2, stem=stem)
+    d = new_discriminator(size, 4, channels=2, head=stem)
     j = judge(size, 4, 3, base_channels=4)
     assert (g.count_params(), d.count_params(), j.count_params()) == parameters
 
@@ -163,7 +176,7 @@ def test_the_parameters_of_other_sizes_are_those_of_their_grid(
     ],
 )
 def test_another_size_is_rejected_with_the_nearest_ones(size: Size, message: str) -> None:
-    for network in (generator, discriminator):
+    for network in (new_generator, new_discriminator):
         with pytest.raises(ValueError, match=f"sides of 16 to 1024 pixels .*, {message}$"):
             network(size, 1)
 
@@ -174,8 +187,7 @@ def celeba() -> Settings:
 
 
 def test_the_celeba_generator_has_the_layers_of_the_papers_figure_1() -> None:
-    s = celeba()
-    g = generator(64, 3, latent_dim=s.latent_dim, base_channels=s.generator_channels, kernel_size=s.kernel_size)
+    g = generator(64, 3, celeba().generator)
     convolutions = [layer for layer in g.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
     assert g.input_shape == (None, 100)
     assert [layer.output.shape[1:] for layer in convolutions] == [
@@ -194,8 +206,7 @@ def test_the_celeba_generator_has_the_layers_of_the_papers_figure_1() -> None:
 
 
 def test_the_celeba_discriminator_mirrors_the_generator() -> None:
-    s = celeba()
-    d = discriminator(64, 3, base_channels=s.discriminator_channels, kernel_size=s.kernel_size)
+    d = discriminator(64, 3, celeba().discriminator)
     convolutions = [layer for layer in d.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [layer.output.shape[1:] for layer in convolutions] == [
         (32, 32, 128),
@@ -211,8 +222,8 @@ def test_the_celeba_discriminator_mirrors_the_generator() -> None:
 
 
 def test_the_networks_of_the_default_preset_keep_their_parameter_counts() -> None:
-    assert generator(32, 1, base_channels=32).count_params() == 370_049
-    assert discriminator(32, 1, base_channels=32).count_params() == 167_201
+    assert new_generator(32, 1, channels=32).count_params() == 370_049
+    assert new_discriminator(32, 1, channels=32).count_params() == 167_201
 
 
 def batch_norms(model: keras.Model) -> list[str]:
@@ -221,7 +232,7 @@ def batch_norms(model: keras.Model) -> list[str]:
 
 
 def test_batch_norm_dcgan_skips_the_generators_output_and_the_discriminators_input() -> None:
-    g, d = generator(32, 1, base_channels=2), discriminator(32, 1, base_channels=2)
+    g, d = new_generator(32, 1, channels=2), new_discriminator(32, 1, channels=2)
     assert batch_norms(g) == ["norm_1", "norm_2", "norm_3"]
     assert [layer.name for layer in g.layers][-2:] == ["up_3", "image"], (
         "no layer between the last convolution and tanh"
@@ -230,25 +241,25 @@ def test_batch_norm_dcgan_skips_the_generators_output_and_the_discriminators_inp
 
 
 def test_batch_norm_all_includes_the_generators_output_and_the_discriminators_input() -> None:
-    g, d = (network(32, 1, base_channels=2, batch_norm="all") for network in (generator, discriminator))
+    g, d = (network(32, 1, channels=2, norm="batch_all") for network in (new_generator, new_discriminator))
     assert batch_norms(g)[-1] == "norm_image"
     assert batch_norms(d)[0] == "norm_1"
 
 
 def test_without_batch_norm_every_convolution_has_a_bias() -> None:
-    g, d = (network(32, 1, base_channels=2, batch_norm="none") for network in (generator, discriminator))
+    g, d = (network(32, 1, channels=2, norm="none") for network in (new_generator, new_discriminator))
     assert batch_norms(g) == batch_norms(d) == []
     assert all(layer.use_bias for layer in [*g.layers, *d.layers] if isinstance(layer, keras.layers.Conv2D))
 
 
 def test_a_layer_before_batch_norm_has_no_bias() -> None:
-    g, d = generator(32, 1, base_channels=2), discriminator(32, 1, base_channels=2)
+    g, d = new_generator(32, 1, channels=2), new_discriminator(32, 1, channels=2)
     biased = [layer.name for m in (g, d) for layer in m.layers if getattr(layer, "use_bias", False)]
     assert biased == ["up_3", "down_1", "logit"]
 
 
 def test_initial_weights_have_the_papers_distribution_and_depend_on_the_seed() -> None:
-    a, b, c = (generator(64, 3, base_channels=16, seed=seed) for seed in (0, 0, 1))
+    a, b, c = (new_generator(64, 3, channels=16, seed=seed) for seed in (0, 0, 1))
     kernel = a.get_layer("up_1").get_weights()[0]
     assert kernel.std() == pytest.approx(0.02, rel=0.02)
     assert abs(kernel.mean()) < 1e-3
@@ -271,7 +282,7 @@ def test_fused_batch_norm_equals_keras_batch_norm() -> None:
 
 
 def test_a_sample_does_not_depend_on_the_rest_of_its_batch() -> None:
-    model = generator(32, 1, base_channels=8)
+    model = new_generator(32, 1, channels=8)
     for layer in model.layers:
         if isinstance(layer, BatchNorm):  # statistics unlike those of any batch
             layer.set_weights([w + 0.3 for w in layer.get_weights()])
@@ -283,10 +294,10 @@ def test_a_sample_does_not_depend_on_the_rest_of_its_batch() -> None:
 def test_the_same_network_is_saved_as_the_same_bytes_and_loads_as_it_was(tmp_path: Path) -> None:
     z, images = latent(range(3), 100), np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 1)).astype(np.float32)
     for build, inputs in (
-        (lambda: generator(16, 1, base_channels=2), z),
-        (lambda: generator(16, 1, base_channels=2, upsampling="fractional", stem="dense", activation="maxout"), z),
-        (lambda: discriminator(16, 1, base_channels=2, head="dense", spectral_norm=True, activation="elu"), images),
-        (lambda: discriminator(16, 1, base_channels=2, head="gap"), images),
+        (lambda: new_generator(16, 1, channels=2), z),
+        (lambda: new_generator(16, 1, channels=2, upsampling="fractional", stem="dense", activation="maxout"), z),
+        (lambda: new_discriminator(16, 1, channels=2, head="dense", norm="spectral", activation="elu"), images),
+        (lambda: new_discriminator(16, 1, channels=2, head="gap"), images),
     ):
         model = build()
         a, b = tmp_path / "a.keras", tmp_path / "b.keras"
@@ -329,7 +340,7 @@ def trainable_parameters(model: keras.Model) -> int:
 
 def test_each_head_has_the_parameters_of_its_formula() -> None:
     """For 32 × 32 × 1 and 8 base channels, so that the 4 × 4 layer has 32."""
-    conv, dense, gap = (discriminator(32, 1, base_channels=8, head=head) for head in get_args(Head))
+    conv, dense, gap = (new_discriminator(32, 1, channels=8, head=head) for head in get_args(Head))
     body = 16 * (8 + 8 * 16 + 16 * 32) + 8 + 2 * (16 + 32)
     assert trainable_parameters(conv) == body + 16 * 32 + 1
     assert trainable_parameters(dense) == body + 16 * 32 * 32 + 2 * 32 + 32 + 1, "a hidden layer of 32 with batch norm"
@@ -338,7 +349,7 @@ def test_each_head_has_the_parameters_of_its_formula() -> None:
 
 def test_each_stem_has_the_parameters_of_its_formula() -> None:
     """For 32 × 32 × 1 and 8 base channels, so that the 4 × 4 layer has 32."""
-    conv, dense = (generator(32, 1, base_channels=8, stem=stem) for stem in get_args(Stem))
+    conv, dense = (new_generator(32, 1, channels=8, stem=stem) for stem in get_args(Stem))
     body = 2 * (32 + 16 + 8) + 16 * (32 * 16 + 16 * 8 + 8) + 1
     assert trainable_parameters(conv) == body + 100 * 16 * 32
     assert trainable_parameters(dense) == body + 100 * 32 + 2 * 32 + 32 * 16 * 32
@@ -354,7 +365,7 @@ def test_a_single_fully_connected_layer_is_the_same_map_as_a_4_by_4_convolution(
 
 
 def test_global_average_pooling_accepts_any_size() -> None:
-    d = discriminator(32, 3, base_channels=4, head="gap")
+    d = new_discriminator(32, 3, channels=4, head="gap")
     for height, width in ((32, 32), (64, 64), (48, 80)):
         assert d(np.zeros((2, height, width, 3), np.float32)).shape == (2, 1)
 
@@ -376,8 +387,8 @@ def test_an_activation_computes_its_formula(kind: Activation) -> None:
 
 @pytest.mark.parametrize("kind", get_args(Activation))
 def test_every_hidden_layer_has_the_chosen_activation(kind: Activation) -> None:
-    g = generator(16, 1, base_channels=2, activation=kind)
-    d = discriminator(16, 1, base_channels=2, activation=kind)
+    g = new_generator(16, 1, channels=2, activation=kind)
+    d = new_discriminator(16, 1, channels=2, activation=kind)
     for network in (g, d):
         assert len([layer for layer in network.layers if layer.name.startswith(kind)]) == 2
         assert len([layer for layer in network.layers if isinstance(layer, Maxout)]) == (2 if kind == "maxout" else 0)
@@ -385,8 +396,8 @@ def test_every_hidden_layer_has_the_chosen_activation(kind: Activation) -> None:
 
 
 def test_maxout_nearly_doubles_the_parameters() -> None:
-    plain = discriminator(32, 1, base_channels=8)
-    maxout = discriminator(32, 1, base_channels=8, activation="maxout")
+    plain = new_discriminator(32, 1, channels=8)
+    maxout = new_discriminator(32, 1, channels=8, activation="maxout")
     assert trainable_parameters(maxout) == 2 * (16 * (8 + 8 * 16 + 16 * 32) + 8 + 2 * (16 + 32)) + 16 * 32 + 1
     assert trainable_parameters(maxout) > 1.9 * trainable_parameters(plain)
 
@@ -410,9 +421,9 @@ def test_spectral_norm_converges_to_division_by_the_largest_singular_value(layer
     assert np.array_equal(layer.u.numpy(), before), "inference changes nothing"
 
 
-def test_spectral_norm_applies_to_every_kernel_of_the_discriminator() -> None:
+def test_spectral_norm_replaces_batch_norm_and_applies_to_every_kernel_of_the_discriminator() -> None:
     for head in get_args(Head):
-        d = discriminator(32, 1, base_channels=4, head=head, spectral_norm=True, batch_norm="none")
+        d = new_discriminator(32, 1, channels=4, head=head, norm="spectral")
         weighted = [layer for layer in d.layers if layer.weights]
         assert weighted
         assert all(isinstance(layer, SpectralConv2D | SpectralDense) for layer in weighted)
@@ -432,14 +443,14 @@ def test_the_gradient_passes_through_the_spectral_norm() -> None:
 
 
 def test_mixed_precision_keeps_weights_images_and_logits_in_float32() -> None:
-    g = generator(16, 1, base_channels=4, compute="mixed_bfloat16")
-    d = discriminator(16, 1, base_channels=4, compute="mixed_bfloat16")
+    g = new_generator(16, 1, channels=4, compute="mixed_bfloat16")
+    d = new_discriminator(16, 1, channels=4, compute="mixed_bfloat16")
     assert keras.config.dtype_policy().name == "float32", "the global policy is restored"
     assert {w.dtype for w in [*g.weights, *d.weights]} == {"float32"}
     assert g.get_layer("up_1").compute_dtype == d.get_layer("down_1").compute_dtype == "bfloat16"
     images = g(latent(range(4), 100), training=True)
     assert images.dtype == d(images, training=True).dtype == tf.float32
-    exact = generator(16, 1, base_channels=4)
+    exact = new_generator(16, 1, channels=4)
     exact.set_weights(g.get_weights())
     assert np.allclose(exact(latent(range(4), 100)), g(latent(range(4), 100)), atol=0.02)
 
@@ -466,16 +477,16 @@ def slope(function: Callable[[], tf.Tensor], weight: tf.Variable, direction: np.
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("spectral_norm", [False, True])
-def test_gradients_equal_finite_differences(loss: str, spectral_norm: bool) -> None:
+@pytest.mark.parametrize("norm", ["none", "spectral"])
+def test_gradients_equal_finite_differences(loss: str, norm: str) -> None:
     """Of the discriminator's loss, penalty included, and of the generator's: float64, tiny networks, tanh."""
-    options = {"base_channels": 1, "activation": "tanh", "batch_norm": "none", "compute": "float64"}
-    d = discriminator(16, 1, spectral_norm=spectral_norm, **options)  # type: ignore[arg-type]
-    g = generator(16, 1, latent_dim=3, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"channels": 1, "activation": "tanh", "compute": "float64"}
+    d = new_discriminator(16, 1, norm=norm, **options)
+    g = new_generator(16, 1, latent_dim=3, norm="none", **options)
     random = np.random.default_rng(0)
     for weight in [*d.trainable_weights, *g.trainable_weights]:
         weight.assign(random.normal(0, 0.2, weight.shape))
-    for _ in range(60 if spectral_norm else 0):
+    for _ in range(60 if norm == "spectral" else 0):
         d(np.zeros((1, 16, 16, 1)), training=True)  # the formula holds once the power iteration has converged
     real, z = random.uniform(-1, 1, (3, 16, 16, 1)), random.normal(size=(3, 3))
     mix = tf.constant(random.uniform(size=(3, 1, 1, 1)))

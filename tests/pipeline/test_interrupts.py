@@ -156,7 +156,7 @@ def test_a_training_killed_ten_times_gives_the_bytes_of_an_uninterrupted_one(tin
     params.write_text(
         params.read_text()
         .replace("images: 640,", "images: 48000, guard: rollback,")
-        .replace("score_every: 320", "score_every: 1600")
+        .replace("every: 320", "every: 1600")
     )
     assert tiny_copy.run_process("train").returncode == 0
     expected = contents(tiny_copy.folder)
@@ -217,7 +217,7 @@ def test_a_second_training_is_refused_and_one_with_other_params_starts_from_scra
     finally:
         first.kill()
         first.wait()
-    params.write_text(params.read_text().replace("images: 640000,", "images: 640, beta_1: 0.4,"))
+    params.write_text(params.read_text().replace("images: 640000,", "images: 640, optimizer: {beta_1: 0.4},"))
     result = tiny_copy.run_process("train")
     assert result.returncode == 0, result.stderr
     assert "resuming" not in result.stderr

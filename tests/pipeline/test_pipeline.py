@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from scipy.spatial.distance import cdist
 
@@ -27,6 +28,7 @@ from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.memorization import memorization
 from stages.metrics.ms_ssim import ms_ssim
 from stages.networks.judge import load as load_judge
+from studies.cell import with_changes
 from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project, draw
 from tests.prepare.test_prepare import write_archive
 
@@ -343,7 +345,7 @@ def test_the_report_is_one_file_and_shows_every_result(tiny: Project) -> None:
     assert page.count("<svg") == 6
     assert page.count("<figcaption>") == 15, "every picture and figure has a caption"
     assert page.index("Samples of the seeds 0 to 5") < page.index("<h2>"), "the grid is at the top"
-    for expected in ("mode_kl", "generator_channels", "tensorflow", "Tiny shapes", "MIT"):
+    for expected in ("mode_kl", "generator.channels", "tensorflow", "Tiny shapes", "MIT"):
         assert expected in page
     for name in ("generator", "discriminator", "features/judge"):
         assert sha256(tiny.folder / "models" / f"{name}.keras") in page
@@ -463,7 +465,8 @@ def test_a_batch_larger_than_the_data_is_an_error(tiny: Project, tmp_path: Path)
 def test_a_training_that_diverges_ends_without_an_error_and_its_report_says_so_first(
     tiny: Project, tmp_path: Path
 ) -> None:
-    rates = "batch_size: 16, guard: rollback, generator_learning_rate: 1e30, discriminator_learning_rate: 1e30"
+    rates = "generator_learning_rate: 1e30, discriminator_learning_rate: 1e30"
+    rates = f"batch_size: 16, guard: rollback, optimizer: {{{rates}}}"
     params = changed_params(tiny, tmp_path, "batch_size: 16", rates)
     arguments = ("--params", params, "--out", str(tmp_path), "--base", str(tiny.folder))
     for stage in ("train", "sample", "evaluate", "report"):
@@ -528,10 +531,19 @@ def icons() -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("prepare", "train"),
     [
-        ("channels: 3, dtype: uint8", "upsampling: fractional, loss: minimax, kernel_size: 5"),
-        ("size: [24, 40], channels: 4, fit: pad", "upsampling: resize, batch_norm: none, latent_dim: 8"),
-        ("size: 32, channels: 3, crop: [2, 2, 26, 20]", "batch_norm: all, learning_rate_decay: 0.5"),
-        ("size: 28, channels: 4, labels: none, dtype: uint8", "loss: hinge, label_smoothing: 0.0"),
+        ("channels: 3, dtype: uint8", "loss: {name: minimax}, generator: {upsampling: fractional, kernel_size: 5}"),
+        (
+            "size: [24, 40], channels: 4, fit: pad",
+            "generator: {upsampling: resize, norm: none, latent_dim: 8}, discriminator: {norm: none}",
+        ),
+        (
+            "size: 32, channels: 3, crop: [2, 2, 26, 20]",
+            "generator: {norm: batch_all}, discriminator: {norm: batch_all}, optimizer: {learning_rate_decay: 0.5}",
+        ),
+        (
+            "size: 28, channels: 4, labels: none, dtype: uint8",
+            "loss: {name: hinge, label_smoothing: 0.0}, discriminator: {norm: spectral}",
+        ),
     ],
 )
 def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path, prepare: str, train: str) -> None:
@@ -547,8 +559,9 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
         text = without_arithmetic(text)
     if "size:" in prepare:
         text = text.replace("prepare: {size: 16, ", "prepare: {")
-    text = text.replace("prepare: {", f"prepare: {{{prepare}, ").replace("train: {", f"train: {{{train}, ")
-    (tmp_path / "params.yaml").write_text(text)
+    params = yaml.safe_load(text.replace("prepare: {", f"prepare: {{{prepare}, "))
+    changed = with_changes(params, {"train": yaml.safe_load(f"{{{train}}}")})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed))
     for stage in STAGES:
         result = project.run(stage)
         assert result.returncode == 0, result.stderr
@@ -559,7 +572,7 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
         assert grid.mode == ("L" if data.shape[2] == 1 else "RGB")
         height, width, _ = data.shape
         assert grid.size == (2 * (3 * (width + 2) - 2), 2 * (2 * (height + 2) - 2))
-    for word in (word.strip() for setting in train.split(",") for word in setting.split(":")):
+    for word in re.findall(r"[\w.]+", train):
         assert word in (tmp_path / "reports/report.html").read_text()
 
 

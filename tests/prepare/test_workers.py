@@ -76,11 +76,12 @@ MIRRORED = """
 import sys, numpy as np, tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-from stages.train.settings import Settings
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+from stages.train.settings import OptimizerSettings, Settings
 from stages.train.trainer import Trainer
-settings = Settings(
-    generator_channels=4, discriminator_channels=4, batch_size=8, images=320, discriminator_steps=2, updates=sys.argv[1]
-)
+networks = {"generator": GeneratorSettings(channels=4), "discriminator": DiscriminatorSettings(channels=4)}
+optimizer = OptimizerSettings(discriminator_steps=2, updates=sys.argv[1])
+settings = Settings(batch_size=8, images=320, optimizer=optimizer, **networks)
 images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
 states = []

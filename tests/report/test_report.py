@@ -281,7 +281,7 @@ def test_the_front_matter_has_the_provenance_of_the_model(tiny: Project) -> None
     assert provenance["manifest_sha256"] == sha256(tiny.folder / "data/prepared/manifest.json")
     assert provenance["shape"] == [16, 16, 1]
     assert provenance["checkpoint"] == {"images_seen": model["best_images_seen"], "of": 640}
-    assert provenance["params"]["train.generator_channels"] == 4
+    assert provenance["params"]["train.generator.channels"] == 4
     assert provenance["environment"] == model["environment"]
 
 
@@ -308,10 +308,13 @@ def test_a_data_set_of_the_hub_is_named(tiny_copy: Project, name: str, data_sets
 
 
 def test_the_nearest_preset_is_the_one_with_the_fewest_differences() -> None:
-    used: dict[str, Any] = {"train": {"seed": 0, "images": 8, "box": (1, 2)}, "report": {"title": "x"}}
-    near = {"train": {"seed": 0, "images": 9, "box": [1, 2], "other": 1}, "report": {}}
-    far = {"train": {"seed": 1, "images": 9, "box": 3}, "validate": {}}
-    assert compare_with_presets(used, {"far": far, "near": near}) == ("near", (Difference("train.images", 9, 8),))
+    used: dict[str, Any] = {
+        "train": {"seed": 0, "loss": {"name": "a", "weight": 8}, "box": (1, 2)},
+        "report": {"title": "x"},
+    }
+    near = {"train": {"seed": 0, "loss": {"weight": 9}, "box": [1, 2], "other": 1}, "report": {}}
+    far = {"train": {"seed": 1, "loss": {"weight": 9}, "box": 3}, "validate": {}}
+    assert compare_with_presets(used, {"far": far, "near": near}) == ("near", (Difference("train.loss.weight", 9, 8),))
     assert compare_with_presets(used, {"same": json.loads(json.dumps(used))}) == ("same", ())
     assert compare_with_presets(used, {}) == ("", ())
 
@@ -319,7 +322,7 @@ def test_the_nearest_preset_is_the_one_with_the_fewest_differences() -> None:
 def test_the_report_lists_the_params_that_differ_from_the_preset(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     assert re.search(r"These params differ from <code>presets/\w+\.yaml</code>", page)
-    assert re.search(r"train\.generator_channels</th><td><code>\d+</code></td><td><code>4</code>", page)
+    assert re.search(r"train\.generator\.channels</th><td><code>\d+</code></td><td><code>4</code>", page)
 
 
 def test_the_report_works_without_presets(tiny_copy: Project) -> None:

@@ -1,6 +1,7 @@
 """params.yaml: valid settings are loaded, and a mistake becomes one line."""
 
 import dataclasses
+import functools
 import importlib
 import re
 import subprocess
@@ -45,9 +46,9 @@ def settings_of(section: str) -> type:
 def test_the_projects_own_files_are_valid_and_complete(path: Path, section: str) -> None:
     content = params.read_file(path)
     assert list(content) == list(params.SECTIONS)
-    knobs = {field.name for field in dataclasses.fields(settings_of(section))}
     if section != "validate":  # a schema may omit keys
-        assert set(content[section]) == knobs - NOT_IN_THE_FILES, "the file has every knob"
+        for place, key in params._keys(settings_of(section), section):
+            assert key in functools.reduce(dict.__getitem__, place.split("."), content) or key in NOT_IN_THE_FILES
     params.load(path, section, settings_of(section))
 
 
@@ -63,15 +64,15 @@ def test_a_missing_key_takes_its_default(tmp_path: Path) -> None:
 
 
 def test_1e_5_is_a_number_although_yaml_reads_it_as_text(tmp_path: Path) -> None:
-    settings = load(tmp_path, "train: {generator_learning_rate: 1e-5}")
+    settings = load(tmp_path, "train: {optimizer: {generator_learning_rate: 1e-5}}")
     assert isinstance(settings, Train)
-    assert settings.generator_learning_rate == 1e-5
+    assert settings.optimizer.generator_learning_rate == 1e-5
 
 
 def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
-    settings = load(tmp_path, "train: {ema_halflife: 5}")
+    settings = load(tmp_path, "train: {average: {halflife: 5}}")
     assert isinstance(settings, Train)
-    assert isinstance(settings.ema_halflife, float)
+    assert isinstance(settings.average.halflife, float)
 
 
 @pytest.mark.parametrize(
@@ -88,19 +89,28 @@ def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
         ("train: {batch_size: 64.5}", ["train.batch_size: expected a valid integer", "64.5"]),
         ("train: {batch_size: true}", ["train.batch_size: expected a valid integer", "True"]),
         ("train: {batch_size: 0}", ["train.batch_size: expected greater than or equal to 2", "0"]),
-        ("train: {generator_learning_rate: .nan}", ["train.generator_learning_rate: expected a finite number", "nan"]),
-        ("train: {generator_learning_rate: .inf}", ["train.generator_learning_rate: expected a finite number", "inf"]),
+        ("train: {optimizer: {beta_1: .nan}}", ["train.optimizer.beta_1: expected a finite number", "nan"]),
+        ("train: {optimizer: {beta_1: .inf}}", ["train.optimizer.beta_1: expected a finite number", "inf"]),
+        ("train: {optimizer: {beta_1: fast}}", ["train.optimizer.beta_1: expected a valid number", "'fast'"]),
+        ("train: {optimizer: {beta_1: null}}", ["train.optimizer.beta_1: expected a valid number", "None"]),
+        ("train: {optimizer: {beta_1: 1}}", ["train.optimizer.beta_1: expected less than 1, got 1"]),
+        ("train: {optimizer: }", ["train.optimizer: expected a mapping of settings, got None"]),
+        ("train: {loss: {name: bce}}", ["train.loss.name: expected 'non_saturating', 'minimax'", "'bce'"]),
         (
-            "train: {generator_learning_rate: fast}",
-            ["train.generator_learning_rate: expected a valid number", "'fast'"],
+            "train: {loss: {name: hinge, label_smoothing: 0.1}}",
+            ["train.loss.label_smoothing: expected 0, since hinge has no labels, got 0.1"],
         ),
-        ("train: {generator_learning_rate: null}", ["train.generator_learning_rate: expected a valid number", "None"]),
-        ("train: {loss: bce}", ["train.loss: expected 'non_saturating', 'minimax'", "'bce'"]),
         (
-            "train: {loss: hinge, label_smoothing: 0.1}",
-            ["train.label_smoothing: expected 0, since hinge has no labels, got 0.1"],
+            "train: {loss: {name: wasserstein_gp}}",
+            [
+                "train.discriminator.norm: expected no batch norm, since wasserstein_gp has",
+                "`discriminator.norm: none`",
+            ],
         ),
-        ("train: {discriminator_steps: 10000}", ["train.images: expected at least one step (640000), got 240000"]),
+        (
+            "train: {optimizer: {discriminator_steps: 10000}}",
+            ["train.images: expected at least one step (640000), got 240000"],
+        ),
         ("train: {seed: 1, seed: 2}", ["not valid YAML: duplicate key 'seed' (line 1, column 18)"]),
         ("train: {", ["not valid YAML"]),
         ("train: {seed: {{ seed }}}", ["not valid YAML", "a key must be a plain word"]),
@@ -248,7 +258,8 @@ def test_all_stages_accept_the_largest_seeds(tiny_copy: Project) -> None:
     for section, key in SEEDS:
         content[section][key] = 2**31 - 1
     content["sample"]["interpolate"] = [0, 2**31 - 1]
-    content["train"] |= {"loss": "wasserstein_gp", "horizontal_flip": True}
+    content["train"] |= {"loss": {"name": "wasserstein_gp"}, "horizontal_flip": True}
+    content["train"]["discriminator"]["norm"] = "none"
     file.write_text(yaml.safe_dump(content))
     for stage in STAGES:
         result = tiny_copy.run(stage)
@@ -277,28 +288,75 @@ UNKNOWN_KEYS = {
     "train.epochs": "sizes are in images, repeats counted: `train.images`; 20 epochs of 60,000 images are 1200000",
     "features.num_epochs": "sizes are in images, repeats counted: `features.images`; 20 epochs of 60,000",
     "train.resume": "an interrupted run resumes when you repeat the same command; a finished run cannot be extended",
-    "train.lr": "each network has its own: `train.generator_learning_rate` and `train.discriminator_learning_rate`",
+    "train.lr": "each network has its own: `train.optimizer.generator_learning_rate` and `train.optimizer.",
     "features.lr": "use `features.learning_rate`",
     "prepare.image_size": "use `prepare.size`, in pixels",
     "prepare.MaxSamples": "use `prepare.max_images`; 0 uses all",
     "evaluate.num-samples": "use `evaluate.samples`",
-    "train.nz": "use `train.latent_dim`",
+    "train.nz": "use `train.generator.latent_dim`",
     "train.gpu": "it is no setting: TensorFlow uses each GPU that it finds; `CUDA_VISIBLE_DEVICES=0 make",
-    "train.beta1": "did you mean 'beta_1'?",
+    "train.beta1": "use `train.optimizer.beta_1`",
+    "train.optimizer.beta1": "did you mean 'beta_1'?",
+    "train.optimizer.ema": "use `train.average.halflife`, in images",
+    "train.loss.smoothing": "use `train.loss.label_smoothing`",
+    "train.generator.chanels": "did you mean 'channels'?",
+    "train.generator.patience": "use `train.scoring.patience`",
+    "train.generator.horizontal_flip": "use `train.horizontal_flip`",
+    "train.average.generator_learning_rat": "did you mean `train.optimizer.generator_learning_rate`?",
     "train.batchSize": "did you mean 'batch_size'?",
     "prepare.batch_size": "use `train.batch_size`",
     "train.size": "use `prepare.size`",
     "report.mode_threshold": "use `evaluate.mode_threshold`",
-    "train.discriminater_steps": "did you mean 'discriminator_steps'?",
+    "train.discriminater_steps": "did you mean `train.optimizer.discriminator_steps`?",
+    # The keys of `train` before it had groups.
+    "train.latent_dim": "use `train.generator.latent_dim`",
+    "train.generator_channels": "use `train.generator.channels`",
+    "train.discriminator_channels": "use `train.discriminator.channels`",
+    "train.kernel_size": "use `train.generator.kernel_size` or `train.discriminator.kernel_size`",
+    "train.upsampling": "use `train.generator.upsampling`",
+    "train.generator_stem": "use `train.generator.stem`",
+    "train.discriminator_head": "use `train.discriminator.head`",
+    "train.generator_activation": "use `train.generator.activation`",
+    "train.discriminator_activation": "use `train.discriminator.activation`",
+    "train.batch_norm": "use `train.generator.norm` and `train.discriminator.norm`: batch (as in the paper), batch_all",
+    "train.spectral_norm": "use `train.discriminator.norm: spectral`",
+    "train.gradient_penalty": "use `train.loss.gradient_penalty`",
+    "train.label_smoothing": "use `train.loss.label_smoothing`",
+    "train.discriminator_steps": "use `train.optimizer.discriminator_steps`",
+    "train.updates": "use `train.optimizer.updates`",
+    "train.generator_learning_rate": "use `train.optimizer.generator_learning_rate`",
+    "train.discriminator_learning_rate": "use `train.optimizer.discriminator_learning_rate`",
+    "train.learning_rate_decay": "use `train.optimizer.learning_rate_decay`",
+    "train.beta_1": "use `train.optimizer.beta_1`",
+    "train.beta_2": "use `train.optimizer.beta_2`",
+    "train.ema_halflife": "use `train.average.halflife`, in images",
+    "train.ema_rampup": "use `train.average.rampup`",
+    "train.score_every": "use `train.scoring.every`, in images",
+    "train.score_samples": "use `train.scoring.samples`",
+    "train.patience": "use `train.scoring.patience`",
 }
 
 
 @pytest.mark.parametrize("key", UNKNOWN_KEYS)
 def test_an_unknown_key_gets_the_answer_of_someone_who_knows_the_word(tmp_path: Path, key: str) -> None:
-    section, _, name = key.partition(".")
+    section, *names = key.split(".")
+    text = f"{section}: " + "".join(f"{{{name}: " for name in names) + "1" + "}" * len(names)
     with pytest.raises(ParamsError) as caught:
-        load(tmp_path, f"{section}: {{{name}: 1}}", section, settings_of(section))
+        load(tmp_path, text, section, settings_of(section))
     assert f"params.yaml: {key}: unknown key; {UNKNOWN_KEYS[key]}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("loss: hinge", "train.loss: expected a mapping of settings, got 'hinge'; use `train.loss.name`"),
+        ("optimizer: adam", "train.optimizer: expected a mapping of settings, got 'adam'; it is always Adam, with"),
+    ],
+)
+def test_a_value_in_the_place_of_a_group_gets_an_answer(tmp_path: Path, text: str, answer: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, f"train: {{{text}}}")
+    assert answer in str(caught.value)
 
 
 def test_a_key_outside_every_section_gets_the_same_answer(tmp_path: Path) -> None:
@@ -312,12 +370,10 @@ def test_a_key_outside_every_section_gets_the_same_answer(tmp_path: Path) -> Non
 
 
 def test_the_answers_to_unknown_keys_name_only_keys_that_exist() -> None:
-    keys = {
-        f"{section}.{field.name}" for section in params.SECTIONS for field in dataclasses.fields(settings_of(section))
-    }
+    keys = {".".join(key) for section in params.SECTIONS for key in params._keys(settings_of(section), section)}
     table = yaml.safe_load((ROOT / "stages/unknown_keys.yaml").read_text())
     for here in ("train", "features"):
-        named = {key for answer in table for key in re.findall(r"`(\w+\.\w+)[:`]", answer.format(here=here))}
+        named = {key for answer in table for key in re.findall(r"`(\w+(?:\.\w+)+)[:`]", answer.format(here=here))}
         assert len(named) > 20
         assert named <= keys
     words = [word for words in table.values() for word in words.split()]

@@ -25,9 +25,10 @@ def result(fid: float, protocol: str = "a", flags: int = 0, **more: float) -> di
 
 
 def test_a_variant_changes_only_the_keys_that_it_names() -> None:
-    base = {"train": {"a": 1, "b": 2}, "evaluate": {"c": 3}}
-    assert cell.with_changes(base, {"train": {"b": 5}}) == {"train": {"a": 1, "b": 5}, "evaluate": {"c": 3}}
-    assert base == {"train": {"a": 1, "b": 2}, "evaluate": {"c": 3}}
+    base = {"train": {"a": 1, "loss": {"b": 2, "c": 3}}, "evaluate": {"d": 4}}
+    changed = cell.with_changes(base, {"train": {"loss": {"b": 5}}})
+    assert changed == {"train": {"a": 1, "loss": {"b": 5, "c": 3}}, "evaluate": {"d": 4}}
+    assert base == {"train": {"a": 1, "loss": {"b": 2, "c": 3}}, "evaluate": {"d": 4}}
 
 
 def test_the_summary_has_mean_and_sample_deviation_of_the_common_metrics() -> None:
@@ -64,8 +65,8 @@ def test_the_committed_cells_have_one_protocol_and_their_variants_params(study: 
     seeds.summary(list(cells.values()))
     for name, values in cells.items():
         variant, _, seed = name.rpartition("-")
-        changes = {"train": {**variants[variant]["train"], "seed": int(seed)}}
-        assert values["params"] == cell.with_changes(base, changes)["train"], name
+        used = cell.with_changes(cell.with_changes(base, variants[variant]), {"train": {"seed": int(seed)}})
+        assert values["params"] == used["train"], name
 
 
 def test_an_unknown_variant_is_named_in_the_error() -> None:

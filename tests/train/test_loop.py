@@ -12,17 +12,24 @@ import tensorflow as tf
 
 from stages.errors import StageError
 from stages.latent import Sampler
+from stages.networks.choices import DiscriminatorNorm
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.train import loop
 from stages.train.checkpoints import Checkpoints
 from stages.train.guards import Magnitude, Saturation, Variety, contrast, describe_collapse, describe_explosion, spread
 from stages.train.journal import Journal, Measurement, Real
 from stages.train.loop import Stop, stops
 from stages.train.losses.catalog import LOSSES
-from stages.train.settings import Settings
+from stages.train.losses.settings import LossSettings
+from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
 from stages.train.trainer import Trainer
 
 SETTINGS = Settings(
-    generator_channels=2, discriminator_channels=2, batch_size=8, images=8 * 60, score_every=8 * 20, score_samples=16
+    images=8 * 60,
+    batch_size=8,
+    generator=GeneratorSettings(channels=2),
+    discriminator=DiscriminatorSettings(channels=2),
+    scoring=ScoringSettings(every=8 * 20, samples=16),
 )
 HEALTHY = Measurement(10.0, Variety(1.0, 1.0), 4)
 SAME = Variety(0.01, 1.0)
@@ -56,8 +63,7 @@ _trainers: dict[Settings, tuple[Trainer, dict[str, np.ndarray]]] = {}
 
 def new_trainer(settings: Settings) -> Trainer:
     """A trainer in its initial state, compiled once for all settings that differ in the loop's part only."""
-    defaults = {name: getattr(SETTINGS, name) for name in ("score_every", "score_samples", "patience", "guard")}
-    key = dataclasses.replace(settings, **defaults)
+    key = dataclasses.replace(settings, scoring=SETTINGS.scoring, guard=SETTINGS.guard)
     if key not in _trainers:
         trainer = Trainer(settings, 16, 1)
         _trainers[key] = trainer, trainer.state()
@@ -75,7 +81,7 @@ def run(folder: Path, settings: Settings, measure: Measure, trainer: Trainer | N
     trainer = trainer or new_trainer(settings)
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True)
-    bounds = LOSSES[settings.loss].formulas.bounds(settings.label_smoothing)
+    bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
     journal = Journal(folder / "log", settings, bounds, measure, Real(Variety(1.0, 1.0), 4), settings.images)
     loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
     return journal
@@ -117,10 +123,11 @@ def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:
 
 
 def test_training_ends_when_patience_runs_out(tmp_path: Path) -> None:
-    journal = run(tmp_path, dataclasses.replace(SETTINGS, score_every=80, patience=160), scores(9, 5, 6, 7, 1))
+    scoring = ScoringSettings(every=80, patience=160)
+    journal = run(tmp_path, dataclasses.replace(SETTINGS, scoring=scoring), scores(9, 5, 6, 7, 1))
     assert journal.rows[-1].images == 320
     assert journal.best.images == 160
-    assert journal.stopped == "ended after 320 of 480 images: no better score in the last 160 (train.patience)"
+    assert journal.stopped == "ended after 320 of 480 images: no better score in the last 160 (train.scoring.patience)"
 
 
 def log_of(folder: Path) -> dict[str, bytes]:
@@ -142,7 +149,7 @@ def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupte
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str
 ) -> None:
     monkeypatch.setenv("TRAIN_CHECKPOINT_SECONDS", "0")
-    settings = dataclasses.replace(SETTINGS, images=8 * 50, score_every=8 * 10, guard=guard)  # type: ignore[arg-type]
+    settings = dataclasses.replace(SETTINGS, images=8 * 50, scoring=ScoringSettings(every=8 * 10), guard=guard)  # type: ignore[arg-type]
     course = (HEALTHY, dataclasses.replace(HEALTHY, variety=SAME, score=3), dataclasses.replace(HEALTHY, score=2))
     monkeypatch.setattr(loop, "_STEPS_PER_CALL", 3)
     monkeypatch.setattr(loop, "_ROWS", 10)
@@ -170,7 +177,7 @@ def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupte
 
 def test_a_collapsed_generator_is_flagged_again_only_after_it_recovers(tmp_path: Path) -> None:
     bad = dataclasses.replace(HEALTHY, modes_covered=1)
-    settings = dataclasses.replace(SETTINGS, score_every=80, guard="continue")
+    settings = dataclasses.replace(SETTINGS, scoring=ScoringSettings(every=80), guard="continue")
     journal = run(tmp_path, settings, Measure(HEALTHY, bad, bad, HEALTHY, bad))
     assert [(flag.images, flag.kind) for flag in journal.flags] == [
         (160, "generator_collapsed"),
@@ -201,7 +208,7 @@ def test_the_guard_rollback_returns_to_the_last_good_score_and_halves_the_rates_
         rollbacks.append((done, factor))
 
     monkeypatch.setattr(trainer, "roll_back", recorded)
-    settings = dataclasses.replace(SETTINGS, score_every=80, guard="rollback")
+    settings = dataclasses.replace(SETTINGS, scoring=ScoringSettings(every=80), guard="rollback")
     bad = dataclasses.replace(HEALTHY, variety=SAME)
     journal = run(tmp_path, settings, Measure(HEALTHY, bad), trainer)
     assert rollbacks == [(20, 0.5), (30, 0.25), (40, 0.125)]
@@ -222,8 +229,7 @@ def test_the_guard_rollback_ignores_a_collapse_before_the_first_good_score(tmp_p
 def test_a_diverging_training_ends_with_a_flag_and_finite_results(tmp_path: Path, guard: str) -> None:
     settings = dataclasses.replace(
         SETTINGS,
-        generator_learning_rate=1e30,
-        discriminator_learning_rate=1e30,
+        optimizer=OptimizerSettings(1e30, 1e30),
         guard=guard,  # type: ignore[arg-type]
     )
     journal = run(tmp_path, settings, Measure(HEALTHY))
@@ -240,7 +246,7 @@ def test_a_diverging_training_ends_with_a_flag_and_finite_results(tmp_path: Path
 def test_a_training_that_diverges_at_its_last_step_ends_with_a_flag_and_finite_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, steps: int
 ) -> None:
-    settings = dataclasses.replace(SETTINGS, images=8 * steps, score_every=8 * steps, guard=guard)  # type: ignore[arg-type]
+    settings = dataclasses.replace(SETTINGS, images=8 * steps, scoring=ScoringSettings(every=8 * steps), guard=guard)  # type: ignore[arg-type]
     trainer = new_trainer(settings)
     original = trainer.run
 
@@ -344,7 +350,10 @@ def test_losses_weights_and_gradients_far_beyond_healthy_ones_are_an_explosion(
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_ordinary_short_trainings_do_not_explode_and_those_at_absurd_rates_do(tmp_path: Path, name: str) -> None:
-    settings = dataclasses.replace(SETTINGS, loss=name)
+    norm: DiscriminatorNorm = "none" if LOSSES[name].penalty else "batch"
+    settings = dataclasses.replace(
+        SETTINGS, loss=LossSettings(name), discriminator=DiscriminatorSettings(channels=2, norm=norm)
+    )
     trainer = new_trainer(settings)
     healthy = run(tmp_path / "healthy", settings, Measure(HEALTHY), trainer)
     assert not [flag for flag in healthy.flags if flag.kind == "exploded"], "each row is one step of eight images"

@@ -8,12 +8,19 @@ import pytest
 import tensorflow as tf
 
 from stages.errors import StageError
-from stages.networks.layers import BatchNorm
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.train.losses.catalog import LOSSES
-from stages.train.settings import Settings
+from stages.train.losses.settings import LossSettings
+from stages.train.settings import AverageSettings, OptimizerSettings, Settings
 from stages.train.trainer import Trainer, ema_decay
 
-SETTINGS = Settings(generator_channels=4, discriminator_channels=4, batch_size=8, images=80, ema_rampup=1.0)
+SETTINGS = Settings(
+    images=80,
+    batch_size=8,
+    generator=GeneratorSettings(channels=4),
+    discriminator=DiscriminatorSettings(channels=4),
+    average=AverageSettings(rampup=1.0),
+)
 
 
 def pictures(count: int = 80) -> tf.data.Dataset:
@@ -27,7 +34,7 @@ def weights(model: keras.Model) -> list[np.ndarray]:
 
 def test_the_magnitudes_are_the_weights_root_mean_square_and_the_norm_of_the_gradient() -> None:
     trainer = Trainer(SETTINGS, 16, 1)
-    g, d, formulas = trainer.generator, trainer.discriminator, LOSSES[SETTINGS.loss].formulas
+    g, d, formulas = trainer.generator, trainer.discriminator, LOSSES[SETTINGS.loss.name].formulas
     fake = g(tf.random.stateless_normal((8, 100), [SETTINGS.seed, 0]), training=True)
     real, _ = next(iter(pictures()))
     with tf.GradientTape() as tape:
@@ -48,10 +55,8 @@ def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:
     formulas, smoothing = LOSSES[loss].formulas, 0.1 if LOSSES[loss].smoothing else 0.0
     settings = dataclasses.replace(
         SETTINGS,
-        loss=loss,
-        updates=updates,  # type: ignore[arg-type]
-        label_smoothing=smoothing,
-        discriminator_learning_rate=1e-3,
+        loss=LossSettings(loss, smoothing),
+        optimizer=OptimizerSettings(discriminator_learning_rate=1e-3, updates=updates),  # type: ignore[arg-type]
     )
     trainer, expected = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
     g, d = expected.generator, expected.discriminator
@@ -59,14 +64,14 @@ def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:
     real, _ = next(iter(pictures()))
 
     def descend(network: keras.Model, rate: float, gradients: list[tf.Tensor]) -> None:
-        adam = keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2)
+        adam = keras.optimizers.Adam(rate, settings.optimizer.beta_1, settings.optimizer.beta_2)
         adam.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
 
     def update_d() -> None:
         with tf.GradientTape() as tape:
             outputs = d(real, training=True), d(g(z, training=True), training=True)
             value = formulas.discriminator(*outputs, smoothing)
-        descend(d, settings.discriminator_learning_rate, tape.gradient(value, d.trainable_variables))
+        descend(d, settings.optimizer.discriminator_learning_rate, tape.gradient(value, d.trainable_variables))
 
     def update_g(before_d: bool) -> None:
         with tf.GradientTape() as tape:
@@ -74,7 +79,7 @@ def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:
         gradients = tape.gradient(value, g.trainable_variables)
         if before_d:
             update_d()
-        descend(g, settings.generator_learning_rate, gradients)
+        descend(g, settings.optimizer.generator_learning_rate, gradients)
 
     if updates == "alternating":
         update_d()
@@ -136,7 +141,8 @@ def test_the_average_follows_the_generators_weights_and_running_statistics() -> 
 
 
 def test_the_learning_rate_falls_to_zero_over_the_last_share() -> None:
-    trainer = Trainer(dataclasses.replace(SETTINGS, learning_rate_decay=0.5, generator_learning_rate=2e-4), 16, 1)
+    optimizer = OptimizerSettings(generator_learning_rate=2e-4, learning_rate_decay=0.5)
+    trainer = Trainer(dataclasses.replace(SETTINGS, optimizer=optimizer), 16, 1)
     schedule = trainer._optimizers["generator"]._learning_rate
     assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([2e-4, 2e-4, 0.0])
     assert float(schedule(8)) == pytest.approx(0.4 * 2e-4)
@@ -144,8 +150,8 @@ def test_the_learning_rate_falls_to_zero_over_the_last_share() -> None:
 
 @pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
 def test_d_is_updated_on_a_new_batch_as_often_as_the_settings_say_and_g_once(updates: str) -> None:
-    settings = dataclasses.replace(SETTINGS, discriminator_steps=3, updates=updates)  # type: ignore[arg-type]
-    trainer, read = Trainer(settings, 16, 1), []
+    optimizer = OptimizerSettings(discriminator_steps=3, updates=updates)  # type: ignore[arg-type]
+    trainer, read = Trainer(dataclasses.replace(SETTINGS, optimizer=optimizer), 16, 1), []
     assert trainer.steps == 80 // 24
 
     def batches() -> object:
@@ -168,28 +174,21 @@ def test_the_penalty_bounds_the_slope_of_d() -> None:
     for weight in (0.0, 100.0):
         changed = dataclasses.replace(
             SETTINGS,
-            loss="wasserstein_gp",
-            label_smoothing=0,
-            gradient_penalty=weight,
-            discriminator_learning_rate=0.01,
+            discriminator=DiscriminatorSettings(channels=4, norm="none"),
+            loss=LossSettings("wasserstein_gp", gradient_penalty=weight),
+            optimizer=OptimizerSettings(discriminator_learning_rate=0.01),
         )
         means = Trainer(changed, 16, 1).run(iter(pictures().repeat()), 0, 40)
         gaps[weight] = means["output/real"] - means["output/fake"]
     assert gaps[100.0] < 0.2 * gaps[0.0]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [*({"loss": name} for name, loss in LOSSES.items() if loss.penalty), {"spectral_norm": True}],
-)
-def test_a_penalty_and_spectral_norm_replace_batch_norm_in_d(change: dict) -> None:
-    trainer = Trainer(dataclasses.replace(SETTINGS, **change), 16, 1)
-    assert not [layer for layer in trainer.discriminator.layers if isinstance(layer, BatchNorm)]
-    assert [layer for layer in trainer.generator.layers if isinstance(layer, BatchNorm)]
-
-
 def test_training_continues_from_a_restored_state_to_the_same_bits() -> None:
-    settings = dataclasses.replace(SETTINGS, spectral_norm=True, learning_rate_decay=0.5)
+    settings = dataclasses.replace(
+        SETTINGS,
+        discriminator=DiscriminatorSettings(channels=4, norm="spectral"),
+        optimizer=OptimizerSettings(learning_rate_decay=0.5),
+    )
     whole, resumed = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
     batches = iter(pictures())
     whole.run(batches, 0, 4)
@@ -205,7 +204,7 @@ def test_training_continues_from_a_restored_state_to_the_same_bits() -> None:
 def test_a_checkpoint_of_another_network_is_rejected() -> None:
     trainer = Trainer(SETTINGS, 16, 1)
     before = trainer.state()
-    other = Trainer(dataclasses.replace(SETTINGS, generator_channels=2), 16, 1).state()
+    other = Trainer(dataclasses.replace(SETTINGS, generator=GeneratorSettings(channels=2)), 16, 1).state()
     with pytest.raises(StageError, match=r"the checkpoint is of another network: generator/\d+ is \(.*\), expected \("):
         trainer.restore(other)
     assert all(np.array_equal(array, trainer.state()[name]) for name, array in before.items()), (
@@ -214,7 +213,8 @@ def test_a_checkpoint_of_another_network_is_rejected() -> None:
 
 
 def test_a_rollback_restores_the_weights_but_not_the_step() -> None:
-    trainer, batches = Trainer(dataclasses.replace(SETTINGS, discriminator_steps=2), 16, 1), iter(pictures().repeat())
+    settings = dataclasses.replace(SETTINGS, optimizer=OptimizerSettings(discriminator_steps=2))
+    trainer, batches = Trainer(settings, 16, 1), iter(pictures().repeat())
     trainer.run(batches, 0, 1)
     state = trainer.state()
     trainer.run(batches, 1, 2)
@@ -223,7 +223,7 @@ def test_a_rollback_restores_the_weights_but_not_the_step() -> None:
         assert np.array_equal(trainer.state()[name], state[name])
     assert [int(o.iterations.numpy()) for o in trainer._optimizers.values()] == [3, 6]
     assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(
-        0.25 * SETTINGS.generator_learning_rate
+        0.25 * SETTINGS.optimizer.generator_learning_rate
     )
 
 

@@ -28,11 +28,11 @@ class Formulas(Protocol):
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss that `train.loss` can name.
+    """A loss that `train.loss.name` can name.
 
     `logistic`: D's outputs are logits, and their sigmoid is the probability of "real".
-    `smoothing`: the loss has labels, which `train.label_smoothing` can soften.
-    `penalty`: D's loss includes the gradient penalty, and D has no batch norm.
+    `smoothing`: the loss has labels, which `train.loss.label_smoothing` can soften.
+    `penalty`: D's loss includes the gradient penalty, and D can have no batch norm.
     """
 
     name: str
