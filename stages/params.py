@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, Strict, TypeAdapter, ValidationError
 
 from stages.errors import ParamsError
 
@@ -62,6 +62,14 @@ Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Seed = Annotated[Int, Field(ge=0, le=2**31 - 1)]  # weights use seeds up to 2,000 times as large, in 64 bits
 FORBID_UNKNOWN = ConfigDict(extra="forbid")
+Scheduled = float | tuple[float, float]
+"""A number, or the pair (start, end) of a number that changes during training."""
+
+
+def number_or_pair(number: Any) -> PlainValidator:
+    """The check of a `Scheduled` setting. `number` is the type of the number, and of the start and the end."""
+    single, pair = TypeAdapter(number), TypeAdapter(tuple[number, number])
+    return PlainValidator(lambda value: (pair if isinstance(value, list | tuple) else single).validate_python(value))
 
 
 class _StrictLoader(yaml.SafeLoader):

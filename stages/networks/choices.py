@@ -8,8 +8,9 @@ stem or head that is not built.
 from typing import Literal
 
 Activation = Literal["relu", "leaky_relu", "elu", "maxout", "tanh"]
-GeneratorNorm = Literal["batch", "batch_all", "none"]
-DiscriminatorNorm = Literal["batch", "batch_all", "none", "spectral"]
+GeneratorNorm = Literal["batch", "batch_all", "none", "layer"]
+DiscriminatorNorm = Literal["batch", "batch_all", "none", "spectral", "layer"]
+Initializer = Literal["dcgan", "he"]
 KernelSize = Literal[4, 5]
 Precision = Literal["float32", "mixed_bfloat16"]
 Upsampling = Literal["transposed", "fractional", "resize"]

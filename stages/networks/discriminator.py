@@ -34,7 +34,7 @@ def discriminator(
 
     Raises ValueError for a size that stages/sizes.py does not allow.
     """
-    init = Initializers(seed)
+    init = Initializers(seed, settings.initializer)
     conv = SpectralConv2D if settings.norm == "spectral" else layers.Conv2D
     steps = doublings(size)
     shape = (None, None) if settings.head == "gap" else sides(size)
@@ -48,7 +48,7 @@ def discriminator(
                 strides=2,
                 padding="same",
                 use_bias=not norm,
-                kernel_initializer=init.normal(),
+                kernel_initializer=init.kernel(settings.kernel_size**2 * x.shape[-1], settings.activation),
                 name=f"down_{step}",
             )(x)
             x = normalise_and_activate(x, norm, settings.activation, step)
@@ -69,14 +69,17 @@ def _head(
     spectral = settings.norm == "spectral"
     conv, dense = (SpectralConv2D, SpectralDense) if spectral else (layers.Conv2D, layers.Dense)
     if settings.head == "conv":
-        return conv(1, shape, padding="valid", kernel_initializer=init.normal(), name="logit")(x)
+        fan_in = math.prod(shape) * width
+        return conv(1, shape, padding="valid", kernel_initializer=init.kernel(fan_in), name="logit")(x)
     if settings.head == "gap":
         x = layers.GlobalAveragePooling2D(name="mean")(x)
     elif settings.head == "dense":
-        x = layers.Reshape((1, 1, math.prod(shape) * width), name="flat")(x)
+        fan_in = math.prod(shape) * width
+        x = layers.Reshape((1, 1, fan_in), name="flat")(x)
         units, norm = width_before(settings.activation, width), norm_after(settings.norm)
-        x = dense(units, use_bias=not norm, kernel_initializer=init.normal(), name="hidden")(x)
+        kernel = init.kernel(fan_in, settings.activation)
+        x = dense(units, use_bias=not norm, kernel_initializer=kernel, name="hidden")(x)
         x = normalise_and_activate(x, norm, settings.activation, "hidden")
     else:
         assert_never(settings.head)
-    return dense(1, kernel_initializer=init.normal(), name="logit")(x)
+    return dense(1, kernel_initializer=init.kernel(width), name="logit")(x)

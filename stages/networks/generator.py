@@ -34,7 +34,7 @@ def generator(
     Raises ValueError for a size that stages/sizes.py does not allow.
     """
     steps = doublings(size)
-    init = Initializers(seed)
+    init = Initializers(seed, settings.initializer)
     width = settings.channels * 2 ** (steps - 1)
     norm, last_norm = norm_after(settings.norm), norm_after(settings.norm, excluded=True)
     with precision(compute):
@@ -46,7 +46,7 @@ def generator(
             last = step == steps
             width //= 2
             filters = channels if last else width_before(settings.activation, width)
-            x = _upsample(x, filters, settings, not (last_norm if last else norm), init, f"up_{step}")
+            x = _upsample(x, filters, settings, last, init, f"up_{step}")
         if last_norm:
             x = last_norm(name="norm_image")(x)
         image = layers.Activation("tanh", dtype=keras.config.dtype_policy().variable_dtype, name="image")(x)
@@ -62,21 +62,20 @@ def _stem(
     layer. (One fully connected layer alone would be the same map as `conv`.)
     """
     channels, norm = width_before(settings.activation, width), norm_after(settings.norm)
-    options = {"use_bias": not norm}
+    options = {"use_bias": not norm, "kernel_initializer": init.kernel(settings.latent_dim, settings.activation)}
     if settings.stem == "conv":
-        return layers.Conv2DTranspose(
-            channels, shape, padding="valid", kernel_initializer=init.normal(), name="stem", **options
-        )(z)
+        return layers.Conv2DTranspose(channels, shape, padding="valid", name="stem", **options)(z)
     if settings.stem == "dense":
-        x = layers.Dense(channels, kernel_initializer=init.normal(), name="hidden", **options)(z)
+        x = layers.Dense(channels, name="hidden", **options)(z)
         x = normalise_and_activate(x, norm, settings.activation, 0)
-        x = layers.Dense(math.prod(shape) * channels, kernel_initializer=init.normal(), name="stem", **options)(x)
+        options["kernel_initializer"] = init.kernel(width, settings.activation)
+        x = layers.Dense(math.prod(shape) * channels, name="stem", **options)(x)
         return layers.Reshape((*shape, channels), name="stem_as_image")(x)
     assert_never(settings.stem)
 
 
 def _upsample(
-    x: keras.KerasTensor, channels: int, settings: GeneratorSettings, bias: bool, init: Initializers, name: str
+    x: keras.KerasTensor, channels: int, settings: GeneratorSettings, last: bool, init: Initializers, name: str
 ) -> keras.KerasTensor:
     """(N, H, W, C) => (N, 2H, 2W, channels).
 
@@ -85,7 +84,13 @@ def _upsample(
     leave a checkerboard (Odena et al. 2016).
     """
     kernel_size = settings.kernel_size
-    options = {"use_bias": bias, "kernel_initializer": init.normal(), "name": name}
+    # By strides of 2, a pixel of the output has a quarter of the kernel's inputs.
+    fan_in = x.shape[-1] * (9 if settings.upsampling == "resize" else kernel_size**2 / 4)
+    options = {
+        "use_bias": not norm_after(settings.norm, excluded=last),
+        "kernel_initializer": init.kernel(fan_in, None if last else settings.activation),
+        "name": name,
+    }
     if settings.upsampling == "transposed":
         return layers.Conv2DTranspose(channels, kernel_size, strides=2, padding="same", **options)(x)
     if settings.upsampling == "fractional":

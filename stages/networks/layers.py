@@ -5,22 +5,31 @@ a registered class here, with `get_config` if its constructor takes arguments.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Precision
+from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Initializer, Precision
 
 # Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 4: weights from a normal distribution of this deviation.
 _WEIGHT_STD = 0.02
 # The momentum and ε of the original DCGAN code. Keras' default momentum of 0.99 is so slow that it spoils samples.
 BATCH_NORM_MOMENTUM = 0.9
-_BATCH_NORM_EPSILON = 1e-5
+_NORM_EPSILON = 1e-5
 # Radford, Metz, Chintala 2016, section 4: "the slope of the leak was set to 0.2 in all models".
 _LEAK = 0.2
 _MAXOUT_PIECES = 2
+# 1/√E[f(y)²] of each activation f, for y ~ N(0, 1).
+_GAINS: dict[Activation, float] = {
+    "relu": math.sqrt(2),
+    "leaky_relu": math.sqrt(2 / (1 + _LEAK**2)),
+    "elu": 1.2452,
+    "maxout": 1.0,
+    "tanh": 1.5925,
+}
 
 
 @contextlib.contextmanager
@@ -40,13 +49,21 @@ def precision(policy: Precision) -> Iterator[None]:
 class Initializers:
     """The initializers of a network, each with a different seed. The same network seed gives the same weights."""
 
-    def __init__(self, seed: int) -> None:
-        self._next = seed * 1000
+    def __init__(self, seed: int, scheme: Initializer = "dcgan") -> None:
+        self._next, self._scheme = seed * 1000, scheme
 
-    def normal(self) -> keras.initializers.Initializer:
-        """N(0, 0.02), as in the DCGAN paper."""
+    def kernel(self, fan_in: float, activation: Activation | None = None) -> keras.initializers.Initializer:
+        """The normal distribution of a GAN's kernel: of deviation 0.02 (dcgan), or gain/√fan_in (he).
+
+        He et al. 2015 (arXiv:1502.01852), section 2.2. `fan_in` is the number of products in one output value, on
+        average over the output: a layer that doubles the sides of an image by a stride has a quarter of its kernel's
+        inputs. The gain keeps the mean square of the values from the layer's input to the output of the `activation`
+        after it; without one it is 1.
+        """
         self._next += 1
-        return keras.initializers.RandomNormal(0.0, _WEIGHT_STD, seed=self._next)
+        gain = _GAINS[activation] if activation else 1.0
+        deviation = _WEIGHT_STD if self._scheme == "dcgan" else gain / math.sqrt(fan_in)
+        return keras.initializers.RandomNormal(0.0, deviation, seed=self._next)
 
     def he(self) -> keras.initializers.Initializer:
         """The normal distribution of He et al. 2015, for ReLU networks that are not trained against another one."""
@@ -64,7 +81,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"momentum": BATCH_NORM_MOMENTUM, "epsilon": _BATCH_NORM_EPSILON, **options})
+        super().__init__(**{"momentum": BATCH_NORM_MOMENTUM, "epsilon": _NORM_EPSILON, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Normalise NHWC by the batch's statistics and update the running ones (training), or by the running ones."""
@@ -90,6 +107,27 @@ class BatchNorm(keras.layers.BatchNormalization):
         outputs = tf.nn.batch_normalization(x, mean, variance, self.beta, self.gamma, self.epsilon)
         count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]) * context.num_replicas_in_sync, tf.float32)
         return tf.cast(outputs, inputs.dtype), mean, variance * count / tf.maximum(count - 1, 1)
+
+
+@keras.saving.register_keras_serializable(package="dcgan")
+class LayerNorm(keras.layers.Layer):
+    """Layer normalisation over H, W and C of each image of NHWC, with a scale and an offset for each channel.
+
+    Ba et al. 2016 (arXiv:1607.06450). It does not mix the images of a batch, so Gulrajani et al. 2017 (section 4)
+    recommend it for a discriminator with a gradient penalty. (Keras' layer has a scale and an offset for each pixel.)
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the scale and the offset."""
+        self.gamma = self.add_weight(name="gamma", shape=input_shape[-1:], initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros", autocast=False)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """NHWC => NHWC."""
+        x = tf.cast(inputs, tf.float32)
+        mean, variance = tf.nn.moments(x, (1, 2, 3), keepdims=True)
+        outputs = tf.nn.batch_normalization(x, mean, variance, self.beta.value, self.gamma.value, _NORM_EPSILON)
+        return tf.cast(outputs, inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="dcgan")
@@ -245,12 +283,14 @@ def activate(x: keras.KerasTensor, activation: Activation, name: str) -> keras.K
 
 
 def norm_after(norm: GeneratorNorm | DiscriminatorNorm, *, excluded: bool = False) -> type[keras.layers.Layer] | None:
-    """The normalising layer after a linear layer, if any. It would cancel a bias of the linear layer.
+    """The normalising layer after a linear layer, if any. Its offset takes the place of the linear layer's bias.
 
     `excluded`: whether the linear layer is the generator's last or the discriminator's first. Radford et al. 2016
     (section 3) leave batch norm out there.
     """
-    return BatchNorm if norm == "batch_all" or (norm == "batch" and not excluded) else None
+    if norm == "batch_all":
+        return BatchNorm
+    return None if excluded else {"batch": BatchNorm, "layer": LayerNorm}.get(norm)
 
 
 def normalise_and_activate(

@@ -8,7 +8,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Head, KernelSize, Stem, Upsampling
+from stages.networks.choices import (
+    Activation,
+    DiscriminatorNorm,
+    GeneratorNorm,
+    Head,
+    Initializer,
+    KernelSize,
+    Stem,
+    Upsampling,
+)
 from stages.params import FORBID_UNKNOWN, Int
 
 
@@ -32,7 +41,10 @@ class GeneratorSettings:
     """Activation of the hidden layers."""
     norm: GeneratorNorm = "batch"
     """batch: batch norm after every layer but the last. batch_all: after the last too, which makes training oscillate
-    (Radford et al. 2016, section 3). none: no norm."""
+    (Radford et al. 2016, section 3). none: no norm. layer: layer norm after every layer but the last."""
+    initializer: Initializer = "dcgan"
+    """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the deviation of He et al. 2015, which keeps the size of
+    the values from layer to layer, so that a network without a norm can start."""
 
 
 @dataclass(frozen=True)
@@ -53,4 +65,8 @@ class DiscriminatorSettings:
     norm: DiscriminatorNorm = "batch"
     """batch: batch norm after every layer but the first and the last. batch_all: after the first too. none: no norm, as
     a gradient penalty needs. spectral: each kernel is divided by its spectral norm (Miyato et al. 2018); batch norm
-    would undo the division."""
+    would undo the division. layer: layer norm after every layer but the first and the last, beside a gradient penalty
+    too."""
+    initializer: Initializer = "dcgan"
+    """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the deviation of He et al. 2015, which keeps the size of
+    the values from layer to layer, so that a network without a norm can start."""

@@ -7,9 +7,12 @@ from pydantic import Field
 
 from stages.networks.choices import Precision
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
-from stages.params import FORBID_UNKNOWN, Bool, Float, Int, Seed
+from stages.params import FORBID_UNKNOWN, Bool, Float, Int, Scheduled, Seed, number_or_pair
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.settings import LossSettings
+
+Rate = Annotated[Scheduled, number_or_pair(Annotated[Float, Field(gt=0)])]
+Beta2 = Annotated[Scheduled, number_or_pair(Annotated[Float, Field(ge=0, lt=1)])]
 
 
 @dataclass(frozen=True)
@@ -18,15 +21,20 @@ class OptimizerSettings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    generator_learning_rate: Annotated[Float, Field(gt=0)] = 1e-3
+    generator_learning_rate: Rate = 1e-3
     """Adam's rate; the paper uses 2e-4, and studies/recipe.yaml measures the difference."""
-    discriminator_learning_rate: Annotated[Float, Field(gt=0)] = 2e-4
+    discriminator_learning_rate: Rate = 2e-4
     """Adam's rate, as in the paper."""
+    warmup: Annotated[Int, Field(ge=0)] = 0
+    """Images over which both learning rates rise linearly from 0."""
+    burn_in: Annotated[Int, Field(ge=0)] = 0
+    """Images over which each value that is a pair [start, end] moves from its start to its end, along half a cosine
+    wave (Huang et al. 2024). The learning rates, beta_2, loss.r1 and loss.r2 can be pairs."""
     learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.0
     """The last part of training, as a fraction, in which both learning rates fall linearly to zero."""
     beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.5
     """Adam's decay of the gradients' mean."""
-    beta_2: Annotated[Float, Field(ge=0, lt=1)] = 0.999
+    beta_2: Beta2 = 0.999
     """Adam's decay of the squared gradients' mean."""
     discriminator_steps: Annotated[Int, Field(ge=1)] = 1
     """Steps of the discriminator, each on a new batch, per step of the generator."""
@@ -108,8 +116,16 @@ class Settings:
             )
         # Batch norm mixes the images of a batch, but the penalty is for each image alone (Gulrajani et al. 2017,
         # section 4).
-        if loss.penalty and self.discriminator.norm in ("batch", "batch_all"):
+        if self.loss.penalties and self.discriminator.norm in ("batch", "batch_all"):
             raise ValueError(
-                f"discriminator.norm: expected no batch norm, since {loss.name} has a gradient penalty, got "
-                f"{self.discriminator.norm!r}; write `discriminator.norm: none`"
+                f"discriminator.norm: expected no batch norm, since the loss has a gradient penalty "
+                f"({self.loss.penalties[0]}), got {self.discriminator.norm!r}; write `discriminator.norm: none`"
             )
+        if not self.optimizer.burn_in:
+            for group in (self.optimizer, self.loss):
+                for name, value in vars(group).items():
+                    if isinstance(value, tuple):
+                        raise ValueError(
+                            f"optimizer.burn_in: expected the images over which {name} moves from {value[0]:g} to "
+                            f"{value[1]:g}, got 0"
+                        )

@@ -11,29 +11,37 @@ from stages.errors import StageError
 from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.params import Scheduled
 from stages.sizes import Size
+from stages.train.adam import Adam
 from stages.train.guards import Magnitude
 from stages.train.losses.catalog import LOSSES
-from stages.train.losses.penalty import gradient_penalty
-from stages.train.settings import Settings
+from stages.train.losses.penalty import gradient_penalty, squared_slope
+from stages.train.schedules import images_seen, scheduled
+from stages.train.settings import OptimizerSettings, Settings
 
 STEP_METRICS = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
 """The values that `Trainer.run` returns, in this order."""
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """A constant rate, which falls linearly to zero over the last `share` of `steps`; times a factor."""
+    """The learning rate at a step of an optimizer that takes `steps` steps of `batch` images: see OptimizerSettings."""
 
-    def __init__(self, rate: float, steps: int, share: float, factor: tf.Variable) -> None:
-        self.rate, self.steps, self.share, self.factor = rate, steps, share, factor
+    def __init__(
+        self, rate: Scheduled, settings: OptimizerSettings, batch: int, steps: int, factor: tf.Variable
+    ) -> None:
+        self.rate, self.settings, self.batch, self.steps, self.factor = rate, settings, batch, steps, factor
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The rate at a step."""
-        rate = self.rate * self.factor
-        if not self.share:
-            return rate
-        remaining = 1 - tf.cast(step, tf.float32) / self.steps
-        return rate * tf.clip_by_value(remaining / self.share, 0.0, 1.0)
+        """The rate at a step (the first is 0), with the images of this step among those seen."""
+        s, images = self.settings, images_seen(step, self.batch)
+        rate = scheduled(self.rate, images, s.burn_in) * self.factor
+        if s.warmup:
+            rate *= tf.minimum(images / s.warmup, 1.0)
+        if s.learning_rate_decay:
+            remaining = 1 - tf.cast(step, tf.float32) / self.steps
+            rate *= tf.clip_by_value(remaining / s.learning_rate_decay, 0.0, 1.0)
+        return rate
 
 
 def ema_decay(images: tf.Tensor, batch: int, halflife: float, rampup: float) -> tf.Tensor:
@@ -43,6 +51,30 @@ def ema_decay(images: tf.Tensor, batch: int, halflife: float, rampup: float) -> 
     times the images seen so far.
     """
     return 0.5 ** (batch / tf.minimum(halflife, rampup * images))
+
+
+class _Pass:
+    """A batch of images (N, H, W, C) that has passed through D in training mode: D's outputs (N, 1)."""
+
+    def __init__(self, discriminator: keras.Model, images: tf.Tensor) -> None:
+        self.images = images
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as self._tape:
+            self._tape.watch(images)
+            self.outputs = discriminator(images, training=True)
+        self._slopes: tf.Tensor | None = None
+
+    def slopes(self, *, keep: bool) -> tf.Tensor:
+        """∇D(x) at each image, (N, H, W, C), if D does not mix the images of a batch. `keep` them for `gradient`."""
+        slopes = self._tape.gradient(self.outputs, self.images)
+        if keep:
+            self._slopes = slopes
+        return slopes
+
+    def gradient(self, by_outputs: tf.Tensor) -> tf.Tensor:
+        """The gradient of a loss with respect to the images, from the one with respect to the outputs."""
+        if self._slopes is not None:
+            return by_outputs[:, :, None, None] * self._slopes
+        return self._tape.gradient(self.outputs, self.images, by_outputs)
 
 
 class Trainer:
@@ -67,22 +99,31 @@ class Trainer:
         self.steps = s.images // s.images_per_step
         self._loss = LOSSES[s.loss.name]
         self._formulas = self._loss.formulas
+        self._share = tf.constant(1 / self._replicas)  # of a replica's gradients, because the optimizer sums them
         with self._strategy.scope():
             self.generator = self._new_generator(s.precision)
             self.average = self._new_generator("float32")
             """The exponential moving average of the generator, which makes the samples."""
             self.discriminator = self._new_discriminator(s.precision)
             self._rate_factor = tf.Variable(1.0, trainable=False, name="rate_factor")
-            self._optimizers, adam = {}, s.optimizer
-            for network, rate in (
-                (self.generator, adam.generator_learning_rate),
-                (self.discriminator, adam.discriminator_learning_rate),
-            ):
-                # D's optimizer counts its own steps.
-                steps = self.steps * (adam.discriminator_steps if network is self.discriminator else 1)
-                schedule = _Rate(rate, steps, adam.learning_rate_decay, self._rate_factor)
-                self._optimizers[network.name] = keras.optimizers.Adam(schedule, adam.beta_1, adam.beta_2)
-                self._optimizers[network.name].build(network.trainable_variables)
+            self._optimizers = {
+                network.name: self._new_optimizer(network) for network in (self.generator, self.discriminator)
+            }
+
+    def _new_optimizer(self, network: keras.Model) -> Adam:
+        """The optimizer of a network. The discriminator's counts the discriminator's steps."""
+        s = self._settings.optimizer
+        rate, batch, steps = s.generator_learning_rate, self._settings.images_per_step, self.steps
+        if network is self.discriminator:
+            rate, batch = s.discriminator_learning_rate, self._settings.batch_size
+            steps *= s.discriminator_steps
+        optimizer = Adam(
+            _Rate(rate, s, batch, steps, self._rate_factor),
+            s.beta_1,
+            lambda step: scheduled(s.beta_2, images_seen(step, batch), s.burn_in),
+        )
+        optimizer.build(network.trainable_variables)
+        return optimizer
 
     def _new_generator(self, compute: Precision) -> keras.Model:
         s = self._settings
@@ -115,27 +156,41 @@ class Trainer:
         z = tf.random.stateless_normal((s.batch_size, s.generator.latent_dim), tf.stack([s.seed, turn]))
         return self._replica_part(z)
 
-    def _discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor, turn: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """D's loss with the penalty, to minimise; D's loss without it; D's outputs for the real and the fake batch."""
-        s = self._settings
-        # Two batches, because batch norm must not mix the statistics of real and fake images.
-        real_outputs = self.discriminator(real, training=True)
-        fake_outputs = self.discriminator(fake, training=True)
-        loss = total = self._formulas.discriminator(real_outputs, fake_outputs, s.loss.label_smoothing)
-        if self._loss.penalty:
-            mix = tf.random.stateless_uniform((s.batch_size, 1, 1, 1), tf.stack([s.seed, -1 - turn]))
-            total += s.loss.gradient_penalty * gradient_penalty(
-                lambda images: self.discriminator(images, training=True), real, fake, self._replica_part(mix)
-            )
-        return total, loss, real_outputs, fake_outputs
+    def _discriminator_turn(
+        self, real: tf.Tensor, fake: tf.Tensor, number: tf.Tensor
+    ) -> tuple[_Pass, _Pass, tf.Tensor, list[tf.Tensor]]:
+        """Pass both batches through D in its step `number`: the passes, the loss without penalties, D's gradients."""
+        s = self._settings.loss
+        with tf.GradientTape() as tape:
+            # Two batches, because batch norm must not mix the statistics of real and fake images. Without batch norm,
+            # one batch of both is not faster: two keep two cores busy.
+            real_pass, fake_pass = _Pass(self.discriminator, real), _Pass(self.discriminator, fake)
+            loss = total = self._formulas.discriminator(real_pass.outputs, fake_pass.outputs, s.label_smoothing)
+            if s.penalties:
+                total += self._penalty(real_pass, fake_pass, number)
+        return real_pass, fake_pass, loss, tape.gradient(total, self.discriminator.trainable_variables, self._share)
 
-    def _descend(self, tape: tf.GradientTape, *losses: tuple[keras.Model, tf.Tensor]) -> None:
-        """Update each network to lower its loss. All gradients are computed before the first update."""
-        share = tf.constant(1 / self._replicas)  # the optimizer sums the replicas' gradients
-        gradients = [tape.gradient(loss, network.trainable_variables, share) for network, loss in losses]
-        for (network, _), network_gradients in zip(losses, gradients, strict=True):
-            pairs = zip(network_gradients, network.trainable_variables, strict=True)
-            self._optimizers[network.name].apply_gradients(pairs)
+    def _penalty(self, real: _Pass, fake: _Pass, number: tf.Tensor) -> tf.Tensor:
+        """The weighted sum of the gradient penalties in D's step `number`. In a step without them it costs nothing."""
+        s, images = self._settings, images_seen(number, self._settings.batch_size)
+        every = s.loss.penalty_every
+
+        def penalty() -> tf.Tensor:
+            terms = [
+                scheduled(gamma, images, s.optimizer.burn_in) / 2 * squared_slope(passed.slopes(keep=every == 1))
+                for gamma, passed in ((s.loss.r1, real), (s.loss.r2, fake))
+                if gamma
+            ]
+            if self._loss.penalty:
+                mix = tf.random.stateless_uniform((s.batch_size, 1, 1, 1), tf.stack([s.seed, -1 - number]))
+                value = gradient_penalty(self.discriminator, real.images, fake.images, self._replica_part(mix))
+                terms.append(s.loss.gradient_penalty * value)
+            return every * tf.add_n(terms)
+
+        return penalty() if every == 1 else tf.cond(number % every == 0, penalty, lambda: 0.0)
+
+    def _descend(self, network: keras.Model, gradients: Sequence[tf.Tensor]) -> None:
+        self._optimizers[network.name].apply_gradients(zip(gradients, network.trainable_variables, strict=True))
 
     def _train_step(self, batches: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
         """One update of D for each batch, and one of G on the last fake batch, after or before D's last update.
@@ -143,28 +198,42 @@ class Trainer:
         Alternating and simultaneous gradient descent (Mescheder et al. 2018, arXiv:1801.04406, section 2). The second
         saves a pass through D, a tenth of the step.
         """
-        s = self._settings
-        turn = index * s.optimizer.discriminator_steps
-        for i, real in enumerate(batches[:-1]):
-            fake = self.generator(self._latent(turn + i), training=True)
-            with tf.GradientTape() as tape:
-                total, *_ = self._discriminator_loss(self._replica_part(real), fake, turn + i)
-            self._descend(tape, (self.discriminator, total))
-        turn += s.optimizer.discriminator_steps - 1
-        with tf.GradientTape(persistent=True) as tape:
-            fake = self.generator(self._latent(turn), training=True)
-            total, d_loss, real_outputs, fake_outputs = self._discriminator_loss(
-                self._replica_part(batches[-1]), fake, turn
-            )
-            d_update, outputs_for_g = [(self.discriminator, total)], fake_outputs
-            if s.optimizer.updates == "alternating":
-                with tape.stop_recording():
-                    self._descend(tape, *d_update)
-                d_update, outputs_for_g = [], self.discriminator(fake, training=True)
-            g_loss = self._formulas.generator(outputs_for_g)
-        self._descend(tape, *d_update, (self.generator, g_loss))
+        number = index * len(batches)
+        for i, real_images in enumerate(batches[:-1]):
+            fake_images = self.generator(self._latent(number + i), training=True)
+            *_, d_gradients = self._discriminator_turn(self._replica_part(real_images), fake_images, number + i)
+            self._descend(self.discriminator, d_gradients)
+        number += len(batches) - 1
+        with tf.GradientTape() as tape:
+            fake_images = self.generator(self._latent(number), training=True)
+        real, fake, d_loss, d_gradients = self._discriminator_turn(self._replica_part(batches[-1]), fake_images, number)
+        answers = self._answers(real.outputs, fake.outputs)
+        alternating = self._settings.optimizer.updates == "alternating"
+        if alternating:
+            self._descend(self.discriminator, d_gradients)
+            fake = _Pass(self.discriminator, fake.images)
+            if self._loss.paired:
+                real = _Pass(self.discriminator, real.images)
+        g_loss, slopes = self._generator_loss(real, fake)
+        g_gradients = tape.gradient(fake_images, self.generator.trainable_variables, slopes)
+        if not alternating:
+            self._descend(self.discriminator, d_gradients)
+        self._descend(self.generator, g_gradients)
+        return tf.stack([d_loss, g_loss, *answers])
+
+    def _generator_loss(self, real: _Pass, fake: _Pass) -> tuple[tf.Tensor, tf.Tensor]:
+        """G's loss, and its gradient with respect to the fake images."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(fake.outputs)
+            loss = self._formulas.generator(real.outputs, fake.outputs)
+        return loss, fake.gradient(tape.gradient(loss, fake.outputs, self._share))
+
+    def _answers(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """D's mean answers for real and fake images (`run` defines them), from its outputs."""
+        if self._loss.paired:
+            real, fake = real - fake, fake - real
         scale = tf.sigmoid if self._loss.logistic else tf.identity
-        return tf.stack([d_loss, g_loss, tf.reduce_mean(scale(real_outputs)), tf.reduce_mean(scale(fake_outputs))])
+        return tf.reduce_mean(scale(real)), tf.reduce_mean(scale(fake))
 
     def _update_average(self, index: tf.Tensor) -> None:
         s = self._settings
@@ -197,8 +266,9 @@ class Trainer:
         """Take `count` steps, the first with the index `first`, and return the means of STEP_METRICS over them.
 
         `batches` iterates over a tf.data pipeline of (float32 NHWC [-1,1], labels). `loss/discriminator` excludes the
-        gradient penalty. `output/real` and `output/fake` are D's outputs before its update: the mean probability of
-        "real" if the loss is logistic, else the mean output.
+        gradient penalties. `output/real` and `output/fake` are D's outputs before its update: the mean probability of
+        "real" if the loss is logistic, else the mean output. If the loss is paired, the output for an image is counted
+        from that for its partner, so the probability is that of being the real image of the pair.
         """
         means = self._train_steps(batches, tf.constant(first), tf.constant(count)).numpy()
         return dict(zip(STEP_METRICS, map(float, means), strict=True))
@@ -226,9 +296,7 @@ class Trainer:
             optimizer = self._optimizers[network.name]
             weights = [weight.numpy().astype(np.float64) for weight in network.trainable_variables]
             squares = [v.numpy().astype(np.float64) for v in optimizer.variables if v.path.endswith("velocity")]
-            seen = 1 - self._settings.optimizer.beta_2 ** max(
-                int(optimizer.iterations.numpy()), 1
-            )  # the mean starts at zero
+            seen = 1 - float(optimizer.beta_2_product.numpy()) or 1.0  # the mean starts at zero
             magnitudes[network.name] = Magnitude(
                 weights=math.sqrt(
                     sum((weight**2).sum() for weight in weights) / sum(weight.size for weight in weights)

@@ -19,7 +19,7 @@ class Formulas(Protocol):
     def discriminator(self, real: "tf.Tensor", fake: "tf.Tensor", smoothing: float = 0.0) -> "tf.Tensor":
         """The loss that D minimises."""
 
-    def generator(self, fake: "tf.Tensor") -> "tf.Tensor":
+    def generator(self, real: "tf.Tensor", fake: "tf.Tensor") -> "tf.Tensor":
         """The loss that G minimises."""
 
     def bounds(self, smoothing: float) -> tuple[float, float] | None:
@@ -31,12 +31,15 @@ class Loss:
     """A loss that `train.loss.name` can name.
 
     `logistic`: D's outputs are logits, and their sigmoid is the probability of "real".
+    `paired`: the loss compares the output for image i of the real batch with that for image i of the fake batch. One
+    output alone has no meaning, and G's loss needs both.
     `smoothing`: the loss has labels, which `train.loss.label_smoothing` can soften.
     `penalty`: D's loss includes the gradient penalty, and D can have no batch norm.
     """
 
     name: str
     logistic: bool = False
+    paired: bool = False
     smoothing: bool = False
     penalty: bool = False
 
@@ -49,6 +52,7 @@ class Loss:
 _ROWS = (
     Loss("non_saturating", logistic=True, smoothing=True),
     Loss("minimax", logistic=True, smoothing=True),
+    Loss("relativistic", logistic=True, paired=True),
     Loss("least_squares", smoothing=True),
     Loss("hinge"),
     Loss("wasserstein_gp", penalty=True),

@@ -8,7 +8,7 @@ def discriminator(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> t
     return tf.reduce_mean(tf.nn.relu(1 - real)) + tf.reduce_mean(tf.nn.relu(1 + fake))
 
 
-def generator(fake: tf.Tensor) -> tf.Tensor:
+def generator(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """−E[D(G(z))]."""
     return -tf.reduce_mean(fake)
 

@@ -8,7 +8,7 @@ def discriminator(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> t
     return (tf.reduce_mean(tf.square(real - (1 - smoothing))) + tf.reduce_mean(tf.square(fake))) / 2
 
 
-def generator(fake: tf.Tensor) -> tf.Tensor:
+def generator(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """½E[(D(G(z)) − 1)²]."""
     return tf.reduce_mean(tf.square(fake - 1)) / 2
 

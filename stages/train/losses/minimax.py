@@ -7,6 +7,6 @@ from stages.train.losses.logistic import bounds, discriminator
 __all__ = ["bounds", "discriminator", "generator"]
 
 
-def generator(fake: tf.Tensor) -> tf.Tensor:
+def generator(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """E[log(1 − D(G(z)))], exactly as in equation 1. Its gradient vanishes when D is sure that images are fake."""
     return -tf.reduce_mean(tf.nn.softplus(fake))

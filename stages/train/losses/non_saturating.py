@@ -7,6 +7,6 @@ from stages.train.losses.logistic import bounds, discriminator
 __all__ = ["bounds", "discriminator", "generator"]
 
 
-def generator(fake: tf.Tensor) -> tf.Tensor:
+def generator(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """−E[log D(G(z))]: the fixed point of `minimax`, with a gradient that does not vanish."""
     return tf.reduce_mean(tf.nn.softplus(-fake))

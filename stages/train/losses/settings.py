@@ -5,8 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.params import FORBID_UNKNOWN, Float
-from stages.train.losses.catalog import LossName
+from stages.params import FORBID_UNKNOWN, Float, Int, Scheduled, number_or_pair
+from stages.train.losses.catalog import LOSSES, LossName
+
+Gamma = Annotated[Scheduled, number_or_pair(Annotated[Float, Field(ge=0)])]
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,17 @@ class LossSettings:
     hinge, needs 0."""
     gradient_penalty: Annotated[Float, Field(ge=0)] = 10.0
     """Weight of the gradient penalty (Gulrajani et al. 2017) in a loss that has one, such as wasserstein_gp."""
+    r1: Gamma = 0.0
+    """Weight γ of the penalty γ/2 · E[|∇D(x)|²] at real images (Mescheder et al. 2018). The discriminator can then have
+    no batch norm."""
+    r2: Gamma = 0.0
+    """The same at fake images."""
+    penalty_every: Annotated[Int, Field(ge=1)] = 1
+    """The discriminator's steps from one with the penalties to the next. Their weights are multiplied by it (Karras et
+    al. 2020, arXiv:1912.04958, appendix B)."""
+
+    @property
+    def penalties(self) -> tuple[str, ...]:
+        """The settings whose gradient penalties are part of the discriminator's loss."""
+        weights = {"gradient_penalty": LOSSES[self.name].penalty, "r1": self.r1, "r2": self.r2}
+        return tuple(name for name, weight in weights.items() if weight)
