@@ -124,8 +124,10 @@ class LayerNorm(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """NHWC => NHWC."""
-        x = tf.cast(inputs, tf.float32)
-        mean, variance = tf.nn.moments(x, (1, 2, 3), keepdims=True)
+        x = tf.cast(inputs, self.variable_dtype)
+        # Not tf.nn.moments, which stops the gradient of the mean: wrong for the gradient of a gradient penalty.
+        mean = tf.reduce_mean(x, (1, 2, 3), keepdims=True)
+        variance = tf.reduce_mean(tf.square(x - mean), (1, 2, 3), keepdims=True)
         outputs = tf.nn.batch_normalization(x, mean, variance, self.beta.value, self.gamma.value, _NORM_EPSILON)
         return tf.cast(outputs, inputs.dtype)
 

@@ -20,6 +20,8 @@ from stages.networks.generator import generator
 from stages.networks.judge import FEATURES, Judge, judge
 from stages.networks.layers import (
     BatchNorm,
+    Initializers,
+    LayerNorm,
     Maxout,
     SpectralConv2D,
     SpectralDense,
@@ -27,11 +29,12 @@ from stages.networks.layers import (
     activate,
     insert_zeros,
     precision,
+    width_before,
 )
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.sizes import Size
 from stages.train.losses.catalog import LOSSES
-from stages.train.losses.penalty import gradient_penalty
+from stages.train.losses.penalty import gradient_penalty, squared_slope
 from stages.train.settings import Settings
 from tests.conftest import ROOT
 
@@ -281,6 +284,65 @@ def test_fused_batch_norm_equals_keras_batch_norm() -> None:
     assert np.allclose(ours(x, training=False), theirs(x, training=False), atol=1e-6)
 
 
+def test_layer_norm_normalises_each_image_and_scales_each_channel() -> None:
+    x = np.random.default_rng(0).normal(3, 2, (8, 5, 5, 4)).astype(np.float32)
+    layer = LayerNorm()
+    layer(x)
+    scale, offset = np.array([1, 2, 3, 4], np.float32), np.array([4, 3, 2, 1], np.float32)
+    layer.set_weights([scale, offset])
+    mean, deviation = x.mean((1, 2, 3), keepdims=True), x.std((1, 2, 3), keepdims=True)
+    assert np.allclose(layer(x), (x - mean) / deviation * scale + offset, atol=1e-4)
+
+
+def test_layer_norm_is_where_batch_norm_is() -> None:
+    for network, head in ((new_generator, {}), (new_discriminator, {"head": "dense"})):
+        layers, batch = (
+            [layer.name for layer in network(32, 1, channels=2, norm=norm, **head).layers if isinstance(layer, kind)]  # type: ignore[operator]
+            for norm, kind in (("layer", LayerNorm), ("batch", BatchNorm))
+        )
+        assert layers == batch != []
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_the_gain_of_an_activation_keeps_the_mean_square(activation: Activation) -> None:
+    pieces = width_before(activation, 1)
+    y = np.random.default_rng(0).normal(size=(400_000, pieces)).astype(np.float32)
+    x = keras.Input((pieces,))
+    model = keras.Model(x, activate(x, activation, "f"))
+    expected = 1 / np.sqrt((model(y).numpy() ** 2).mean())
+    assert Initializers(0, "he").kernel(1, activation).stddev == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("stem", get_args(Stem))
+@pytest.mark.parametrize("upsampling", ["transposed", "fractional"])
+def test_hes_initial_weights_keep_the_size_of_the_values_through_the_generator(stem: Stem, upsampling: str) -> None:
+    """The values before the last activation, tanh, then have the mean square of z, which is 1."""
+    options: dict[str, Any] = {"stem": stem, "upsampling": upsampling, "kernel_size": 5}
+    g = new_generator(64, 3, channels=16, latent_dim=200, norm="none", initializer="he", **options)
+    before = keras.Model(g.input, g.get_layer("up_4").output)(latent(range(32), 200)).numpy()
+    inside = before[:, 24:-24, 24:-24]  # at the border, some inputs are zeros outside the image
+    assert (inside**2).mean() == pytest.approx(1, rel=0.35)
+
+
+def test_hes_initial_weights_of_a_resizing_layer_count_the_whole_kernel() -> None:
+    g = new_generator(16, 32, channels=16, upsampling="resize", initializer="he")
+    kernels = [g.get_layer(name).kernel.numpy() for name in ("up_1", "up_2")]
+    assert [kernel.std() for kernel in kernels] == pytest.approx(
+        [(2 / (9 * 32)) ** 0.5, (1 / (9 * 16)) ** 0.5], rel=0.05
+    )
+
+
+@pytest.mark.parametrize("head", get_args(Head))
+def test_hes_initial_weights_keep_the_size_of_the_values_through_the_discriminator(head: Head) -> None:
+    d = new_discriminator(64, 1, channels=16, norm="none", initializer="he", head=head)
+    images = np.random.default_rng(0).normal(size=(8, 64, 64, 1)).astype(np.float32)
+    features = keras.Model(d.input, d.get_layer("leaky_relu_3").output)(images).numpy()
+    assert (features[:, 2:-2, 2:-2] ** 2).mean() == pytest.approx(1, rel=0.2)
+    deviations = [layer.kernel.numpy().std() for layer in d.layers if layer.name == "logit"]
+    inputs = {"conv": 16 * 128, "dense": 128, "gap": 128}[head]
+    assert deviations == pytest.approx([inputs**-0.5], rel=0.25)
+
+
 def test_a_sample_does_not_depend_on_the_rest_of_its_batch() -> None:
     model = new_generator(32, 1, channels=8)
     for layer in model.layers:
@@ -297,7 +359,7 @@ def test_the_same_network_is_saved_as_the_same_bytes_and_loads_as_it_was(tmp_pat
         (lambda: new_generator(16, 1, channels=2), z),
         (lambda: new_generator(16, 1, channels=2, upsampling="fractional", stem="dense", activation="maxout"), z),
         (lambda: new_discriminator(16, 1, channels=2, head="dense", norm="spectral", activation="elu"), images),
-        (lambda: new_discriminator(16, 1, channels=2, head="gap"), images),
+        (lambda: new_discriminator(16, 1, channels=2, head="gap", norm="layer"), images),
     ):
         model = build()
         a, b = tmp_path / "a.keras", tmp_path / "b.keras"
@@ -477,12 +539,12 @@ def slope(function: Callable[[], tf.Tensor], weight: tf.Variable, direction: np.
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("norm", ["none", "spectral"])
+@pytest.mark.parametrize("norm", ["none", "spectral", "layer"])
 def test_gradients_equal_finite_differences(loss: str, norm: str) -> None:
-    """Of the discriminator's loss, penalty included, and of the generator's: float64, tiny networks, tanh."""
+    """Of the discriminator's loss, penalties included, and of the generator's: float64, tiny networks, tanh."""
     options: dict[str, Any] = {"channels": 1, "activation": "tanh", "compute": "float64"}
     d = new_discriminator(16, 1, norm=norm, **options)
-    g = new_generator(16, 1, latent_dim=3, norm="none", **options)
+    g = new_generator(16, 1, latent_dim=3, norm="layer" if norm == "layer" else "none", **options)
     random = np.random.default_rng(0)
     for weight in [*d.trainable_weights, *g.trainable_weights]:
         weight.assign(random.normal(0, 0.2, weight.shape))
@@ -493,12 +555,16 @@ def test_gradients_equal_finite_differences(loss: str, norm: str) -> None:
     objective = LOSSES[loss].formulas
 
     def d_loss() -> tf.Tensor:
-        fake = tf.cast(g(z), tf.float64)
-        value = objective.discriminator(tf.cast(d(real), tf.float64), tf.cast(d(fake), tf.float64), 0.0)
-        return value + 10 * gradient_penalty(d, real, fake, mix) if LOSSES[loss].penalty else value
+        images = tf.constant(real), g(z)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = [d(batch) for batch in images]
+        value = objective.discriminator(*outputs, 0.0)
+        value += sum(squared_slope(slopes) for slopes in tape.gradient(outputs, images))
+        return value + 10 * gradient_penalty(d, *images, mix) if LOSSES[loss].penalty else value
 
     def g_loss() -> tf.Tensor:
-        return objective.generator(tf.cast(d(g(z)), tf.float64))
+        return objective.generator(d(real), d(g(z)))
 
     for function, network in ((d_loss, d), (g_loss, g)):
         weights = [weight.value for weight in network.trainable_weights]
