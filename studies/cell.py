@@ -1,11 +1,13 @@
 """One cell of a study: train and evaluate with one set of changes and one seed.
 
-    python -m studies.cell STUDY VARIANT SEED
+    python -m studies.cell STUDY VARIANT SEED [--grid]
 
-Reads params.yaml, the variant's changes in studies/<STUDY>.yaml, and the outputs of `dvc repro features`. Runs the
-project's own stages. Their outputs go to .state/studies, so an interrupted cell resumes: training from its last
-checkpoint, or the evaluation if the cell was trained with the same params, data and code.
-Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics and the results of the training.
+Reads the variant's changes in studies/<STUDY>.yaml, the params file that they change (`base`; params.yaml if the variant
+names none), and the outputs of `dvc repro features`. Runs the project's own stages. Their outputs go to .state/studies,
+so an interrupted cell resumes: training from its last checkpoint, or the evaluation if the cell was trained with the same
+params, data and code.
+Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics and the results of the training. With --grid it also
+writes the stage sample's grid, next to it as <VARIANT>-<SEED>.png.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import copy
 import hashlib
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +39,12 @@ def with_changes(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
         both = isinstance(value, dict) and isinstance(values.get(key), dict)
         values[key] = with_changes(values[key], value) if both else value
     return values
+
+
+def variant_params(changes: dict[str, Any], default: Path = Path("params.yaml")) -> dict[str, Any]:
+    """The params of a variant: those of its `base` (a params file; `default` if it names none), with its changes."""
+    sections = {section: values for section, values in changes.items() if section != "base"}
+    return with_changes(params.read_file(Path(changes.get("base", default))), sections)
 
 
 def key_of(*values: object) -> str:
@@ -102,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, kind in (("study", str), ("variant", str), ("seed", int)):
         parser.add_argument(name, type=kind)
+    parser.add_argument("--grid", action="store_true", help="also write the grid of samples")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     variants = yaml.safe_load(Path(f"studies/{arguments.study}.yaml").read_text(encoding="utf-8"))
@@ -111,9 +121,13 @@ def main() -> None:
         )
     name = f"{arguments.variant}-{arguments.seed}"
     work = resume.state_folder() / "studies" / arguments.study / name
-    changes = variants[arguments.variant] or {}
-    result = run(params.read_file(Path("params.yaml")), changes, arguments.seed, work)
-    artifacts.write_json(RESULTS / arguments.study / f"{name}.json", result)
+    result = run(variant_params(variants[arguments.variant] or {}), {}, arguments.seed, work)
+    results = RESULTS / arguments.study
+    if arguments.grid:
+        _run_stage("sample", work)
+        results.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(work / "reports/samples/grid.png", results / f"{name}.png")
+    artifacts.write_json(results / f"{name}.json", result)
 
 
 if __name__ == "__main__":
