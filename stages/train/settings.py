@@ -114,18 +114,15 @@ class Settings:
             raise ValueError(
                 f"loss.label_smoothing: expected 0, since {loss.name} has no labels, got {self.loss.label_smoothing}"
             )
-        # Batch norm mixes the images of a batch, but the penalty is for each image alone (Gulrajani et al. 2017,
-        # section 4).
+        # Batch norm mixes the images of a batch, but a penalty is for each image alone (Gulrajani et al. 2017, section
+        # 4).
         if self.loss.penalties and self.discriminator.norm in ("batch", "batch_all"):
+            penalised = f"{loss.name} has" if loss.penalty else f"loss.{self.loss.penalties[0]} is"
             raise ValueError(
-                f"discriminator.norm: expected no batch norm, since the loss has a gradient penalty "
-                f"({self.loss.penalties[0]}), got {self.discriminator.norm!r}; write `discriminator.norm: none`"
+                f"discriminator.norm: expected no batch norm, since {penalised} a gradient penalty, got "
+                f"{self.discriminator.norm!r}; write `discriminator.norm: none` (or layer or spectral)"
             )
-        if not self.optimizer.burn_in:
-            for group in (self.optimizer, self.loss):
-                for name, value in vars(group).items():
-                    if isinstance(value, tuple):
-                        raise ValueError(
-                            f"optimizer.burn_in: expected the images over which {name} moves from {value[0]:g} to "
-                            f"{value[1]:g}, got 0"
-                        )
+        pairs = {key: value for group in (self.optimizer, self.loss) for key, value in vars(group).items()}
+        moving = [key for key, value in pairs.items() if isinstance(value, tuple)]
+        if moving and not self.optimizer.burn_in:
+            raise ValueError(f"optimizer.burn_in: expected the images over which {moving[0]} moves, got 0")

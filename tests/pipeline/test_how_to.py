@@ -20,7 +20,7 @@ def discriminator(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> t
     return tf.reduce_mean(tf.nn.relu(1 - real) ** 2) + tf.reduce_mean(tf.nn.relu(1 + fake) ** 2)
 
 
-def generator(fake: tf.Tensor) -> tf.Tensor:
+def generator(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """−E[D(G(z))]."""
     return -tf.reduce_mean(fake)
 
@@ -35,7 +35,7 @@ def test_the_squared_hinge_loss_matches_numpy() -> None:
     formulas = LOSSES["squared_hinge"].formulas
     expected = (np.maximum(0, 1 - REAL) ** 2).mean() + (np.maximum(0, 1 + FAKE) ** 2).mean()
     assert float(formulas.discriminator(REAL, FAKE)) == pytest.approx(expected, rel=1e-6)
-    assert float(formulas.generator(FAKE)) == pytest.approx(-FAKE.mean(), rel=1e-6)
+    assert float(formulas.generator(REAL, FAKE)) == pytest.approx(-FAKE.mean(), rel=1e-6)
 """
 METRIC = '''"""The distance between the means of two sets of features: a test's own."""
 

@@ -77,11 +77,18 @@ import sys, numpy as np, tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+from stages.train.losses.settings import LossSettings
 from stages.train.settings import OptimizerSettings, Settings
 from stages.train.trainer import Trainer
-networks = {"generator": GeneratorSettings(channels=4), "discriminator": DiscriminatorSettings(channels=4)}
-optimizer = OptimizerSettings(discriminator_steps=2, updates=sys.argv[1])
-settings = Settings(batch_size=8, images=320, optimizer=optimizer, **networks)
+optimizer = OptimizerSettings(discriminator_steps=2, updates=sys.argv[1], beta_2=(0.9, 0.99), burn_in=160)
+settings = Settings(
+    batch_size=8,
+    images=320,
+    generator=GeneratorSettings(channels=4),
+    discriminator=DiscriminatorSettings(channels=4, norm=sys.argv[2]),
+    loss=LossSettings(sys.argv[3], r1=float(sys.argv[4]), penalty_every=3),
+    optimizer=optimizer,
+)
 images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
 states = []
@@ -93,9 +100,17 @@ print(max(float(np.abs(states[0][name] - states[1][name]).max()) for name in sta
 """
 
 
-@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
-def test_two_devices_of_one_machine_train_the_same_as_one(tiny: Project, updates: str) -> None:
-    command = [sys.executable, "-c", MIRRORED, updates]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("alternating", "batch", "non_saturating", "0"),
+        ("simultaneous", "batch", "relativistic", "0"),
+        ("alternating", "layer", "relativistic", "1"),
+        ("simultaneous", "spectral", "wasserstein_gp", "1"),
+    ],
+)
+def test_two_devices_of_one_machine_train_the_same_as_one(tiny: Project, arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", MIRRORED, *arguments]
     done = subprocess.run(command, env=tiny.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < TOLERANCE

@@ -69,6 +69,12 @@ def test_1e_5_is_a_number_although_yaml_reads_it_as_text(tmp_path: Path) -> None
     assert settings.optimizer.generator_learning_rate == 1e-5
 
 
+def test_a_value_that_moves_is_a_pair(tmp_path: Path) -> None:
+    settings = load(tmp_path, "train: {optimizer: {beta_2: [0.9, 99e-2], generator_learning_rate: 1, burn_in: 9}}")
+    assert isinstance(settings, Train)
+    assert (settings.optimizer.beta_2, settings.optimizer.generator_learning_rate) == ((0.9, 0.99), 1.0)
+
+
 def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
     settings = load(tmp_path, "train: {average: {halflife: 5}}")
     assert isinstance(settings, Train)
@@ -107,6 +113,17 @@ def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
                 "`discriminator.norm: none`",
             ],
         ),
+        (
+            "train: {loss: {r2: 0.1}}",
+            ["train.discriminator.norm: expected no batch norm, since loss.r2 is", "got 'batch'; write"],
+        ),
+        (
+            "train: {optimizer: {beta_2: [0.9, 0.99]}}",
+            ["train.optimizer.burn_in: expected the images over which beta_2 moves, got 0"],
+        ),
+        ("train: {optimizer: {beta_2: [0.9, 1]}}", ["train.optimizer.beta_2.1: expected less than 1, got 1"]),
+        ("train: {optimizer: {beta_2: [0.9]}}", ["train.optimizer.beta_2.1: missing from"]),
+        ("train: {loss: {r1: fast}}", ["train.loss.r1: expected a valid number, got 'fast'"]),
         (
             "train: {optimizer: {discriminator_steps: 10000}}",
             ["train.images: expected at least one step (640000), got 240000"],

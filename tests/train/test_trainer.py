@@ -1,6 +1,7 @@
 """The training step: the two updates, the moving average, determinism."""
 
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -9,10 +10,12 @@ import tensorflow as tf
 
 from stages.errors import StageError
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+from stages.train.adam import Adam
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.settings import LossSettings
+from stages.train.schedules import scheduled
 from stages.train.settings import AverageSettings, OptimizerSettings, Settings
-from stages.train.trainer import Trainer, ema_decay
+from stages.train.trainer import Trainer, _Pass, ema_decay
 
 SETTINGS = Settings(
     images=80,
@@ -56,30 +59,30 @@ def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:
     settings = dataclasses.replace(
         SETTINGS,
         loss=LossSettings(loss, smoothing),
-        optimizer=OptimizerSettings(discriminator_learning_rate=1e-3, updates=updates),  # type: ignore[arg-type]
+        optimizer=OptimizerSettings(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, updates=updates),  # type: ignore[arg-type]
     )
     trainer, expected = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
-    g, d = expected.generator, expected.discriminator
+    g, d, adam = expected.generator, expected.discriminator, settings.optimizer
     z = tf.random.stateless_normal((8, 100), [settings.seed, 0])
     real, _ = next(iter(pictures()))
 
     def descend(network: keras.Model, rate: float, gradients: list[tf.Tensor]) -> None:
-        adam = keras.optimizers.Adam(rate, settings.optimizer.beta_1, settings.optimizer.beta_2)
-        adam.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        optimizer = keras.optimizers.Adam(rate, adam.beta_1, adam.beta_2)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
 
     def update_d() -> None:
         with tf.GradientTape() as tape:
             outputs = d(real, training=True), d(g(z, training=True), training=True)
             value = formulas.discriminator(*outputs, smoothing)
-        descend(d, settings.optimizer.discriminator_learning_rate, tape.gradient(value, d.trainable_variables))
+        descend(d, 1e-3, tape.gradient(value, d.trainable_variables))
 
     def update_g(before_d: bool) -> None:
         with tf.GradientTape() as tape:
-            value = formulas.generator(d(g(z, training=True), training=True))
+            value = formulas.generator(d(real, training=True), d(g(z, training=True), training=True))
         gradients = tape.gradient(value, g.trainable_variables)
         if before_d:
             update_d()
-        descend(g, settings.optimizer.generator_learning_rate, gradients)
+        descend(g, 1e-3, gradients)
 
     if updates == "alternating":
         update_d()
@@ -183,13 +186,156 @@ def test_the_penalty_bounds_the_slope_of_d() -> None:
     assert gaps[100.0] < 0.2 * gaps[0.0]
 
 
-def test_training_continues_from_a_restored_state_to_the_same_bits() -> None:
+def updated_by_hand(settings: Settings, terms: Callable[..., Iterable[tf.Tensor]]) -> tuple[list[np.ndarray], ...]:
+    """The networks' weights after one step of Adam on the first batch: at the start, Adam moves a weight by its rate.
+
+    `terms` are those of D's loss, from D's outputs and its gradients at real and fake images.
+    """
+    expected = Trainer(settings, 16, 1)
+    g, d, formulas = expected.generator, expected.discriminator, LOSSES[settings.loss.name].formulas
+    real, _ = next(iter(pictures()))
+    fake = g(tf.random.stateless_normal((8, 100), [settings.seed, 0]), training=True)
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch((real, fake))
+            outputs = [d(images, training=True) for images in (real, fake)]
+        value = tf.add_n(list(terms(*outputs, *inner.gradient(outputs, (real, fake)))))
+    d_gradients = outer.gradient(value, d.trainable_variables)
+
+    def move(network: keras.Model, gradients: list[tf.Tensor]) -> None:
+        for weight, gradient in zip(network.trainable_variables, gradients, strict=True):
+            weight.assign_sub(1e-3 * gradient / (abs(gradient) + 1e-7 / np.sqrt(1 - 0.999)))
+
+    if settings.optimizer.updates == "alternating":
+        move(d, d_gradients)
+    with tf.GradientTape() as tape:
+        fake = g(tf.random.stateless_normal((8, 100), [settings.seed, 0]), training=True)
+        value = formulas.generator(d(real, training=True), d(fake, training=True))
+    move(g, tape.gradient(value, g.trainable_variables))
+    if settings.optimizer.updates == "simultaneous":
+        move(d, d_gradients)
+    return weights(g), weights(d)
+
+
+@pytest.mark.parametrize(("updates", "every"), [("alternating", 2), ("simultaneous", 1)])
+def test_a_step_with_r1_and_r2_equals_one_by_hand(updates: str, every: int) -> None:
+    """A lazy penalty has `every` times its weight."""
+    settings = dataclasses.replace(
+        SETTINGS,
+        discriminator=DiscriminatorSettings(channels=4, norm="layer", initializer="he"),
+        loss=LossSettings("relativistic", r1=2.0 / every, r2=3.0 / every, penalty_every=every),
+        optimizer=OptimizerSettings(1e-3, 1e-3, updates=updates),  # type: ignore[arg-type]
+    )
+
+    def terms(real: tf.Tensor, fake: tf.Tensor, real_slopes: tf.Tensor, fake_slopes: tf.Tensor) -> Iterable[tf.Tensor]:
+        yield tf.reduce_mean(tf.math.log(1 + tf.exp(fake - real)))
+        yield 2.0 / 2 * tf.reduce_sum(real_slopes**2) / 8
+        yield 3.0 / 2 * tf.reduce_sum(fake_slopes**2) / 8
+
+    trainer = Trainer(settings, 16, 1)
+    trainer.run(iter(pictures()), 0, 1)
+    expected = updated_by_hand(settings, terms)
+    for ours, theirs in zip((trainer.generator, trainer.discriminator), expected, strict=True):
+        for a, b in zip(weights(ours), theirs, strict=True):
+            assert np.allclose(a, b, atol=5e-6)
+
+
+def test_a_step_between_two_lazy_penalties_is_one_without_them() -> None:
+    discriminator, trainers = DiscriminatorSettings(channels=4, norm="none"), []
+    for loss in (LossSettings("non_saturating", r1=10.0, penalty_every=2), LossSettings("non_saturating")):
+        trainers.append(Trainer(dataclasses.replace(SETTINGS, discriminator=discriminator, loss=loss), 16, 1))
+        trainers[-1].run(iter(pictures()), 1, 1)
+    for a, b in zip(*(weights(trainer.discriminator) for trainer in trainers), strict=True):
+        assert np.allclose(a, b, atol=1e-7)
+
+
+def test_a_step_without_the_lazy_penalty_does_not_compute_it() -> None:
+    """The gradient of the gradient is in a branch of the graph, and the other branch is a constant."""
+    discriminator = DiscriminatorSettings(channels=4, norm="none")
+    loss = LossSettings("non_saturating", r1=1.0, penalty_every=2)
+    trainer = Trainer(dataclasses.replace(SETTINGS, discriminator=discriminator, loss=loss), 16, 1)
+
+    @tf.function
+    def penalty(images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        passed = _Pass(trainer.discriminator, images)
+        return trainer._penalty(passed, passed, number)
+
+    graph = penalty.get_concrete_function(tf.TensorSpec((8, 16, 16, 1)), tf.TensorSpec((), tf.int32)).graph
+    (branch,) = [node for node in graph.as_graph_def().node if node.op in ("If", "StatelessIf")]
+    library = {function.signature.name: function for function in graph.as_graph_def().library.function}
+    operations = {
+        name: {node.op for node in library[branch.attr[name].func.name].node_def}
+        for name in ("then_branch", "else_branch")
+    }
+    assert "Conv2DBackpropInput" in operations["then_branch"]
+    assert not {name for name in operations["else_branch"] if "Conv" in name}
+
+
+def test_adam_with_a_moving_beta_2_equals_numpy() -> None:
+    """Its bias correction divides by the sum of the weights of the squared gradients, which is 1 − ∏ β2."""
+    gradients = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    beta_2 = np.array([0.9, 0.92, 0.95, 0.98, 0.99, 0.99])
+    rates = np.array([0.1, 0.2, 0.3, 0.3, 0.2, 0.1])
+    weight = keras.Variable([1.0, 2.0, 3.0])
+    adam = Adam(_Steps(rates), 0.5, _Steps(beta_2))
+    adam.build([weight])
+    expected = np.array([1.0, 2.0, 3.0])
+    for t, gradient in enumerate(gradients):
+        adam.apply([tf.constant(gradient)], [weight])
+        shares = [(1 - beta_2[i]) * np.prod(beta_2[i + 1 : t + 1]) for i in range(t + 1)]
+        mean_square = np.average(gradients[: t + 1] ** 2, axis=0, weights=shares)
+        mean = np.average(gradients[: t + 1], axis=0, weights=0.5 ** np.arange(t, -1, -1))
+        # Keras adds ε before the bias correction.
+        expected -= rates[t] * mean / (np.sqrt(mean_square) + 1e-7 / np.sqrt(sum(shares)))
+        assert np.allclose(weight.numpy(), expected, rtol=1e-5)
+
+
+class _Steps(keras.optimizers.schedules.LearningRateSchedule):
+    """The value of each step, from a list."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = tf.constant(values, tf.float32)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The value at a step."""
+        return self.values[int(step)]
+
+
+@pytest.mark.parametrize(("images", "share"), [(0, 0), (25, (1 - 0.5**0.5) / 2), (50, 0.5), (100, 1), (1000, 1)])
+def test_a_pair_moves_from_its_start_to_its_end_along_a_cosine(images: int, share: float) -> None:
+    value = scheduled((4.0, 2.0), tf.constant(float(images)), 100)
+    assert float(value) == pytest.approx(4 - 2 * share)
+    assert float(scheduled(3.0, tf.constant(float(images)), 0)) == 3
+
+
+def test_the_rates_warm_up_and_move_by_the_images_that_each_network_has_seen() -> None:
+    optimizer = OptimizerSettings((4e-3, 2e-3), 1e-3, warmup=32, burn_in=64, discriminator_steps=2)
+    trainer = Trainer(dataclasses.replace(SETTINGS, optimizer=optimizer), 16, 1)
+    g, d = (trainer._optimizers[name]._learning_rate for name in ("generator", "discriminator"))
+    assert [float(d(step)) for step in (0, 1, 3, 7)] == pytest.approx([0.25e-3, 0.5e-3, 1e-3, 1e-3])
+    assert [float(g(step)) for step in (1, 3)] == pytest.approx([3e-3, 2e-3]), "16 images a step"
+    assert float(g(0)) == pytest.approx(0.5 * (4e-3 - 2e-3 * (1 - 0.5**0.5) / 2))
+
+
+def test_the_outputs_of_a_paired_loss_are_probabilities_of_being_the_real_one() -> None:
+    settings = dataclasses.replace(SETTINGS, loss=LossSettings("relativistic"))
+    means = Trainer(settings, 16, 1).run(iter(pictures()), 0, 1)
+    other = Trainer(settings, 16, 1)
+    real, _ = next(iter(pictures()))
+    fake = other.generator(tf.random.stateless_normal((8, 100), [0, 0]), training=True)
+    gaps = other.discriminator(real, training=True) - other.discriminator(fake, training=True)
+    assert means["output/real"] == pytest.approx(float(tf.reduce_mean(1 / (1 + tf.exp(-gaps)))), rel=1e-5)
+    assert means["output/real"] + means["output/fake"] == pytest.approx(1)
+
+
+def test_training_continues_from_a_restored_state_to_the_same_bits_even_if_it_is_longer() -> None:
     settings = dataclasses.replace(
         SETTINGS,
         discriminator=DiscriminatorSettings(channels=4, norm="spectral"),
-        optimizer=OptimizerSettings(learning_rate_decay=0.5),
+        loss=LossSettings("relativistic", r1=(1.0, 0.1), r2=0.5, penalty_every=3),
+        optimizer=OptimizerSettings((1e-3, 1e-4), warmup=24, burn_in=48, beta_2=(0.9, 0.99)),
     )
-    whole, resumed = Trainer(settings, 16, 1), Trainer(settings, 16, 1)
+    whole, resumed = Trainer(settings, 16, 1), Trainer(dataclasses.replace(settings, images=160), 16, 1)
     batches = iter(pictures())
     whole.run(batches, 0, 4)
     state = {name: array.copy() for name, array in whole.state().items()}
@@ -222,9 +368,7 @@ def test_a_rollback_restores_the_weights_but_not_the_step() -> None:
     for name in ("generator/000", "discriminator_optimizer/003", "average/000"):
         assert np.array_equal(trainer.state()[name], state[name])
     assert [int(o.iterations.numpy()) for o in trainer._optimizers.values()] == [3, 6]
-    assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(
-        0.25 * SETTINGS.optimizer.generator_learning_rate
-    )
+    assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(0.25 * 1e-3)
 
 
 def test_the_networks_to_save_compute_in_float32() -> None:

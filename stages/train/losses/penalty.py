@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def gradient_penalty(
-    discriminator: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, mix: tf.Tensor
+    discriminator: Callable[..., tf.Tensor], real: tf.Tensor, fake: tf.Tensor, mix: tf.Tensor
 ) -> tf.Tensor:
     """E[(|∇D(x̂)| − 1)²] at x̂ = real + mix · (fake − real). Images are (N, H, W, C), `mix` is (N, 1, 1, 1) in [0,1].
 
