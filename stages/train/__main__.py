@@ -8,6 +8,7 @@ Reads data/prepared, models/features, data/reference.npz and the `train` section
     models/discriminator.keras
     models/model.json            how the two networks were trained, and the problems that arose
     models/timeline.npz          images from the same 32 z at every score
+    models/training_state.npz    the state from which a longer training continues (more train.images)
     reports/train/               DVCLive's curves, and the same images as pictures
 
 The networks are those of the best checkpoint by score: the Fréchet distance in the judge's features or, without labels,

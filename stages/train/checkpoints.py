@@ -23,6 +23,11 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def final(self) -> "Checkpoints":
+        """Where the run keeps the state that it leaves to a longer run."""
+        return Checkpoints(self._folder / "final")
+
     def _all(self) -> list[tuple[int, Path]]:
         """The step and the path of each checkpoint, newest first."""
         paths = [(match, path) for path in self._folder.glob("*.npz") if (match := _NAME.fullmatch(path.name))]
@@ -33,6 +38,7 @@ class Checkpoints:
 
         Raises OSError on a full disk. Earlier checkpoints stay intact.
         """
+        self._folder.mkdir(exist_ok=True)
         part = self._folder / "new.part"
         try:
             with part.open("wb") as file:

@@ -202,12 +202,15 @@ class Journal:
         row = self.rows[-1]
         if not self.best.average or row.values["score"] < self.best.score:
             self.best = Best(row.values["score"], row.images, list(average), list(discriminator))
-        waited = row.images - self.best.images
-        if 0 < self._settings.scoring.patience <= waited:
-            self.stopped = (
-                f"ended after {row.images:,} of {self._total:,} images: no better score in the last {waited:,} "
-                "(train.scoring.patience)"
-            )
+        self.stopped = self.stopped or self._end_of_patience()
+
+    def _end_of_patience(self) -> str:
+        """Why training ends with the newest row if patience has run out, else an empty text."""
+        images = self.rows[-1].images
+        waited = images - self.best.images
+        if not 0 < self._settings.scoring.patience <= waited:
+            return ""
+        return f"ended after {images:,} images: no better score in the last {waited:,} (train.scoring.patience)"
 
     def roll_back(self) -> None:
         """Count a rollback, and reset the guards, because the weights they watched are gone."""
@@ -223,7 +226,8 @@ class Journal:
             "best": [self.best.score, self.best.images] if self.best.average else None,
             "last_good": self.last_good,
             "rollbacks": self.rollbacks,
-            "stopped": self.stopped,
+            # A longer run may have more patience.
+            "stopped": "" if self.rows and self.stopped == self._end_of_patience() else self.stopped,
             "saturation": self._saturation.state(),
             "collapsed": self._collapsed,
             "exploded": self._exploded,
@@ -250,3 +254,5 @@ class Journal:
         self.last_good, self.rollbacks, self.stopped = record["last_good"], record["rollbacks"], record["stopped"]
         self._saturation.restore(record["saturation"])
         self._collapsed, self._exploded = record["collapsed"], record["exploded"]
+        if self.rows and self.rows[-1].picture:
+            self.stopped = self.stopped or self._end_of_patience()

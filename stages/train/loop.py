@@ -4,8 +4,7 @@ import contextlib
 import enum
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -15,13 +14,12 @@ from stages.latent import Sampler
 from stages.train.checkpoints import Checkpoints
 from stages.train.journal import Journal
 from stages.train.settings import Settings
+from stages.train.stops import Stop, last_shared, stops
 from stages.train.trainer import STEP_METRICS, Trainer
 
-# Rows in the log: enough to see a collapse begin, few enough to keep in Git.
-_ROWS = 200
-# Steps in one call of the compiled graph, between which Python cannot intervene.
-_STEPS_PER_CALL = 20
 _MAX_ROLLBACKS = 3
+# Begins the names of the arrays of the last good score.
+_GOOD = "good/"
 
 
 class _Action(enum.IntEnum):
@@ -30,28 +28,6 @@ class _Action(enum.IntEnum):
     CONTINUE = 0
     STOP = 1
     ROLL_BACK = 2
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A step at which the loop halts: to write a row of the log, and to score, if these are set."""
-
-    step: int
-    row: bool
-    score: bool
-
-
-def stops(steps: int, row_every: int, score_every: int, done: int) -> Iterator[Stop]:
-    """The stops of a run of `steps` steps that come after step `done`. Their places do not depend on `done`.
-
-    Rows are at the multiples of `row_every`, scores at those of `score_every`. The last score is at the end. A multiple
-    of `score_every` less than a tenth of that interval before the end has no score.
-    """
-    scores = set(range(score_every, steps - score_every // 10, score_every)) | {steps}
-    for step in range(done + 1, steps + 1):
-        row = step % row_every == 0 or step in scores
-        if row or step % _STEPS_PER_CALL == 0:
-            yield Stop(step, row, step in scores)
 
 
 def _seconds_between_checkpoints() -> float:
@@ -69,6 +45,7 @@ class _Chief:
         self._trainer, self._settings, self._journal, self._checkpoints = trainer, settings, journal, checkpoints
         self._sampler = Sampler(trainer.average)  # one for all scores, because each is compiled
         self._every, self._last = _seconds_between_checkpoints(), time.monotonic()
+        self._last_shared = last_shared(trainer.steps, settings.steps_per_score, trainer.constant_rate_steps)
 
     def decide(self, stop: Stop, row: dict[str, float]) -> tuple[int, int, int]:
         """Record a row. Returns the action, the step that a rollback returns to, and the number of rollbacks."""
@@ -110,14 +87,45 @@ class _Chief:
             self._trainer.restore(self._checkpoints.must_load(0))
             self._journal.record_untrained(self._images(stop), self._sampler)
             self._keep_if_best()
+        leaves = stop.step == self._last_shared or (action is _Action.STOP and stop.step < self._last_shared)
+        if leaves:  # before the checkpoint: a resumed run would not come here again
+            self._save_final(stop.step, sums)
         if stop.score or action is not _Action.CONTINUE or time.monotonic() - self._last >= self._every:
             self.save(stop.step, sums)
 
     def save(self, step: int, sums: np.ndarray) -> None:
         """Save the state after `step` steps. `sums` are those of the row in progress."""
-        state = {**self._trainer.state(), **self._journal.state(), "sums": sums}
-        self._checkpoints.save(step, state, keep={self._journal.last_good})
+        self._checkpoints.save(step, self._state(sums), keep={self._journal.last_good})
         self._last = time.monotonic()
+
+    def _state(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        return {**self._trainer.state(), **self._journal.state(), "sums": sums}
+
+    def _save_final(self, step: int, sums: np.ndarray) -> None:
+        """Save the state that a longer run continues from, with that of the last good score, which it may roll back to.
+
+        A run that ends early would end in the same way if it were longer, so it leaves its state at the end.
+        """
+        state, good = {**self._state(sums), "step": np.array(step)}, self._journal.last_good
+        if self._settings.guard == "rollback" and 0 < good < step:
+            good_state = self._checkpoints.must_load(good)
+            state |= {_GOOD + name: good_state[name] for name in self._trainer.state()} | {"good_step": np.array(good)}
+        self._checkpoints.final.save(step, state)
+
+
+def start_from(state: Mapping[str, np.ndarray], trainer: Trainer, checkpoints: Checkpoints) -> None:
+    """Turn the state that a finished run left into the checkpoints of a longer run. Call it before `train`.
+
+    The longer run also leaves this state if it ends before it reaches the next one.
+    """
+    good = {name.removeprefix(_GOOD): value for name, value in state.items() if name.startswith(_GOOD)}
+    good_step = int(state.get("good_step", 0))
+    checkpoints.final.save(int(state["step"]), state)
+    checkpoints.save(0, trainer.state())
+    if good:
+        checkpoints.save(good_step, good)
+    last = {name: value for name, value in state.items() if not name.startswith(_GOOD)}
+    checkpoints.save(int(state["step"]), last, keep={0, good_step})
 
 
 def _resume(trainer: Trainer, journal: Journal | None, checkpoints: Checkpoints) -> tuple[int, bool, np.ndarray]:
@@ -163,15 +171,13 @@ def train(
     its decisions. The journal holds the result: the best checkpoint, not the last.
     """
     done, ended, sums = _resume(trainer, journal, checkpoints)
-    row_every = max(1, trainer.steps // _ROWS)
-    score_every = max(1, settings.scoring.every // settings.images_per_step)
     batches = batches_from(done * settings.optimizer.discriminator_steps)
     chief = _Chief(trainer, settings, journal, checkpoints) if journal else None
     first, seconds = done, 0.0
     with journal or contextlib.nullcontext():
         if chief and not done:
             chief.save(0, sums)
-        for stop in () if ended else stops(trainer.steps, row_every, score_every, done):
+        for stop in () if ended else stops(trainer.steps, settings.steps_per_score, done):
             started = time.monotonic()
             count = stop.step - done
             means = trainer.run(batches, done, count)

@@ -1,6 +1,6 @@
 """The settings of the train stage."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -104,6 +104,16 @@ class Settings:
     def images_per_step(self) -> int:
         """How many images the discriminator sees for each step of the generator."""
         return self.batch_size * self.optimizer.discriminator_steps
+
+    @property
+    def steps_per_score(self) -> int:
+        """Steps between two scores."""
+        return max(1, self.scoring.every // self.images_per_step)
+
+    @property
+    def course(self) -> "Settings":
+        """These settings without those that only decide how long the training is."""
+        return replace(self, images=self.images_per_step, scoring=replace(self.scoring, patience=0))
 
     def __post_init__(self) -> None:
         """Reject a run shorter than one step, and settings that the loss cannot have."""

@@ -15,7 +15,7 @@ from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
 from stages.networks import saving
-from stages.train import devices, loop, scoring
+from stages.train import devices, finished, loop, scoring
 from stages.train.augment import augmentation
 from stages.train.checkpoints import Checkpoints
 from stages.train.devices import Devices
@@ -30,6 +30,7 @@ _OUTPUTS = (
     "models/discriminator.keras",
     "models/model.json",
     "models/timeline.npz",
+    "models/training_state.npz",
     "reports/train/metrics.json",
     "reports/train/plots",
 )
@@ -52,11 +53,14 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
         )
         with resume.unfinished("train", key) as state, workspace.outputs(*_OUTPUTS) as new:
             log = new("reports/train/metrics.json").parent
+            checkpoints, course = Checkpoints(state), _key(settings.course, inputs)
+            finished.continue_from(workspace.out, course, settings, trainer, checkpoints)
             _announce(trainer, state, log)
             bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
             journal = Journal(log, settings, bounds, measure, real, trainer.steps * settings.images_per_step)
-            speed = loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
+            speed = loop.train(trainer, batches_from, settings, journal, checkpoints)
             _publish(trainer, journal, _facts(settings, inputs, hardware, score), new)
+            finished.write(new("models/training_state.npz"), course, settings, checkpoints)
     _say_result(journal)
     return {"images_per_second": speed} if speed else {}
 
@@ -95,7 +99,7 @@ def _new_trainer(settings: Settings, inputs: _Inputs, hardware: Devices) -> Trai
 
 
 def _key(settings: Settings, inputs: _Inputs) -> str:
-    """The key of the unfinished run. Call it after the trainer has imported the loss, whose code is part of the key."""
+    """A key for a training with these settings. Call it after the trainer has imported the loss, whose code counts."""
     files = (inputs.folder / manifest.FILE, inputs.reference, inputs.features)
     versions = tf.__version__, keras.__version__, np.__version__
     return resume.key_of(dataclasses.asdict(settings), [artifacts.sha256(path) for path in files], versions)

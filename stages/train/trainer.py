@@ -97,6 +97,8 @@ class Trainer:
             )
         self._size, self._channels = size, channels
         self.steps = s.images // s.images_per_step
+        self.constant_rate_steps = int(self.steps * (1 - s.optimizer.learning_rate_decay))
+        """The first steps, before the learning rates begin to fall."""
         self._loss = LOSSES[s.loss.name]
         self._formulas = self._loss.formulas
         self._share = tf.constant(1 / self._replicas)  # of a replica's gradients, because the optimizer sums them

@@ -304,7 +304,7 @@ def test_the_command_exits_with_2_and_without_a_traceback(tmp_path: Path, module
 UNKNOWN_KEYS = {
     "train.epochs": "sizes are in images, repeats counted: `train.images`; 20 epochs of 60,000 images are 1200000",
     "features.num_epochs": "sizes are in images, repeats counted: `features.images`; 20 epochs of 60,000",
-    "train.resume": "an interrupted run resumes when you repeat the same command; a finished run cannot be extended",
+    "train.resume": "an interrupted run resumes when you repeat the same command; `train.images` trains a finished one",
     "train.lr": "each network has its own: `train.optimizer.generator_learning_rate` and `train.optimizer.",
     "features.lr": "use `features.learning_rate`",
     "prepare.image_size": "use `prepare.size`, in pixels",

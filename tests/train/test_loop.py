@@ -1,10 +1,12 @@
 """The training loop: where it halts, which checkpoint it keeps, how it responds to problems."""
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,14 @@ from stages.latent import Sampler
 from stages.networks.choices import DiscriminatorNorm
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.train import loop
+from stages.train import stops as train_stops
 from stages.train.checkpoints import Checkpoints
 from stages.train.guards import Magnitude, Saturation, Variety, contrast, describe_collapse, describe_explosion, spread
 from stages.train.journal import Journal, Measurement, Real
-from stages.train.loop import Stop, stops
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.settings import LossSettings
 from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
+from stages.train.stops import stops
 from stages.train.trainer import Trainer
 
 SETTINGS = Settings(
@@ -64,10 +67,14 @@ _trainers: dict[Settings, tuple[Trainer, dict[str, np.ndarray]]] = {}
 def new_trainer(settings: Settings) -> Trainer:
     """A trainer in its initial state, compiled once for all settings that differ in the loop's part only."""
     key = dataclasses.replace(settings, scoring=SETTINGS.scoring, guard=SETTINGS.guard)
+    if not settings.optimizer.learning_rate_decay:  # then no part of the graph depends on the number of steps
+        key = dataclasses.replace(key, images=SETTINGS.images)
     if key not in _trainers:
-        trainer = Trainer(settings, 16, 1)
+        trainer = Trainer(key, 16, 1)
         _trainers[key] = trainer, trainer.state()
     trainer, initial_state = _trainers[key]
+    if not settings.optimizer.learning_rate_decay:
+        trainer.steps = trainer.constant_rate_steps = settings.images // settings.images_per_step
     trainer.restore(initial_state)
     return trainer
 
@@ -85,24 +92,6 @@ def run(folder: Path, settings: Settings, measure: Measure, trainer: Trainer | N
     journal = Journal(folder / "log", settings, bounds, measure, Real(Variety(1.0, 1.0), 4), settings.images)
     loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
     return journal
-
-
-def test_the_loop_halts_for_rows_and_scores_and_every_twenty_steps() -> None:
-    every = list(stops(100, 30, 50, 0))
-    assert [stop.step for stop in every] == [20, 30, 40, 50, 60, 80, 90, 100]
-    assert [stop.step for stop in every if stop.row] == [30, 50, 60, 90, 100]
-    assert [stop.step for stop in every if stop.score] == [50, 100]
-
-
-@pytest.mark.parametrize("done", [0, 20, 50, 99])
-def test_a_resumed_loop_halts_at_the_same_steps(done: int) -> None:
-    assert list(stops(100, 30, 50, done)) == [stop for stop in stops(100, 30, 50, 0) if stop.step > done]
-
-
-@pytest.mark.parametrize(("steps", "expected"), [(104, [50, 104]), (106, [50, 100, 106]), (49, [49]), (1, [1])])
-def test_a_score_in_the_last_tenth_of_an_interval_moves_to_the_end(steps: int, expected: list[int]) -> None:
-    assert [stop.step for stop in stops(steps, 10, 50, 0) if stop.score] == expected
-    assert list(stops(steps, 10, 50, 0))[-1] == Stop(steps, True, True)
 
 
 def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:
@@ -127,7 +116,7 @@ def test_training_ends_when_patience_runs_out(tmp_path: Path) -> None:
     journal = run(tmp_path, dataclasses.replace(SETTINGS, scoring=scoring), scores(9, 5, 6, 7, 1))
     assert journal.rows[-1].images == 320
     assert journal.best.images == 160
-    assert journal.stopped == "ended after 320 of 480 images: no better score in the last 160 (train.scoring.patience)"
+    assert journal.stopped == "ended after 320 images: no better score in the last 160 (train.scoring.patience)"
 
 
 def log_of(folder: Path) -> dict[str, bytes]:
@@ -138,10 +127,29 @@ class Killed(BaseException):
     """Simulates a kill: no code catches it."""
 
 
+def final_state(folder: Path) -> dict[str, bytes]:
+    """The state that a run leaves to a longer one."""
+    _, state = Checkpoints(folder / "state").final.latest() or (0, {})
+    return {name: array.tobytes() for name, array in state.items()}
+
+
 def outcome(folder: Path, journal: Journal) -> tuple:
     weights = [w.tobytes() for w in (*journal.best.average, *journal.best.discriminator)]
     pictures = [p.tobytes() for p in journal.pictures]
     return weights, pictures, log_of(folder / "log"), journal.flags, journal.rollbacks, journal.stopped
+
+
+def dying(trainer: Trainer, calls: int) -> Callable[..., dict[str, float]]:
+    """A replacement of `trainer.run` that works a few times and is then killed."""
+    original, left = trainer.run, [calls]
+
+    def run_or_die(batches: Iterator, first: int, count: int) -> dict[str, float]:
+        if left[0] == 0:
+            raise Killed
+        left[0] -= 1
+        return original(batches, first, count)
+
+    return run_or_die
 
 
 @pytest.mark.parametrize("guard", ["continue", "rollback"])
@@ -151,28 +159,81 @@ def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupte
     monkeypatch.setenv("TRAIN_CHECKPOINT_SECONDS", "0")
     settings = dataclasses.replace(SETTINGS, images=8 * 50, scoring=ScoringSettings(every=8 * 10), guard=guard)  # type: ignore[arg-type]
     course = (HEALTHY, dataclasses.replace(HEALTHY, variety=SAME, score=3), dataclasses.replace(HEALTHY, score=2))
-    monkeypatch.setattr(loop, "_STEPS_PER_CALL", 3)
-    monkeypatch.setattr(loop, "_ROWS", 10)
+    monkeypatch.setattr(train_stops, "_STEPS_PER_CALL", 3)
+    monkeypatch.setattr(train_stops, "_ROWS_PER_SCORE", 2)
     expected = outcome(tmp_path / "whole", run(tmp_path / "whole", settings, Measure(*course)))
     assert [flag.kind for flag in expected[3]] == ["generator_collapsed"]
-    calls = len(list(stops(50, 5, 10, 0)))
+    calls = len(list(stops(50, 10, 0)))
     for kill_at in range(1, calls, 8):
         folder, trainer = tmp_path / str(kill_at), new_trainer(settings)
-        original, left = trainer.run, [kill_at]
-
-        def dying(batches: Iterator, first: int, count: int) -> dict[str, float]:
-            if left[0] == 0:  # noqa: B023 - called within this iteration
-                raise Killed
-            left[0] -= 1  # noqa: B023
-            return original(batches, first, count)  # noqa: B023
-
         measure = Measure(*course)
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(trainer, "run", dying)
+            patch.setattr(trainer, "run", dying(trainer, kill_at))
             run(folder, settings, measure, trainer)
         overwrite(trainer)
         measure.calls = len(list((folder / "log").rglob("fixed_z/*.png")))
         assert outcome(folder, run(folder, settings, measure, trainer)) == expected, f"killed before call {kill_at}"
+
+
+def train_further(folder: Path, settings: Settings, measure: Measure, **shorter: Any) -> Journal:
+    """Train with the settings `shorter`, then with `settings` from the state that is left, killed after two calls."""
+    run(folder / "short", dataclasses.replace(settings, **shorter), measure)
+    _, state = Checkpoints(folder / "short/state").final.latest() or (0, {})
+    trainer = new_trainer(settings)
+    (folder / "state").mkdir()
+    loop.start_from(state, trainer, Checkpoints(folder / "state"))
+    before = measure.calls = sum(name.startswith("picture/") for name in state)
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(trainer, "run", dying(trainer, 2))
+        run(folder, settings, measure, trainer)
+    overwrite(trainer)
+    measure.calls = max(before, len(list((folder / "log").rglob("fixed_z/*.png"))))
+    return run(folder, settings, measure, trainer)
+
+
+COLLAPSED = dataclasses.replace(HEALTHY, variety=SAME)
+SLOW = pytest.mark.slow
+EVERY_80 = dataclasses.replace(SETTINGS.scoring, every=80, patience=0)
+PATIENT = dataclasses.replace(EVERY_80, patience=160)
+
+
+@pytest.mark.parametrize(
+    ("shorter", "changes", "course"),
+    [
+        pytest.param({"images": 320}, {}, (HEALTHY,), id="ends at a score", marks=SLOW),
+        pytest.param({"images": 408}, {}, (HEALTHY,), id="ends between two scores", marks=SLOW),
+        pytest.param({"images": 328}, {}, (HEALTHY,), id="its end displaces a score"),
+        pytest.param({"images": 472}, {}, (HEALTHY,), id="one step less", marks=SLOW),
+        pytest.param(
+            {"images": 400}, {"scoring": PATIENT}, scores(5, 6, 7).measurements, id="no patience left", marks=SLOW
+        ),
+        pytest.param({"scoring": PATIENT}, {"scoring": EVERY_80}, scores(5, 6, 7, 4).measurements, id="more patience"),
+        pytest.param(
+            {"images": 400}, {"guard": "rollback"}, (HEALTHY, COLLAPSED, HEALTHY), id="rolls back before", marks=SLOW
+        ),
+        pytest.param({"images": 240}, {"guard": "rollback"}, (HEALTHY, COLLAPSED) * 3, id="rolls back to before"),
+        pytest.param({"images": 320}, {"guard": "stop"}, (HEALTHY, COLLAPSED), id="stops at a flag", marks=SLOW),
+        pytest.param(
+            {"images": 320}, {"guard": "stop"}, (HEALTHY,) * 3 + (COLLAPSED,), id="a flag at its end", marks=SLOW
+        ),
+        pytest.param(
+            {"images": 240},
+            {"optimizer": OptimizerSettings(learning_rate_decay=0.5)},
+            (HEALTHY,),
+            id="falling rates",
+            marks=SLOW,
+        ),
+    ],
+)
+def test_a_longer_training_continues_to_the_bytes_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shorter: dict, changes: dict, course: tuple[Measurement, ...]
+) -> None:
+    monkeypatch.setattr(train_stops, "_STEPS_PER_CALL", 7)
+    monkeypatch.setattr(train_stops, "_ROWS_PER_SCORE", 2)
+    settings = dataclasses.replace(SETTINGS, **{"scoring": EVERY_80, **changes})
+    expected = outcome(tmp_path / "whole", run(tmp_path / "whole", settings, Measure(*course)))
+    assert outcome(tmp_path, train_further(tmp_path, settings, Measure(*course), **shorter)) == expected
+    assert final_state(tmp_path) == final_state(tmp_path / "whole")
 
 
 def test_a_collapsed_generator_is_flagged_again_only_after_it_recovers(tmp_path: Path) -> None:
