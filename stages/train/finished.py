@@ -136,7 +136,7 @@ def _obstacle(state: Mapping[str, np.ndarray] | None, course: str, settings: Set
     if state is None:
         return f"{_FILE} is damaged, or in neither DVC's cache nor its remote"
     if _about(state)["course"] != course:
-        return "the data, the code or a library has changed"
+        return "the data, the code, a library or the model of train.start_from has changed"
     if "step" not in state:
         return "it shares no step with a longer one, because it was too short or its learning rates fell from the start"
     if state["step"] > last_shared(trainer.steps, settings.steps_per_score, trainer.constant_rate_steps):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from stages.networks.choices import Precision
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
@@ -80,6 +80,10 @@ class Settings:
 
     images: Annotated[Int, Field(ge=1)] = 240_000
     """The number of images that the discriminator sees, counting repeats."""
+    start_from: Annotated[str, Strict()] = ""
+    """Another model to start from, instead of random weights: a Git revision (tag, commit, branch or experiment), a
+    folder with generator.keras and discriminator.keras, or the .keras file of a generator next to its
+    discriminator.keras. The optimizers are new."""
     batch_size: Annotated[Int, Field(ge=2)] = 64
     """Images in a batch, on all devices together."""
     horizontal_flip: Bool = False

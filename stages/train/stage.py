@@ -15,12 +15,13 @@ from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
 from stages.networks import saving
-from stages.train import devices, finished, loop, scoring
+from stages.train import devices, finished, loop, origin, scoring
 from stages.train.augment import augmentation
 from stages.train.checkpoints import Checkpoints
 from stages.train.devices import Devices
 from stages.train.journal import Journal
 from stages.train.losses.catalog import LOSSES
+from stages.train.origin import Start
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
 from stages.workspace import Workspace
@@ -41,6 +42,9 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
     hardware = devices.find()  # before TensorFlow creates any op
     inputs = _read_inputs(settings, workspace)
     trainer = _new_trainer(settings, inputs, hardware)
+    if inputs.start is not None:
+        trainer.start_from(inputs.start)
+        shell.say(f"train: starting from the model {inputs.start.origin}")
     key = _key(settings, inputs)
     batches_from = _stream(settings, inputs)
     with devices.failures(settings.batch_size, hardware):
@@ -67,13 +71,14 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
 
 @dataclass(frozen=True)
 class _Inputs:
-    """The files that the stage reads. `shards` are those of the training images."""
+    """The files that the stage reads. `shards` are those of the training images. `start` is the model to start from."""
 
     folder: Path
     data: Manifest
     shards: Sequence[Path]
     reference: Path
     features: Path
+    start: Start | None
 
 
 def _read_inputs(settings: Settings, workspace: Workspace) -> _Inputs:
@@ -88,6 +93,7 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> _Inputs:
         manifest.verified_shards(folder, data, "train"),
         workspace.input("data/reference.npz"),
         workspace.input("models/features/features.json"),
+        origin.load(settings.start_from) if settings.start_from else None,
     )
 
 
@@ -102,7 +108,10 @@ def _key(settings: Settings, inputs: _Inputs) -> str:
     """A key for a training with these settings. Call it after the trainer has imported the loss, whose code counts."""
     files = (inputs.folder / manifest.FILE, inputs.reference, inputs.features)
     versions = tf.__version__, keras.__version__, np.__version__
-    return resume.key_of(dataclasses.asdict(settings), [artifacts.sha256(path) for path in files], versions)
+    data = [artifacts.sha256(path) for path in files]
+    # A branch may move and a file may change, but they keep their name in the settings.
+    start = [inputs.start.origin] if inputs.start else []
+    return resume.key_of(dataclasses.asdict(settings), data, versions, *start)
 
 
 def _stream(settings: Settings, inputs: _Inputs) -> Callable[[int], Iterator]:
@@ -139,6 +148,8 @@ def _facts(settings: Settings, inputs: _Inputs, hardware: Devices, score: str) -
         "score": score,
         "logistic": LOSSES[settings.loss.name].logistic,
         "data_manifest_sha256": artifacts.sha256(inputs.folder / manifest.FILE),
+        "data_title": inputs.data.source.get("title", ""),
+        **({"start_from": inputs.start.origin.facts()} if inputs.start else {}),
         "params": dataclasses.asdict(settings),
         "environment": _environment(hardware),
     }

@@ -13,10 +13,12 @@ from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
 from stages.params import Scheduled
 from stages.sizes import Size
+from stages.train import origin
 from stages.train.adam import Adam
 from stages.train.guards import Magnitude
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.penalty import gradient_penalty, squared_slope
+from stages.train.origin import Start
 from stages.train.schedules import images_seen, scheduled
 from stages.train.settings import OptimizerSettings, Settings
 
@@ -126,6 +128,16 @@ class Trainer:
         )
         optimizer.build(network.trainable_variables)
         return optimizer
+
+    def start_from(self, start: Start) -> None:
+        """Take the weights of another model. The average starts at its generator. Raises StageError if it differs."""
+        origin.check(start, self.generator, self.discriminator)
+        for network, other in (
+            (self.generator, start.generator),
+            (self.average, start.generator),
+            (self.discriminator, start.discriminator),
+        ):
+            network.set_weights(other.get_weights())
 
     def _new_generator(self, compute: Precision) -> keras.Model:
         s = self._settings

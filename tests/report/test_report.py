@@ -145,6 +145,15 @@ def test_a_training_that_ended_while_its_score_improved_has_a_note(
     assert (words in page[: page.index("<h2>")]) is noted
 
 
+def test_the_model_that_training_started_from_is_named(tiny_copy: Project) -> None:
+    origin = {"start_from": "v1", "commit": "c" * 40, "data_title": "Faces & <cats>"}
+    hashes = {f"{name}_sha256": name for name in ("generator", "discriminator", "data_manifest")}
+    change(tiny_copy, "models/model.json", start_from=origin | hashes)
+    page, card = rendered(tiny_copy)
+    assert f"<code>v1</code> (commit {'c' * 40}), trained on Faces &amp; &lt;cats&gt;" in page
+    assert f"- Trained from the model v1 (commit `{'c' * 40}`), of" in card
+
+
 def test_too_few_held_out_images_give_no_verdict_on_copies(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     why = "too few held-out images: 80; at least 200 are needed"
