@@ -14,6 +14,7 @@ class File:
     """One file of a data set: its name, its addresses if they differ from the data set's, and its known size and hash.
 
     With `unpack`, servers have it as <name>.gz and the stage keeps it unpacked. Size and hash are of the unpacked file.
+    `git_blob` is the ID of another build of the same version in a Git repository. It is accepted too.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -22,6 +23,7 @@ class File:
     bytes: int | None = None
     sha256: str = ""
     md5: str = ""
+    git_blob: str = ""
     unpack: bool = False
     addresses: tuple[str, ...] = ()
 
@@ -33,12 +35,12 @@ class File:
     @property
     def pinned(self) -> bool:
         """Whether a hash is known."""
-        return bool(self.sha256 or self.md5)
+        return bool(self.sha256 or self.md5 or self.git_blob)
 
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A Debian package with the same files, and the folder that it installs them to."""
+    """A Debian package with the same files, or some of them, and the folder that it installs them to."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -51,8 +53,9 @@ class DataSet:
     """A data set of the catalog.
 
     `format` names its reader (stages/prepare/sources/formats.py). `images` is the number of images as published.
-    `classes` are the class names in the order of the labels; empty if the files contain them or there are none. With
-    `kaggle`, the files can also be placed by hand as Kaggle has them (stages/download/kaggle.py).
+    `classes` are the class names in the order of the labels; empty if the files contain them or there are none. The
+    packages of `debian` together have all files. With `kaggle`, the files can also be placed by hand as Kaggle has them
+    (stages/download/kaggle.py).
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -66,7 +69,7 @@ class DataSet:
     classes: tuple[str, ...]
     files: tuple[File, ...]
     addresses: tuple[str, ...] = ()
-    debian: DebianPackage | None = None
+    debian: tuple[DebianPackage, ...] = ()
     kaggle: bool = False
 
 

@@ -38,6 +38,7 @@ FILES = [
 def test_a_file_of_the_catalog_has_a_hash(entry: DataSet, file: File) -> None:
     if file.name not in UNPINNED:
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256) or re.fullmatch(r"[0-9a-f]{32}", file.md5)
+        assert re.fullmatch(r"([0-9a-f]{40})?", file.git_blob)
 
 
 @pytest.mark.parametrize(("entry", "file"), FILES)

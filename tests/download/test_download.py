@@ -32,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     serving.close()
 
 
-def data_set(address: str, debian: DebianPackage | None = None) -> DataSet:
+def data_set(address: str, *debian: DebianPackage) -> DataSet:
     file = File("pictures", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), unpack=True)
     addresses = (address,) if address else ()
     return DataSet("Test set", "http://home.invalid", "MIT", "", "idx", 1, (), (file,), addresses, debian)
@@ -169,6 +169,98 @@ def test_the_files_of_an_installed_debian_package_are_used(tmp_path: Path) -> No
     assert (tmp_path / "out" / "pictures").read_bytes() == CONTENT
 
 
+# An apt-get and a dpkg-deb whose packages have one file each, named after the package.
+FAKE_APT = """#!/bin/sh
+echo "$0 $*" >> "$(dirname "$0")/calls"
+for word; do
+  case "$word" in update|-*|*=*) ;; download) down=1 ;; *) [ -z "$down" ] || touch "${word}_1_all.deb" ;; esac
+done
+"""
+FAKE_DPKG_DEB = """#!/bin/sh
+name=$(basename "$2" _1_all.deb)
+mkdir -p "$3/usr/share/$name"
+printf "the file of %s" "$name" > "$3/usr/share/$name/$name.txt"
+"""
+
+
+def write_programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> None:
+    """Put programs of these names (_ for -) into a folder at the front of the path."""
+    folder.mkdir(exist_ok=True)
+    for name, script in programs.items():
+        (folder / name.replace("_", "-")).write_text(script)
+        (folder / name.replace("_", "-")).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def of_packages(*names: str) -> DataSet:
+    """A data set with one file in each of these packages."""
+    files = tuple(
+        File(f"{name}.txt", sha256=hashlib.sha256(f"the file of {name}".encode()).hexdigest()) for name in names
+    )
+    packages = tuple(DebianPackage(name, f"/usr/share/{name}") for name in names)
+    return dataclasses.replace(data_set("", *packages), files=files)
+
+
+def test_the_files_of_several_debian_packages_are_downloaded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    write_programs(tmp_path / "bin", monkeypatch, apt_get=FAKE_APT, dpkg_deb=FAKE_DPKG_DEB)
+    (tmp_path / "out").mkdir()
+    origin, pinned = named.fetch("test", of_packages("test-a", "test-b"), tmp_path / "out", tmp_path / "manual")
+    assert (origin, pinned) == ("Debian packages test-a and test-b", True)
+    assert (tmp_path / "out" / "test-a.txt").read_text() == "the file of test-a"
+    assert (tmp_path / "out" / "test-b.txt").read_text() == "the file of test-b"
+    calls = (tmp_path / "bin" / "calls").read_text().splitlines()
+    assert [call.rpartition("-q")[2].strip() for call in calls] == ["q update", "download test-a test-b"]
+    assert not (tmp_path / ".state" / "apt").exists()
+
+
+@pytest.mark.parametrize("others", [(), ("a file of another package",)])
+def test_only_the_packages_whose_files_are_not_installed_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    write_programs(tmp_path / "bin", monkeypatch, apt_get=FAKE_APT, dpkg_deb=FAKE_DPKG_DEB)
+    places = [tmp_path / "usr/share" / name for name in ("test-a", "test-b")]
+    for place, names in zip(places, (("test-a.txt",), others), strict=True):
+        place.mkdir(parents=True)
+        for name in names:
+            (place / name).touch()
+    packages = [DebianPackage(place.name, str(place)) for place in places]
+    with debian.package_folders(packages, ["test-a.txt", "test-b.txt"]) as (first, second):
+        assert first == places[0]
+        assert second != places[1]
+    assert (tmp_path / "bin" / "calls").read_text().endswith("download test-b\n")
+
+
+def test_a_debian_package_of_another_version_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    write_programs(tmp_path / "bin", monkeypatch, apt_get=FAKE_APT, dpkg_deb=FAKE_DPKG_DEB)
+    dataset = of_packages("test-a")
+    dataset = dataclasses.replace(dataset, files=(File("test-a.txt", sha256="0" * 64),))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(StageError, match=r"test-a\.txt: the SHA-256 is .*, expected 0+: another version, or damaged"):
+        named.fetch("test", dataset, tmp_path / "out", tmp_path / "manual")
+
+
+# `printf 'a build' | git hash-object --stdin`
+GIT_BLOB = "c1c35f33bf36094f26c642958006ce89803e185d"
+
+
+@pytest.mark.parametrize(("content", "accepted"), [(b"a build", True), (b"Debian's", True), (b"another", False)])
+def test_either_build_of_a_file_is_accepted_and_no_other(
+    server: Server, tmp_path: Path, content: bytes, accepted: bool
+) -> None:
+    server.body = content
+    file = File("font.ttf", sha256=hashlib.sha256(b"Debian's").hexdigest(), git_blob=GIT_BLOB)
+    if accepted:
+        assert get_file(tmp_path, with_file(server.address, file)).read_bytes() == content
+    else:
+        with pytest.raises(StageError, match=r"font\.ttf: the SHA-256 is"):
+            get_file(tmp_path, with_file(server.address, file))
+
+
 def test_an_error_lists_every_place_that_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
@@ -180,7 +272,7 @@ def test_an_error_lists_every_place_that_was_tried(tmp_path: Path, monkeypatch: 
     assert lines[0] == "Test set could not be downloaded. Tried:"
     assert "pictures[.gz] is missing" in lines[1]
     assert "pictures.gz: the address does not resolve (no network?) (tries: 1)" in lines[2]
-    assert "Debian package some-set: not installed, and apt-get is not available" in lines[3]
+    assert "Debian package some-set: some-set is not installed, and apt-get is not available" in lines[3]
     assert str(tmp_path / "manual" / "test") in lines[5]
 
 
@@ -195,7 +287,7 @@ def test_apts_error_message_is_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with (
         pytest.raises(transfer.SourceError, match="apt-get failed: E: Unable to locate package"),
-        debian.package_folder("some-set", tmp_path / "none"),
+        debian.package_folders([DebianPackage("some-set", str(tmp_path / "none"))], ["pictures"]),
     ):
         pass
     assert not (tmp_path / ".state" / "apt").exists()
