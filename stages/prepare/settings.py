@@ -116,7 +116,8 @@ class Settings:
     """Use at most this many pictures, counting all splits; 0: all. The hash of a name decides, so the order of the
     files does not matter, and a larger number keeps the pictures of a smaller one."""
     test_share: Annotated[Float, Field(gt=0, lt=1)] = 0.1
-    """The share of the pictures in the test split, if there is no official one. A hash of the pixels decides."""
+    """The share of the pictures in the test split, if there is no official one. A hash of the pixels decides; for
+    emoji, a hash of the name without its skin tones."""
     max_rejected: Annotated[Float, Field(ge=0, le=1)] = 0.01
     """The stage fails if a larger share of the pictures is rejected."""
     dtype: Literal["float32", "uint8"] = "float32"

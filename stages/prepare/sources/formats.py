@@ -16,7 +16,7 @@ from stages import shell
 from stages.errors import StageError
 from stages.prepare import archives
 from stages.prepare.settings import LabelColumn, Settings
-from stages.prepare.sources import archive, arrays, celeba, cifar, flowers, idx, lsun, parquet
+from stages.prepare.sources import archive, arrays, celeba, cifar, emoji, flowers, idx, lsun, parquet
 from stages.prepare.sources.index import NO_LABEL, Source
 
 # A module defers the import of a library that only its format needs: all formats are imported at every start, so that
@@ -30,6 +30,7 @@ FORMATS: dict[str, Callable[[dict[str, Any], Path, Path, Settings], Source]] = {
     "parquet": parquet.open_source,
     "arrays": arrays.open_source,
     "celeba": celeba.open_source,
+    "emoji": emoji.open_source,
 }
 # What `prepare.labels` can be for a format, besides auto and none, and how to write it.
 _CHOICES: dict[str, dict[type | str, str]] = {
