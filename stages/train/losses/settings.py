@@ -25,13 +25,14 @@ class LossSettings:
     gradient_penalty: Annotated[Float, Field(ge=0)] = 10.0
     """Weight of the gradient penalty (Gulrajani et al. 2017) in a loss that has one, such as wasserstein_gp."""
     r1: Gamma = 0.0
-    """Weight γ of the penalty γ/2 · E[|∇D(x)|²] at real images (Mescheder et al. 2018). The discriminator can then have
-    no batch norm."""
+    """Weight γ of the penalty γ/2 · E[|∇D(x)|²] at real images (Mescheder et al. 2018). The discriminator must have no
+    batch norm then."""
     r2: Gamma = 0.0
     """The same at fake images."""
     penalty_every: Annotated[Int, Field(ge=1)] = 1
-    """The discriminator's steps from one with the penalties to the next. Their weights are multiplied by it (Karras et
-    al. 2020, arXiv:1912.04958, appendix B)."""
+    """The discriminator's steps from one with the penalties to the next; their weights are multiplied by it (Karras et
+    al. 2020, arXiv:1912.04958, appendix B). There a penalty has a step of its own, for which Adam's rate and decays are
+    corrected. Here it shares the step of the loss, so they need no correction."""
 
     @property
     def penalties(self) -> tuple[str, ...]:
