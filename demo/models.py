@@ -112,14 +112,14 @@ class Model:
         return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """The discriminator's scores of images (N, H, W, C), float32 (N,): probabilities if its loss is logistic."""
+        """The discriminator's scores of images (N, H, W, C), float32 (N,): probabilities if `is_probability`."""
         outputs = self._discriminate(tf.constant(images)).numpy()[:, 0]
         return 1 / (1 + np.exp(-outputs)) if self.is_probability else outputs
 
     @property
     def is_probability(self) -> bool:
-        """Whether `scores` are probabilities of "real"."""
-        return bool(self.facts.get("logistic", True))
+        """Whether `scores` are probabilities of "real". D's output for one image is none if its loss compares two."""
+        return bool(self.facts.get("logistic", True)) and not self.facts.get("paired", False)
 
     def _prepared(self) -> Manifest:
         """The manifest of the prepared images. Raises StageError if this model was not trained on them."""

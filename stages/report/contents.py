@@ -20,8 +20,8 @@ from stages.png import Picture
 from stages.workspace import Workspace
 
 _MODEL = (
-    *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "stopped", "flags"),
-    *("params", "environment"),
+    *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "paired", "stopped"),
+    *("flags", "params", "environment"),
 )
 _METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "memorization_real", "nearest_distance")
 _MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
@@ -42,7 +42,8 @@ class Contents:
     `metrics` and `modes` hold nothing that needs one. Without a network's features, `metrics` has none of the metrics
     that need them, and `points` is empty.
     The curves `output/real` and `output/fake` are the discriminator's mean probability of "real" if `model` says that
-    its loss is logistic, else its mean output. `presets` are whole params files by name.
+    its loss is logistic, else its mean output. If `model` says that the loss is paired, each image is compared with one
+    of the other kind. `presets` are whole params files by name.
     """
 
     data: Manifest

@@ -147,6 +147,7 @@ def _facts(settings: Settings, inputs: _Inputs, hardware: Devices, score: str) -
     return {
         "score": score,
         "logistic": LOSSES[settings.loss.name].logistic,
+        "paired": LOSSES[settings.loss.name].paired,
         "data_manifest_sha256": artifacts.sha256(inputs.folder / manifest.FILE),
         "data_title": inputs.data.source.get("title", ""),
         **({"start_from": inputs.start.origin.facts()} if inputs.start else {}),

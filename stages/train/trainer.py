@@ -121,11 +121,12 @@ class Trainer:
         if network is self.discriminator:
             rate, batch = s.discriminator_learning_rate, self._settings.batch_size
             steps *= s.discriminator_steps
-        optimizer = Adam(
-            _Rate(rate, s, batch, steps, self._rate_factor),
-            s.beta_1,
-            lambda step: scheduled(s.beta_2, images_seen(step, batch), s.burn_in),
-        )
+
+        def beta_2(step: tf.Tensor) -> tf.Tensor:
+            return scheduled(s.beta_2, images_seen(step, batch), s.burn_in)
+
+        schedule = _Rate(rate, s, batch, steps, self._rate_factor)
+        optimizer = Adam(schedule, s.beta_1, beta_2 if isinstance(s.beta_2, tuple) else s.beta_2)
         optimizer.build(network.trainable_variables)
         return optimizer
 

@@ -401,6 +401,12 @@ def test_a_loss_without_probabilities_shows_the_discriminators_mean_output(tiny_
     assert "loss, nats" not in page
 
 
+def test_the_outputs_of_a_paired_loss_are_comparisons(tiny_copy: Project) -> None:
+    words = "each compared with an image of the other kind"
+    assert words not in changed_model(tiny_copy)
+    assert words in changed_model(tiny_copy, paired=True)
+
+
 def test_the_report_escapes_names_from_the_data(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     assert "<b>cross</b>" not in page
