@@ -2,12 +2,12 @@
 
     python -m studies.cell STUDY VARIANT SEED [--grid]
 
-Reads the variant's changes in studies/<STUDY>.yaml, the params file that they change (`base`; params.yaml if the variant
-names none), and the outputs of `dvc repro features`. Runs the project's own stages. Their outputs go to .state/studies,
-so an interrupted cell resumes: training from its last checkpoint, or the evaluation if the cell was trained with the same
-params, data and code.
+Reads the variant's changes in studies/<STUDY>.yaml, the params file that they change (`base`; params.yaml if the
+variant names none), and the outputs of `dvc repro features`. Runs the project's own stages. Their outputs go to
+.state/studies, so an interrupted cell resumes: training from its last checkpoint, or the evaluation if the cell was
+trained with the same params, data and code.
 Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics and the results of the training. With --grid it also
-writes the stage sample's grid, next to it as <VARIANT>-<SEED>.png.
+writes the grid of the stage sample, next to it as <VARIANT>-<SEED>.png.
 """
 
 import argparse

@@ -62,11 +62,11 @@ class DiscriminatorSettings:
     pooling."""
     activation: Activation = "leaky_relu"
     """Activation of the hidden layers."""
-    norm: DiscriminatorNorm = "batch"
+    norm: DiscriminatorNorm = "none"
     """batch: batch norm after every layer but the first and the last. batch_all: after the first too. none: no norm, as
     a gradient penalty needs. spectral: each kernel is divided by its spectral norm (Miyato et al. 2018); batch norm
     would undo the division. layer: layer norm after every layer but the first and the last, beside a gradient penalty
     too."""
-    initializer: Initializer = "dcgan"
+    initializer: Initializer = "he"
     """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the deviation of He et al. 2015, which keeps the size of
     the values from layer to layer, so that a network without a norm can start."""

@@ -21,26 +21,26 @@ class OptimizerSettings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    generator_learning_rate: Rate = 1e-3
-    """Adam's rate; the paper uses 2e-4, and studies/recipe.yaml measures the difference."""
-    discriminator_learning_rate: Rate = 2e-4
-    """Adam's rate, as in the paper."""
+    generator_learning_rate: Rate = 2e-3
+    """Adam's rate; the paper's recipe has 2e-4."""
+    discriminator_learning_rate: Rate = 2e-3
+    """The same for the discriminator."""
     warmup: Annotated[Int, Field(ge=0)] = 0
     """Images over which both learning rates rise linearly from 0."""
     burn_in: Annotated[Int, Field(ge=0)] = 0
     """Images over which each value that is a pair [start, end] moves from its start to its end, along half a cosine
     wave (Huang et al. 2024). The learning rates, beta_2, loss.r1 and loss.r2 can be pairs."""
-    learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.0
+    learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.6
     """The last part of training, as a fraction, in which both learning rates fall linearly to zero."""
-    beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.5
+    beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.0
     """Adam's decay of the gradients' mean."""
-    beta_2: Beta2 = 0.999
+    beta_2: Beta2 = 0.99
     """Adam's decay of the squared gradients' mean."""
     discriminator_steps: Annotated[Int, Field(ge=1)] = 1
     """Steps of the discriminator, each on a new batch, per step of the generator."""
     updates: Literal["alternating", "simultaneous"] = "alternating"
     """alternating: the generator's step uses the updated discriminator. simultaneous: it uses the discriminator from
-    before the update, which takes a tenth less time and learns less per image (studies/recipe.yaml)."""
+    before the update, which takes less time and learns less per image."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class AverageSettings:
     __pydantic_config__ = FORBID_UNKNOWN
 
     halflife: Annotated[Float, Field(gt=0)] = 20_000.0
-    """Images after which a weight counts half (decay 0.998 at batches of 64)."""
+    """Images after which a weight counts half (decay 0.9994 at batches of 16)."""
     rampup: Annotated[Float, Field(gt=0)] = 0.2
     """The half-life is at most this share of the images seen, so that the average forgets the initial weights."""
 
@@ -84,7 +84,7 @@ class Settings:
     """Another model to start from, instead of random weights: a Git revision (tag, commit, branch or experiment), a
     folder with generator.keras and discriminator.keras, or the .keras file of a generator next to its
     discriminator.keras. The optimizers are new."""
-    batch_size: Annotated[Int, Field(ge=2)] = 64
+    batch_size: Annotated[Int, Field(ge=2)] = 16
     """Images in a batch, on all devices together."""
     horizontal_flip: Bool = False
     """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters."""

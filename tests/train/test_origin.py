@@ -14,7 +14,7 @@ from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.train import origin
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
-from tests.conftest import git
+from tests.conftest import Project, git
 
 SETTINGS = Settings(generator=GeneratorSettings(channels=4), discriminator=DiscriminatorSettings(channels=4))
 
@@ -88,3 +88,20 @@ def test_a_model_that_does_not_exist_is_named(project: Path, tmp_path: Path) -> 
 def test_the_facts_of_an_origin_are_plain_json(project: Path) -> None:
     facts = origin.load(str(project / "models")).origin.facts()
     assert json.loads(json.dumps(facts)) == facts
+
+
+@pytest.mark.slow
+def test_the_stage_records_the_model_that_it_started_from_and_trains_it_further(tiny_copy: Project) -> None:
+    (tiny_copy.folder / "models").rename(tiny_copy.folder / "first")
+    (tiny_copy.folder / "models").mkdir()
+    shutil.copytree(tiny_copy.folder / "first/features", tiny_copy.folder / "models/features")
+    params = tiny_copy.folder / "params.yaml"
+    for old, new in (("images: 640", "start_from: first, images: 320"), ("images: 320,", "images: 640,")):
+        params.write_text(params.read_text().replace(old, new))
+        result = tiny_copy.run_process("train")
+        assert result.returncode == 0, result.stderr
+        assert "train: starting from the model first\n" in result.stderr
+    assert "train: continuing the finished training of 320 images" in result.stderr
+    facts = json.loads((tiny_copy.folder / "models/model.json").read_text())["start_from"]
+    assert facts["generator_sha256"] == sha256(tiny_copy.folder / "first/generator.keras")
+    assert facts["data_title"] == "Tiny shapes"
