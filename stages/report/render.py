@@ -11,6 +11,7 @@ from stages.metrics.catalog import METRICS
 from stages.report import figures
 from stages.report.contents import Contents, compare_with_presets
 from stages.report.front_matter import front_matter
+from stages.report.recipe import recipe
 from stages.report.settings import Settings
 
 _COPIES = {
@@ -120,6 +121,7 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
         "copies": _COPIES,
         "preset": preset,
         "differences": differences,
+        "recipe": recipe(contents.model["params"]),
     }
     folder = Path(__file__).parent
     pages = templates.environment(folder, html=True)

@@ -18,7 +18,8 @@ from stages.metrics.catalog import METRICS
 from stages.report import figures
 from stages.report.contents import Difference, compare_with_presets
 from stages.report.front_matter import license_keys
-from tests.conftest import CLASSES, Project
+from stages.report.recipe import recipe
+from tests.conftest import CLASSES, ROOT, Project
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 
@@ -338,6 +339,63 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
     shutil.rmtree(tiny_copy.folder / "presets")
     page, card = rendered(tiny_copy)
     assert "presets/" not in page + card
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "words"),
+    [
+        (
+            "default",
+            {},
+            "relativistic loss with R1 and R2 (γ 0.5, every 8 steps), batch norm in the generator and no norm in the "
+            "discriminator, Adam (β 0 and 0.99), learning rate 0.002 falling to 0.0001 over 240,000 images, batches of "
+            "16, an average of the generator's weights with a half-life of 20,000 images",
+        ),
+        (
+            "paper",
+            {},
+            "non-saturating loss, batch norm in both networks, Adam (β 0.5 and 0.999), learning rate 0.0002, batches "
+            "of 128, no average of the generator's weights",
+        ),
+        (
+            "paper",
+            {
+                "loss": {"name": "wasserstein_gp", "r1": [5, 0.5]},
+                "discriminator": {"norm": "layer"},
+                "optimizer": {
+                    "discriminator_learning_rate": 0.0001,
+                    "discriminator_steps": 5,
+                    "warmup": 2000,
+                    "burn_in": 1000,
+                    "learning_rate_decay": 0.6,
+                },
+            },
+            "Wasserstein loss with R1 (γ 5 falling to 0.5 over 1,000 images) and a gradient penalty (λ 10), batch norm "
+            "in the generator and layer norm in the discriminator, Adam (β 0.5 and 0.999), learning rates 0.0002 "
+            "(generator) and 0.0001 (discriminator), warm-up over 2,000 images, decay to 0 in the last 60 % of the "
+            "training, 5 steps of the discriminator per step of the generator, batches of 128, no average of the "
+            "generator's weights",
+        ),
+    ],
+    ids=["default", "paper", "wasserstein_gp"],
+)
+def test_the_recipe_is_one_line_in_words(preset: str, changes: dict[str, dict[str, Any]], words: str) -> None:
+    train = yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text())["train"]
+    for group, values in changes.items():
+        train[group].update(values)
+    assert recipe(train) == words
+
+
+def test_the_recipe_is_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
+    page, card = rendered(tiny_copy)
+    (line,) = re.findall(r"<p>(Recipe: relativistic loss .*)</p>", page)
+    assert line.replace("&#39;", "'") in card
+    assert "a half-life of 20,000 images." in line
+    params = json.loads((tiny_copy.folder / "models/model.json").read_text())["params"]
+    (tiny_copy.folder / "presets/tiny.yaml").write_text(yaml.safe_dump({"train": params}))
+    page, card = rendered(tiny_copy)
+    assert "<p>Recipe, the preset <code>tiny</code>: relativistic loss " in page
+    assert "\nRecipe, the preset `tiny`: relativistic loss " in card
 
 
 @pytest.mark.parametrize("classes", [1, 10, 35, 36, 102])
