@@ -93,7 +93,7 @@ def test_a_loss_touches_its_file_a_row_a_test_and_the_comment_in_the_params(proj
         "stages/train/losses/squared_hinge.py",
         "tests/train/test_losses.py",
     ]
-    project.edit("params.yaml", "name: non_saturating", "name: squared_hinge")
+    project.edit("params.yaml", "name: relativistic", "name: squared_hinge")
     project.output("python", "-m", "stages.params")
 
 
