@@ -105,7 +105,6 @@ def _obey(step: Callable[[int], object]) -> None:
 
 def _settings(network: Network, precision: str, updates: str = "alternating") -> Any:
     from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
-    from stages.train.losses.settings import LossSettings
     from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
 
     return Settings(
@@ -113,8 +112,7 @@ def _settings(network: Network, precision: str, updates: str = "alternating") ->
         batch_size=network.batch,
         horizontal_flip=True,
         generator=GeneratorSettings(channels=network.base),
-        discriminator=DiscriminatorSettings(channels=network.base, norm="batch"),
-        loss=LossSettings(name="non_saturating", r1=0.0, r2=0.0),
+        discriminator=DiscriminatorSettings(channels=network.base),
         optimizer=OptimizerSettings(updates=updates),  # type: ignore[arg-type]
         scoring=ScoringSettings(every=network.steps * network.batch),
         precision=precision,  # type: ignore[arg-type]

@@ -43,8 +43,8 @@ class GeneratorSettings:
     """batch: batch norm after every layer but the last. batch_all: after the last too, which makes training oscillate
     (Radford et al. 2016, section 3). none: no norm. layer: layer norm after every layer but the last."""
     initializer: Initializer = "dcgan"
-    """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the deviation of He et al. 2015, which keeps the size of
-    the values from layer to layer, so that a network without a norm can start."""
+    """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the standard deviation of He et al. 2015. It keeps the
+    scale of the activations from layer to layer, which a network without a norm needs."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class DiscriminatorSettings:
     pooling."""
     activation: Activation = "leaky_relu"
     """Activation of the hidden layers."""
-    norm: DiscriminatorNorm = "none"
+    norm: DiscriminatorNorm = "batch"
     """batch: batch norm after every layer but the first and the last. batch_all: after the first too. none: no norm, as
     a gradient penalty needs. spectral: each kernel is divided by its spectral norm (Miyato et al. 2018); batch norm
     would undo the division. layer: layer norm after every layer but the first and the last, beside a gradient penalty
     too."""
-    initializer: Initializer = "he"
-    """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the deviation of He et al. 2015, which keeps the size of
-    the values from layer to layer, so that a network without a norm can start."""
+    initializer: Initializer = "dcgan"
+    """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the standard deviation of He et al. 2015. It keeps the
+    scale of the activations from layer to layer, which a network without a norm needs."""

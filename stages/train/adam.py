@@ -10,8 +10,8 @@ import tensorflow as tf
 class Adam(keras.optimizers.Adam):
     """Adam (Kingma, Ba 2015, arXiv:1412.6980, algorithm 1) with a β2 that is a number or a function of the step.
 
-    v starts at zero, so the weights of the squared gradients in v add up to less than one: to 1 − β2ᵗ, by which Keras'
-    Adam divides, if β2 is a number. If it changes, they add up to 1 less the product of the β2 of all steps.
+    v starts at zero, so it underestimates the mean of the squared gradients: by the factor 1 − β2ᵗ for a constant β2,
+    by 1 minus the product of all β2 so far otherwise. The update divides by this factor.
     """
 
     def __init__(

@@ -37,9 +37,10 @@ class _Finished:
 
 
 def write(path: Path, course: str, settings: Settings, checkpoints: Checkpoints) -> None:
-    """Write the state that a longer training continues from. `course` is the key of `settings.course`.
+    """Write the state that a longer training continues from.
 
-    The file has no state if a longer training would share no part of this one.
+    `course` identifies everything but the length: settings, data, code and libraries. The file has no state if a longer
+    training would repeat every step.
     """
     _, state = checkpoints.final.latest() or (0, {})
     about = {"course": course, "settings": dataclasses.asdict(settings)}
@@ -49,8 +50,8 @@ def write(path: Path, course: str, settings: Settings, checkpoints: Checkpoints)
 def continue_from(folder: Path, course: str, settings: Settings, trainer: Trainer, checkpoints: Checkpoints) -> None:
     """Save the state of the finished training in `folder` as a checkpoint, if this one differs only in its length.
 
-    `folder` is that of the outputs. Prints why a training of another length starts from scratch. Does nothing if this
-    training is already under way, and if it repeats the finished one.
+    `folder` is that of the outputs. Does nothing if this training has a checkpoint, or has the finished one's params.
+    If only the length differs and it cannot continue, prints why.
     """
     done, _ = checkpoints.latest() or (0, {})
     finished = _find(folder)
@@ -58,7 +59,7 @@ def continue_from(folder: Path, course: str, settings: Settings, trainer: Traine
         return
     others = _differences(dataclasses.asdict(finished.settings.course), dataclasses.asdict(settings.course))
     if others and settings.images <= finished.settings.images:
-        return  # another training
+        return  # not a longer version of it
     state: dict[str, np.ndarray] | None = None
     if others:
         obstacle = f"it had another train.{others[0]}"
@@ -140,7 +141,7 @@ def _obstacle(state: Mapping[str, np.ndarray] | None, course: str, settings: Set
     if "step" not in state:
         return "it shares no step with a longer one, because it was too short or its learning rates fell from the start"
     if state["step"] > last_shared(trainer.steps, settings.steps_per_score, trainer.constant_rate_steps):
-        return "it was longer"
+        return "its state is from after the end of this training"
     images = _end_of_patience(json.loads(state["journal"].tobytes())["rows"], settings.scoring.patience)
     return f"with this train.scoring.patience it would have ended after {images:,} images" if images else ""
 

@@ -1,4 +1,4 @@
-"""Values that change during training. Each depends on the images seen alone, so a resumed run goes on exactly."""
+"""Values that change during training. Each depends only on the images seen, so a resumed run has the same values."""
 
 import math
 

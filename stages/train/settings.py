@@ -21,20 +21,20 @@ class OptimizerSettings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    generator_learning_rate: Rate = 2e-3
-    """Adam's rate; the paper's recipe has 2e-4."""
-    discriminator_learning_rate: Rate = 2e-3
-    """The same for the discriminator."""
+    generator_learning_rate: Rate = 2e-4
+    """Learning rate of the generator's Adam, or a pair [start, end]: see burn_in."""
+    discriminator_learning_rate: Rate = 2e-4
+    """Learning rate of the discriminator's Adam, or a pair."""
     warmup: Annotated[Int, Field(ge=0)] = 0
     """Images over which both learning rates rise linearly from 0."""
     burn_in: Annotated[Int, Field(ge=0)] = 0
     """Images over which each value that is a pair [start, end] moves from its start to its end, along half a cosine
     wave (Huang et al. 2024). The learning rates, beta_2, loss.r1 and loss.r2 can be pairs."""
-    learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.6
+    learning_rate_decay: Annotated[Float, Field(ge=0, le=1)] = 0.0
     """The last part of training, as a fraction, in which both learning rates fall linearly to zero."""
-    beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.0
+    beta_1: Annotated[Float, Field(ge=0, lt=1)] = 0.5
     """Adam's decay of the gradients' mean."""
-    beta_2: Beta2 = 0.99
+    beta_2: Beta2 = 0.999
     """Adam's decay of the squared gradients' mean."""
     discriminator_steps: Annotated[Int, Field(ge=1)] = 1
     """Steps of the discriminator, each on a new batch, per step of the generator."""
@@ -49,8 +49,9 @@ class AverageSettings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    halflife: Annotated[Float, Field(gt=0)] = 20_000.0
-    """Images after which a weight counts half (decay 0.9994 at batches of 16)."""
+    halflife: Annotated[Float, Field(gt=0)] = 0.001
+    """Images after which a weight counts half; 20,000 is a decay of 0.998 at batches of 64. 0.001 is no average: the
+    newest weights alone count."""
     rampup: Annotated[Float, Field(gt=0)] = 0.2
     """The half-life is at most this share of the images seen, so that the average forgets the initial weights."""
 
@@ -65,7 +66,7 @@ class ScoringSettings:
     """Images between two scores."""
     samples: Annotated[Int, Field(ge=2, le=50_000)] = 5000
     """Images generated for a score."""
-    patience: Annotated[Int, Field(ge=0)] = 120_000
+    patience: Annotated[Int, Field(ge=0)] = 0
     """Stop after this many images without a better score; 0: never."""
 
 
@@ -73,7 +74,8 @@ class ScoringSettings:
 class Settings:
     """The `train` section: its own keys and its groups.
 
-    Durations are in images that the discriminator has seen, counting repeats.
+    A key that params.yaml omits has the value of the paper's recipe, presets/paper.yaml. Durations are in images that
+    the discriminator has seen, counting repeats.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -84,7 +86,7 @@ class Settings:
     """Another model to start from, instead of random weights: a Git revision (tag, commit, branch or experiment), a
     folder with generator.keras and discriminator.keras, or the .keras file of a generator next to its
     discriminator.keras. The optimizers are new."""
-    batch_size: Annotated[Int, Field(ge=2)] = 16
+    batch_size: Annotated[Int, Field(ge=2)] = 128
     """Images in a batch, on all devices together."""
     horizontal_flip: Bool = False
     """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters."""
@@ -116,7 +118,7 @@ class Settings:
 
     @property
     def course(self) -> "Settings":
-        """These settings without those that only decide how long the training is."""
+        """These settings without the length of the training."""
         return replace(self, images=self.images_per_step, scoring=replace(self.scoring, patience=0))
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """The train stage: train the DCGAN and keep the best checkpoint."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+import yaml
 
 from stages import artifacts, locks, machine, manifest, records, reference, resume, shell
 from stages.errors import StageError
@@ -26,6 +28,7 @@ from stages.train.settings import Settings
 from stages.train.trainer import Trainer
 from stages.workspace import Workspace
 
+_ROOT = Path(__file__).resolve().parents[2]
 _OUTPUTS = (
     "models/generator.keras",
     "models/discriminator.keras",
@@ -57,7 +60,7 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
         )
         with resume.unfinished("train", key) as state, workspace.outputs(*_OUTPUTS) as new:
             log = new("reports/train/metrics.json").parent
-            checkpoints, course = Checkpoints(state), _key(settings.course, inputs)
+            checkpoints, course = Checkpoints(state), _course(settings, inputs)
             finished.continue_from(workspace.out, course, settings, trainer, checkpoints)
             _announce(trainer, state, log)
             bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
@@ -104,14 +107,31 @@ def _new_trainer(settings: Settings, inputs: _Inputs, hardware: Devices) -> Trai
         raise StageError(f"{inputs.folder / manifest.FILE}: {error}") from None
 
 
-def _key(settings: Settings, inputs: _Inputs) -> str:
-    """A key for a training with these settings. Call it after the trainer has imported the loss, whose code counts."""
+def _inputs_of(settings: Settings, inputs: _Inputs) -> tuple[object, ...]:
+    """Everything besides the code that decides a training with these settings."""
     files = (inputs.folder / manifest.FILE, inputs.reference, inputs.features)
     versions = tf.__version__, keras.__version__, np.__version__
-    data = [artifacts.sha256(path) for path in files]
     # A branch may move and a file may change, but they keep their name in the settings.
     start = [inputs.start.origin] if inputs.start else []
-    return resume.key_of(dataclasses.asdict(settings), data, versions, *start)
+    return dataclasses.asdict(settings), [artifacts.sha256(path) for path in files], versions, *start
+
+
+def _key(settings: Settings, inputs: _Inputs) -> str:
+    """A key for this training. Call it after the trainer has imported the loss, whose code counts."""
+    return resume.key_of(*_inputs_of(settings, inputs))
+
+
+def _course(settings: Settings, inputs: _Inputs) -> str:
+    """A key for all trainings that differ from this one only in their length.
+
+    It is part of an output, so it must not depend on the modules that a process happens to have loaded. It takes the
+    code that dvc.yaml names for this stage.
+    """
+    pipeline = yaml.safe_load((_ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    code = [_ROOT / name for name in pipeline["stages"]["train"]["deps"] if name.startswith("stages")]
+    files = [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    key = _inputs_of(settings.course, inputs), [artifacts.sha256(file) for file in files]
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
 
 
 def _stream(settings: Settings, inputs: _Inputs) -> Callable[[int], Iterator]:

@@ -1,4 +1,4 @@
-"""The steps at which the training halts. They do not depend on its length, except for the last score."""
+"""The steps at which the training loop returns to Python, to log or to score. Only the last depends on the length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ def stops(steps: int, score_every: int, done: int) -> Iterator[Stop]:
 def last_shared(steps: int, score_every: int, constant_rate_steps: int) -> int:
     """The last stop before the end that every longer run also makes, with the same state; 0 if there is none.
 
-    It comes before a score that the end has displaced, and before the learning rates fall (the first
-    `constant_rate_steps` steps have the same rate whatever the length).
+    It is before the regular score that this run's end replaced, and before the learning rates fall: all lengths have
+    the same rates in the first `constant_rate_steps` steps.
     """
     displaced = max(1, -(-(steps - score_every // 10) // score_every)) * score_every
     limit = min(displaced - 1, steps - 1, constant_rate_steps)

@@ -89,7 +89,7 @@ def test_the_same_training_again_and_one_with_other_settings_start_from_scratch(
         ({"images": 400, "optimizer": OTHER}, STATE, "course", "it had another train.optimizer.beta_1"),
         ({"images": 400}, STATE, "other", "the data, the code, a library or the model of train.start_from"),
         ({"images": 400}, {}, "course", "it shares no step with a longer one"),
-        ({"images": 200}, STATE, "course", "it was longer"),
+        ({"images": 200}, STATE, "course", "its state is from after the end of this training"),
         (
             {"scoring": IMPATIENT},
             {**STATE, "journal": journal([*ROWS, *ROWS[1:]])},

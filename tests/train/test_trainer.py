@@ -22,7 +22,7 @@ SETTINGS = Settings(
     batch_size=8,
     generator=GeneratorSettings(channels=4),
     discriminator=DiscriminatorSettings(channels=4),
-    average=AverageSettings(rampup=1.0),
+    average=AverageSettings(20_000.0, rampup=1.0),
 )
 
 
@@ -368,7 +368,7 @@ def test_a_rollback_restores_the_weights_but_not_the_step() -> None:
     for name in ("generator/000", "discriminator_optimizer/003", "average/000"):
         assert np.array_equal(trainer.state()[name], state[name])
     assert [int(o.iterations.numpy()) for o in trainer._optimizers.values()] == [3, 6]
-    assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(0.25 * 1e-3)
+    assert float(trainer._optimizers["generator"].learning_rate) == pytest.approx(0.25 * 2e-4)
 
 
 def test_the_networks_to_save_compute_in_float32() -> None:

@@ -1,4 +1,4 @@
-"""The gradient penalties: of a slope other than one between the images, and of any slope at the images."""
+"""The gradient penalties: WGAN-GP's, on slopes other than one between real and fake images; R1 and R2, on any slope."""
 
 from collections.abc import Callable
 

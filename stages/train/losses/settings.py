@@ -17,22 +17,22 @@ class LossSettings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    name: LossName = "relativistic"
+    name: LossName = "non_saturating"
     """The loss of both networks; the module of this name has the formulas."""
     label_smoothing: Annotated[Float, Field(ge=0, lt=0.5)] = 0.0
     """The discriminator's target for real images is 1 minus this (Salimans et al. 2016). A loss without labels, such as
     hinge, needs 0."""
     gradient_penalty: Annotated[Float, Field(ge=0)] = 10.0
     """Weight of the gradient penalty (Gulrajani et al. 2017) in a loss that has one, such as wasserstein_gp."""
-    r1: Gamma = 0.5
+    r1: Gamma = 0.0
     """Weight γ of the penalty γ/2 · E[|∇D(x)|²] at real images (Mescheder et al. 2018). The discriminator must have no
     batch norm then."""
-    r2: Gamma = 0.5
+    r2: Gamma = 0.0
     """The same at fake images."""
-    penalty_every: Annotated[Int, Field(ge=1)] = 8
-    """The discriminator's steps from one with the penalties to the next; their weights are multiplied by it (Karras et
-    al. 2020, arXiv:1912.04958, appendix B). There a penalty has a step of its own, for which Adam's rate and decays are
-    corrected. Here it shares the step of the loss, so they need no correction."""
+    penalty_every: Annotated[Int, Field(ge=1)] = 1
+    """Every k-th step of the discriminator has the penalties, with k times their weights (Karras et al. 2020,
+    arXiv:1912.04958, appendix B). There a penalty has its own step, so Adam's rate and decays need a correction. Here
+    it is part of the step's loss, so they need none."""
 
     @property
     def penalties(self) -> tuple[str, ...]:
