@@ -169,16 +169,16 @@ def test_a_cell_is_trained_again_after_params_data_or_outputs_have_changed(
 ) -> None:
     if changed != "params":
         (unevaluated.parent / changed).write_text("something else")
-    cell_in(unevaluated, **{"batch_size": 32} if changed == "params" else {})
+    cell_in(unevaluated, **{"batch_size": 64} if changed == "params" else {})
     assert stages.ran == ["train", "evaluate"]
 
 
 def test_a_failed_training_is_repeated_before_the_evaluation(stages: Stages, unevaluated: Path) -> None:
     stages.failing = "train"
     with pytest.raises(StageError, match="the stage train failed"):
-        cell_in(unevaluated, batch_size=32)
+        cell_in(unevaluated, batch_size=64)
     stages.ran, stages.failing = [], ""
-    cell_in(unevaluated, batch_size=32)
+    cell_in(unevaluated, batch_size=64)
     assert stages.ran == ["train", "evaluate"]
 
 
