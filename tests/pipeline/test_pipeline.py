@@ -389,7 +389,7 @@ def test_a_training_that_ended_early_without_a_flag_shows_no_alert(tiny_copy: Pr
 
 
 def test_the_report_names_the_score(tiny_copy: Project) -> None:
-    assert "Distance of something &amp; other, of the averaged" in changed_model(
+    assert "Distance of something &amp; other; lower is better" in changed_model(
         tiny_copy, score="Distance of something & other"
     )
 
