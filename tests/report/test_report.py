@@ -349,8 +349,8 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
             "default",
             {},
             "relativistic loss with R1 and R2 (γ 2), batch norm in the generator and no norm in the discriminator, "
-            "Adam (β 0 and 0.99), learning rate 0.002 falling to 0.0001 over 240,000 images, batches of 32, an average of the "
-            "generator's weights with a half-life of 20,000 images",
+            "Adam (β 0 and 0.99), learning rate 0.002 falling to 0.0001 over 240,000 images, batches of 32, an "
+            "average of the generator's weights with a half-life of 20,000 images",
         ),
         (
             "paper",
@@ -371,11 +371,11 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
                     "learning_rate_decay": 0.6,
                 },
             },
-            "Wasserstein loss with R1 (γ 5 falling to 0.5 over 1,000 images, every 8 steps) and a gradient penalty (λ 10, "
-            "every 8 steps), batch norm in the generator and layer norm in the discriminator, Adam (β 0.5 and 0.999), learning rates 0.0002 "
-            "(generator) and 0.0001 (discriminator), warm-up over 2,000 images, decay to 0 in the last 60 % of the "
-            "training, 5 steps of the discriminator per step of the generator, batches of 128, no average of the "
-            "generator's weights",
+            "Wasserstein loss with R1 (γ 5 falling to 0.5 over 1,000 images, every 8 steps) and a gradient penalty "
+            "(λ 10, every 8 steps), batch norm in the generator and layer norm in the discriminator, Adam (β 0.5 "
+            "and 0.999), learning rates 0.0002 (generator) and 0.0001 (discriminator), warm-up over 2,000 images, "
+            "decay to 0 in the last 60 % of the training, 5 steps of the discriminator per step of the generator, "
+            "batches of 128, no average of the generator's weights",
         ),
     ],
     ids=["default", "paper", "wasserstein_gp"],
