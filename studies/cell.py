@@ -41,10 +41,10 @@ def with_changes(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
     return values
 
 
-def variant_params(changes: dict[str, Any], default: Path = Path("params.yaml")) -> dict[str, Any]:
-    """The params of a variant: those of its `base` (a params file; `default` if it names none), with its changes."""
+def variant_params(changes: dict[str, Any]) -> dict[str, Any]:
+    """The params of a variant: those of its `base` (a params file; params.yaml if it names none), with its changes."""
     sections = {section: values for section, values in changes.items() if section != "base"}
-    return with_changes(params.read_file(Path(changes.get("base", default))), sections)
+    return with_changes(params.read_file(Path(changes.get("base", "params.yaml"))), sections)
 
 
 def key_of(*values: object) -> str:
@@ -75,12 +75,12 @@ def _run_stage(name: str, work: Path) -> None:
         raise StageError(f"{work}: the stage {name} failed; run the same command again to resume")
 
 
-def run(base: dict[str, Any], changes: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
-    """The result of a cell that is trained and evaluated in the folder `work`. Raises StageError if a stage fails.
+def run(base: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
+    """Train and evaluate the params `base` with a seed, in the folder `work`. Raises StageError if a stage fails.
 
     Skips the training if it has finished here before without an evaluation, with the same params, data and code.
     """
-    values = with_changes(with_changes(base, changes), {"train": {"seed": seed}})
+    values = with_changes(base, {"train": {"seed": seed}})
     work.mkdir(parents=True, exist_ok=True)
     file = work / "params.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -121,7 +121,7 @@ def main() -> None:
         )
     name = f"{arguments.variant}-{arguments.seed}"
     work = resume.state_folder() / "studies" / arguments.study / name
-    result = run(variant_params(variants[arguments.variant] or {}), {}, arguments.seed, work)
+    result = run(variant_params(variants[arguments.variant] or {}), arguments.seed, work)
     results = RESULTS / arguments.study
     if arguments.grid:
         _run_stage("sample", work)

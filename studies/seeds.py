@@ -71,7 +71,7 @@ def run_seeds(count: int) -> list[dict[str, Any]]:
             result = artifacts.read_json(work / "result.json", "metrics", "flags")
         except StageError:  # missing or damaged; no other copy exists
             shell.say(f"seed {seed} ({seed + 1} of {count}):")
-            result = cell.run(base, {}, seed, work)
+            result = cell.run(base, seed, work)
             with Workspace(work).outputs("result.json") as new:
                 artifacts.write_json(new("result.json"), result)
         results.append(result)

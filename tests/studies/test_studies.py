@@ -138,7 +138,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
 
 def cell_in(work: Path, **train: object) -> dict[str, Any]:
     """The result of a cell with these changes."""
-    return cell.run(params.read_file(Path("params.yaml")), {"train": train}, 0, work)
+    return cell.run(cell.variant_params({"train": train}), 0, work)
 
 
 @pytest.fixture
