@@ -20,6 +20,8 @@ from tests.conftest import ROOT, Project
 
 STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
 STUDIES = {name: stage for name, stage in STAGES.items() if "matrix" in stage}
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+EMOJI = yaml.safe_load((ROOT / "studies/emoji/dvc.yaml").read_text())["stages"]
 
 
 def result(fid: float, protocol: str = "a", flags: int = 0, **more: float) -> dict[str, Any]:
@@ -74,6 +76,28 @@ def test_the_committed_cells_have_one_protocol_and_their_variants_params(study: 
         variant, _, seed = name.rpartition("-")
         used = cell.with_changes(params_of(variants[variant]), {"train": {"seed": int(seed)}})
         assert settings.validate_python(values["params"]) == settings.validate_python(used["train"]), name
+
+
+def outputs(stage: dict[str, Any]) -> set[str]:
+    """The paths of a stage's outputs."""
+    outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+    return {next(iter(out)) if isinstance(out, dict) else out for out in outs}
+
+
+def test_the_emoji_study_has_every_stage_of_the_pipeline() -> None:
+    assert list(EMOJI) == list(PIPELINE)
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_of_the_emoji_study_has_the_pipelines_files_in_its_own_folder(name: str) -> None:
+    stage, files = EMOJI[name], {path for other in PIPELINE.values() for path in outputs(other)}
+    artifacts_read = {path for path in PIPELINE[name]["deps"] if any(path.startswith(file) for file in files)}
+    code = {path for path in stage["deps"] if path.startswith("stages/")}
+    assert outputs(stage) == {f"studies/emoji/{path}" for path in outputs(PIPELINE[name])}
+    assert set(stage["deps"]) - code == {f"studies/emoji/{path}" for path in artifacts_read}
+    assert f"stages/{name}" in code
+    assert stage["cmd"] == f"python -m stages.{name} ${{to}}"
+    assert stage["params"] == [{"presets/emoji.yaml": [name if name != "download" else "dataset"]}]
 
 
 def test_an_unknown_variant_is_named_in_the_error() -> None:
