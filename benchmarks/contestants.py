@@ -133,9 +133,9 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
     The first report has the seconds that a checkpoint takes and the seconds between two checkpoints.
     """
     from stages import manifest, records
-    from stages.train import loop
-    from stages.train.augment import augmentation
+    from stages.train import loop, overfitting
     from stages.train.checkpoints import Checkpoints
+    from stages.train.flip import horizontal_flip
     from stages.train.guards import Variety
     from stages.train.journal import Journal, Measurement, Real
     from stages.train.losses.catalog import LOSSES
@@ -183,10 +183,15 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
         loop.train(
             trainer,
             lambda first: iter(
-                records.shuffled(files, data, settings.batch_size, 0, first_batch=first, augment=augmentation(settings))
+                records.shuffled(
+                    *(files, data, settings.batch_size, 0),
+                    first_batch=first,
+                    augment=lambda images, number: horizontal_flip(images, 0, number),
+                )
             ),
             settings,
             journal,
+            overfitting.Probe(trainer, overfitting.read(folder, data)),
             Checkpoints(Path(scratch)),
         )
 

@@ -17,13 +17,13 @@ from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
 from stages.networks import saving
-from stages.train import devices, finished, loop, origin, scoring
-from stages.train.augment import augmentation
+from stages.train import devices, finished, flip, loop, origin, overfitting, scoring
 from stages.train.checkpoints import Checkpoints
 from stages.train.devices import Devices
 from stages.train.journal import Journal
 from stages.train.losses.catalog import LOSSES
 from stages.train.origin import Start
+from stages.train.overfitting import Probe
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
 from stages.workspace import Workspace
@@ -52,7 +52,7 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
     batches_from = _stream(settings, inputs)
     with devices.failures(settings.batch_size, hardware):
         if not hardware.chief:
-            loop.train(trainer, batches_from, settings, None, Checkpoints(resume.state_folder() / "train" / key))
+            loop.train(trainer, batches_from, settings, None, None, Checkpoints(resume.state_folder() / "train" / key))
             return None
         judge = judges.load(workspace.input("models/features"), inputs.data)
         measure, real, score = scoring.scorer(
@@ -65,7 +65,8 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
             _announce(trainer, state, log)
             bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
             journal = Journal(log, settings, bounds, measure, real, trainer.steps * settings.images_per_step)
-            speed = loop.train(trainer, batches_from, settings, journal, checkpoints)
+            probe = Probe(trainer, overfitting.read(inputs.folder, inputs.data))
+            speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
             _publish(trainer, journal, _facts(settings, inputs, hardware, score), new)
             finished.write(new("models/training_state.npz"), course, settings, checkpoints)
     _say_result(journal)
@@ -137,12 +138,15 @@ def _course(settings: Settings, inputs: _Inputs) -> str:
 def _stream(settings: Settings, inputs: _Inputs) -> Callable[[int], Iterator]:
     """A function that returns the stream of training batches from number `first` on."""
 
+    def mirrored(images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        return flip.horizontal_flip(images, settings.seed, number)
+
     def batches_from(first: int) -> Iterator:
         return iter(
             records.shuffled(
                 *(inputs.shards, inputs.data, settings.batch_size, settings.seed),
                 first_batch=first,
-                augment=augmentation(settings),
+                augment=mirrored if settings.horizontal_flip else None,
             )
         )
 

@@ -1,13 +1,9 @@
-"""Augmentations: what each does to a batch, and which of them the settings turn on."""
-
-import dataclasses
+"""The mirroring of real images as they are read."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from stages.train.augment import AUGMENTATIONS, augmentation, horizontal_flip
-from stages.train.settings import Settings
+from stages.train.flip import horizontal_flip
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (96, 4, 6, 3)).astype(np.float32)
 
@@ -30,13 +26,3 @@ def test_the_seed_and_the_batchs_number_decide_which_images_are_flipped() -> Non
     assert flipped(0, 1) == flipped(0, 1)
     assert flipped(0, 1) != flipped(0, 2)
     assert flipped(0, 1) != flipped(1, 1)
-
-
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_an_augmentation_changes_a_batch_only_if_its_setting_is_on(name: str) -> None:
-    changed = {}
-    for on in (False, True):
-        settings = dataclasses.replace(Settings(), **{name: on})  # type: ignore[arg-type]
-        result = augmentation(settings)(tf.constant(IMAGES), tf.constant(0, tf.int64))
-        changed[on] = not np.array_equal(result, IMAGES)
-    assert changed == {False: False, True: True}
