@@ -49,8 +49,9 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
         trainer.start_from(inputs.start)
         shell.say(f"train: starting from the model {inputs.start.origin}")
     key = _key(settings, inputs)
-    batches_from = _stream(settings, inputs)
     with devices.failures(settings.batch_size, hardware):
+        mirrored = _mirrored(settings, inputs, hardware, trainer)
+        batches_from = _stream(settings, inputs, mirrored)
         if not hardware.chief:
             loop.train(trainer, batches_from, settings, None, None, Checkpoints(resume.state_folder() / "train" / key))
             return None
@@ -67,7 +68,7 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
             journal = Journal(log, settings, bounds, measure, real, trainer.steps * settings.images_per_step)
             probe = Probe(trainer, overfitting.read(inputs.folder, inputs.data))
             speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
-            _publish(trainer, journal, _facts(settings, inputs, hardware, score), new)
+            _publish(trainer, journal, _facts(settings, inputs, hardware, score) | {"mirrored": mirrored}, new)
             finished.write(new("models/training_state.npz"), course, settings, checkpoints)
     _say_result(journal)
     return {"images_per_second": speed} if speed else {}
@@ -135,10 +136,28 @@ def _course(settings: Settings, inputs: _Inputs) -> str:
     return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
 
 
-def _stream(settings: Settings, inputs: _Inputs) -> Callable[[int], Iterator]:
+def _mirrored(settings: Settings, inputs: _Inputs, hardware: Devices, trainer: Trainer) -> bool:
+    """Whether half of the real images are mirrored. With `auto`, the chief looks at the data and decides for all."""
+    if settings.horizontal_flip != "auto":
+        return settings.horizontal_flip
+    mirrored = False
+    if hardware.chief:
+        count = min(flip.IMAGES, inputs.data.splits["train"].records)
+        ((images, _),) = records.batches(inputs.folder, inputs.data, "train", count).take(1)
+        sides = flip.sides(images.numpy())
+        mirrored = not sides.differ
+        shell.say(
+            f"train: horizontal_flip: the data has {'no' if mirrored else 'a'} left and right, so images are "
+            f"{'' if mirrored else 'not '}mirrored ({sides.own_side:.0%} of {sides.images:,} images are nearer to "
+            "other images than to their mirror images)"
+        )
+    return bool(trainer.from_chief([mirrored])[0])
+
+
+def _stream(settings: Settings, inputs: _Inputs, mirrored: bool) -> Callable[[int], Iterator]:
     """A function that returns the stream of training batches from number `first` on."""
 
-    def mirrored(images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def mirror(images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         return flip.horizontal_flip(images, settings.seed, number)
 
     def batches_from(first: int) -> Iterator:
@@ -146,7 +165,7 @@ def _stream(settings: Settings, inputs: _Inputs) -> Callable[[int], Iterator]:
             records.shuffled(
                 *(inputs.shards, inputs.data, settings.batch_size, settings.seed),
                 first_batch=first,
-                augment=mirrored if settings.horizontal_flip else None,
+                augment=mirror if mirrored else None,
             )
         )
 

@@ -230,7 +230,7 @@ def test_the_page_says_that_test_images_are_too_few_for_precision_and_recall(tin
     page, card = rendered(tiny_copy)
     assert "There are too few test images for precision and recall" in page
     assert "neighbourhoods" not in card
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
 
 
 def test_a_flagged_training_is_reported_first(tiny_copy: Project) -> None:
