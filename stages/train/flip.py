@@ -14,8 +14,10 @@ from stages.neighbours import Nearest, thumbnails
 
 IMAGES = 2000
 """The images that `sides` needs for a clear answer."""
-# The share of images on their own side from which the data has a left and a right.
-_OWN_SIDE = 0.6
+# The share of images on their own side above which the data has a left and a right. For scale, among up to 2,000 images:
+# 0.49 of noise, 0.95 of scikit-learn's digits, 0.79 of Fashion-MNIST (T-shirts 0.64, sneakers 0.99), 0.82 of the emoji.
+# Data without a left and a right is above it once in fifty times if it has 100 images, once in a thousand if it has 200.
+_OWN_SIDE = 0.65
 
 
 def horizontal_flip(images: tf.Tensor, seed: int, number: tf.Tensor) -> tf.Tensor:

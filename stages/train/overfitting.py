@@ -51,7 +51,7 @@ class Outputs:
 def next_probability(probability: float, outputs: Outputs, settings: AugmentSettings, images: int) -> float:
     """The adaptive probability after `images` more images: one step up if D over-fits more than the target, else down.
 
-    Karras et al. 2020, section 3.1.
+    Karras et al. 2020, section 3.
     """
     step = images / settings.rise
     return float(np.clip(probability + (step if outputs.overfitting > settings.target else -step), 0, 1))
