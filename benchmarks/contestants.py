@@ -103,17 +103,19 @@ def _obey(step: Callable[[int], object]) -> None:
         _report(steps=int(line), seconds=time.perf_counter() - started, peak_rss=_memory("VmHWM"))
 
 
-def _settings(network: Network, precision: str, updates: str = "alternating") -> Any:
+def _settings(network: Network, precision: str, role: str = "bare") -> Any:
     from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+    from stages.train.augment.settings import AugmentSettings
     from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
 
     return Settings(
         images=network.steps * network.batch,
         batch_size=network.batch,
         horizontal_flip=True,
+        augment=AugmentSettings(("colour", "translation", "cutout") if role == "augmented" else (), probability=0.5),
         generator=GeneratorSettings(channels=network.base),
         discriminator=DiscriminatorSettings(channels=network.base),
-        optimizer=OptimizerSettings(updates=updates),  # type: ignore[arg-type]
+        optimizer=OptimizerSettings(updates="simultaneous" if role == "simultaneous" else "alternating"),
         scoring=ScoringSettings(every=network.steps * network.batch),
         precision=precision,  # type: ignore[arg-type]
     )
@@ -133,9 +135,9 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
     The first report has the seconds that a checkpoint takes and the seconds between two checkpoints.
     """
     from stages import manifest, records
-    from stages.train import loop
-    from stages.train.augment import augmentation
+    from stages.train import loop, overfitting
     from stages.train.checkpoints import Checkpoints
+    from stages.train.flip import horizontal_flip
     from stages.train.guards import Variety
     from stages.train.journal import Journal, Measurement, Real
     from stages.train.losses.catalog import LOSSES
@@ -183,22 +185,27 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
         loop.train(
             trainer,
             lambda first: iter(
-                records.shuffled(files, data, settings.batch_size, 0, first_batch=first, augment=augmentation(settings))
+                records.shuffled(
+                    *(files, data, settings.batch_size, 0),
+                    first_batch=first,
+                    augment=lambda images, number: horizontal_flip(images, 0, number),
+                )
             ),
             settings,
             journal,
+            overfitting.Probe(trainer, overfitting.read(folder, data)),
             Checkpoints(Path(scratch)),
         )
 
 
-def run_bare(network: Network, precision: str, updates: str) -> None:
-    """Run only our step. With alternating updates the first report has the multiply-adds of an image in one step."""
+def run_bare(network: Network, precision: str, role: str) -> None:
+    """Run only our step. The first report of the role `bare` has the multiply-adds of an image in one step."""
     import tensorflow as tf
 
     from stages.train.trainer import Trainer
 
-    trainer = Trainer(_settings(network, precision, updates), network.size, network.channels)
-    if updates == "alternating":
+    trainer = Trainer(_settings(network, precision, role), network.size, network.channels)
+    if role == "bare":
         total = multiply_adds(trainer.generator.layers, GENERATOR_PASSES)
         total += multiply_adds(trainer.discriminator.layers, DISCRIMINATOR_PASSES)
         _report(multiply_adds=total)
@@ -327,14 +334,14 @@ def run_peak(precision: str) -> None:
 
 def run(role: str, network: Network, precision: str, project: Path) -> None:
     """Run the contestant of this role."""
-    if role in ("loop", "bare", "simultaneous", "peak", "tutorial_in_our_environment"):
+    if role in ("loop", "bare", "simultaneous", "augmented", "peak", "tutorial_in_our_environment"):
         from stages import shell
 
         shell.load_tensorflow("bench")  # sets the environment as in every stage
     if role == "loop":
         run_loop(network, precision, project)
-    elif role in ("bare", "simultaneous"):
-        run_bare(network, precision, "alternating" if role == "bare" else role)
+    elif role in ("bare", "simultaneous", "augmented"):
+        run_bare(network, precision, role)
     elif role in ("torch", "torch_passive"):
         run_torch(network)
     elif role == "peak":

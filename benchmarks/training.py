@@ -12,6 +12,7 @@ All contestants train the same network on batches of the same size:
   minute, but its clock stops between rounds, so the time of a checkpoint is measured alone and added.
 - bare: only the training step, on a batch in memory.
 - simultaneous: bare with `train.optimizer.updates: simultaneous`, as in TensorFlow's tutorial.
+- augmented: bare with all transforms of `train.augment`, each with a probability of one half.
 - tutorial: TensorFlow's DCGAN tutorial, with two tapes, plain Keras layers and one compiled call per batch, on a batch
   in memory. It runs once in TensorFlow's default environment and once in that of our stages.
 - torch: PyTorch's DCGAN example, on a batch in memory, if torch is installed. Its waiting threads spin, which is
@@ -114,7 +115,8 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 def compare(network: Network, precision: str, project: Path, rounds: int, seconds: float) -> dict[str, float | None]:
     """Run all contestants in turn. Returns their images per second, the ratios, and the share of the machine's peak."""
     plain = precision == "float32"
-    roles = ["loop", "bare", "simultaneous", "peak", *(["tutorial", "tutorial_in_our_environment"] if plain else [])]
+    roles = ["loop", "bare", "simultaneous", "augmented", "peak"]
+    roles += ["tutorial", "tutorial_in_our_environment"] if plain else []
     if plain and util.find_spec("torch"):
         roles += ["torch"] if network is PAPER else ["torch", "torch_passive"]
     peak_memory: dict[str, float] = {}
@@ -140,10 +142,11 @@ def compare(network: Network, precision: str, project: Path, rounds: int, second
     def ratio(a: str, b: str) -> float | None:
         return round(rate[a] / rate[b], 3) if b in rate else None
 
-    others = [role for role in images if role not in ("loop", "bare", "simultaneous")]
+    others = [role for role in images if role not in ("loop", "bare", "simultaneous", "augmented")]
     return {
         **{f"{role}_images_per_second": value and round(value, 1) for role, value in images.items()},
         "loop_over_bare": ratio("loop", "bare"),
+        "augmented_over_bare": ratio("augmented", "bare"),
         **{f"loop_over_{role}": ratio("loop", role) for role in others},
         **{f"simultaneous_over_{role}": ratio("simultaneous", role) for role in ("bare", *others)},
         "multiply_adds_per_image": image_cost,

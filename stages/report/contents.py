@@ -29,6 +29,13 @@ _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
 _ACCURACY = ("judge_accuracy", "judge_accuracy_low", "judge_accuracy_high", "largest_class")
 _PICTURES = ("grid", "real", "timeline", "timeline_animated", "interpolation", "nearest")
 _CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake", "score")
+# A run that ended before its first score lacks the first four, and a run without an adaptive augmentation the last.
+_OPTIONAL_CURVES = (
+    *("overfitting/train", "overfitting/held_out", "overfitting/generated", "overfitting/measure"),
+    "augment/probability",
+)
+# The over-fitting from which the discriminator knows the training images partly, and by heart.
+_PARTLY, _BY_HEART = 0.25, 0.6
 # Columns that hold names: read as text, even "01".
 _TEXT_COLUMNS = dict.fromkeys(("split", "class", "reason", "outcome", "kind"), str)
 _NETWORKS = {"judge": "the judge's features", "inception": "Inception's features", "none": ""}
@@ -43,7 +50,8 @@ class Contents:
     that need them, and `points` is empty.
     The curves `output/real` and `output/fake` are the discriminator's mean probability of "real" if `model` says that
     its loss is logistic, else its mean output. If `model` says that the loss is paired, each image is compared with one
-    of the other kind. `presets` are whole params files by name.
+    of the other kind. The curves `overfitting/…` are its mean outputs at the scores, before any sigmoid, and the
+    measure that follows from them. `presets` are whole params files by name.
     """
 
     data: Manifest
@@ -114,6 +122,20 @@ class Contents:
             needed, images = self.protocol["memorization_needs"], self.protocol["memorization_samples"]
             return f"too few held-out images: {images}; at least {needed} are needed"
         return "the data repeats itself, and more than a quarter of the held-out images look like copies as well"
+
+    @property
+    def overfitting(self) -> float | None:
+        """The discriminator's over-fitting at the chosen checkpoint; None if it was not measured."""
+        curve = self.curves["overfitting/measure"]
+        values = curve["value"][curve["step"] == self.model["best_images_seen"]]
+        return float(values.iloc[-1]) if len(values) else None
+
+    @property
+    def by_heart(self) -> str:
+        """Whether the discriminator has learned the training images by heart: Yes, Partly or No."""
+        if self.overfitting is None or self.overfitting < _PARTLY:
+            return "No"
+        return "Yes" if self.overfitting >= _BY_HEART else "Partly"
 
     @property
     def improving(self) -> bool:
@@ -209,9 +231,10 @@ def _flags(path: Path, value: object) -> tuple[Flag, ...]:
 
 
 def _curves(folder: Path, flags: tuple[Flag, ...]) -> dict[str, pd.DataFrame]:
-    """The training curves. A run that diverged before its first row has only the score's curve."""
+    """The training curves; empty for one that the run does not have."""
     diverged = any(flag.kind == "non_finite" for flag in flags)
-    return {name: _curve(folder / f"{name}.tsv", optional=diverged) for name in _CURVES}
+    curves = {name: _curve(folder / f"{name}.tsv", optional=diverged) for name in _CURVES}
+    return curves | {name: _curve(folder / f"{name}.tsv", optional=True) for name in _OPTIONAL_CURVES}
 
 
 def _curve(path: Path, *, optional: bool) -> pd.DataFrame:

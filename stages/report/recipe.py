@@ -14,6 +14,7 @@ def recipe(train: dict[str, Any]) -> str:
     parts = (
         f"{_LOSSES.get(loss['name'], loss['name'].replace('_', '-'))} loss{_penalties(loss, optimizer['burn_in'])}",
         f"label smoothing {loss['label_smoothing']:g}" if loss["label_smoothing"] else "",
+        _augmentation(train["augment"]),
         _norms(train["generator"]["norm"], train["discriminator"]["norm"]),
         f"Adam (β {optimizer['beta_1']:g} and {beta_2})",
         *_rates(optimizer),
@@ -38,6 +39,17 @@ def _penalties(loss: dict[str, Any], burn_in: int) -> str:
         names.setdefault(weight, []).append(name)
     texts = [f"{' and '.join(those)} ({weight}{every})" for weight, those in names.items()]
     return " with " + " and ".join(texts) if texts else ""
+
+
+def _augmentation(augment: dict[str, Any]) -> str:
+    """The transforms of what the discriminator sees, and their probability; empty without augmentation."""
+    if not augment["transforms"]:
+        return ""
+    *others, last = augment["transforms"]
+    names = f"{', '.join(others)} and {last}" if others else last
+    if augment["probability"] == "adaptive":
+        return f"adaptive augmentation ({names}; over-fitting {augment['target']:g})"
+    return f"augmentation ({names}; probability {augment['probability']:g})"
 
 
 def _norms(generator: str, discriminator: str) -> str:

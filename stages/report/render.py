@@ -86,6 +86,17 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
         ),
         "score": figures.curves({"score": curves["score"]}, "score", 1, best),
     }
+    kinds = {"training images": "train", "held-out images": "held_out", "samples": "generated"}
+    rated = {name: curves[f"overfitting/{kind}"] for name, kind in kinds.items()}
+    if all(len(curve) for curve in rated.values()):
+        svgs["overfitting"] = figures.curves(rated, "mean output before any sigmoid", settings.smoothing, best)
+    if len(curves["augment/probability"]):
+        svgs["augmentation"] = figures.curves(
+            {"over-fitting": curves["overfitting/measure"], "probability": curves["augment/probability"]},
+            "over-fitting and probability",
+            settings.smoothing,
+            best,
+        )
     if contents.accuracy is not None:
         modes = contents.modes
         svgs["modes"] = figures.class_shares(list(modes["class"]), list(modes["generated"]), list(modes["real"]))

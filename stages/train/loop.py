@@ -13,6 +13,7 @@ from stages.errors import StageError
 from stages.latent import Sampler
 from stages.train.checkpoints import Checkpoints
 from stages.train.journal import Journal
+from stages.train.overfitting import Probe, next_probability
 from stages.train.settings import Settings
 from stages.train.stops import Stop, last_shared, stops
 from stages.train.trainer import STEP_METRICS, Trainer
@@ -41,16 +42,30 @@ def _seconds_between_checkpoints() -> float:
 class _Chief:
     """The duties of the one worker that has a journal: it records, decides how to continue, and saves checkpoints."""
 
-    def __init__(self, trainer: Trainer, settings: Settings, journal: Journal, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, trainer: Trainer, settings: Settings, journal: Journal, checkpoints: Checkpoints, probe: Probe
+    ) -> None:
         self._trainer, self._settings, self._journal, self._checkpoints = trainer, settings, journal, checkpoints
+        self._probe = probe
         self._sampler = Sampler(trainer.average)  # one for all scores, because each is compiled
         self._every, self._last = _seconds_between_checkpoints(), time.monotonic()
         self._last_shared = last_shared(trainer.steps, settings.steps_per_score, trainer.constant_rate_steps)
 
-    def decide(self, stop: Stop, row: dict[str, float]) -> tuple[int, int, int]:
-        """Record a row. Returns the action, the step that a rollback returns to, and the number of rollbacks."""
+    def decide(self, stop: Stop, row: dict[str, float], images: int) -> tuple[int, int, int, float]:
+        """Record a row of this many images.
+
+        Returns the action, the step that a rollback returns to, the number of rollbacks, and the new probability of the
+        augmentation.
+        """
+        probability, augment = self._trainer.probability, self._settings.augment
+        if stop.score or augment.adaptive:
+            outputs = self._probe(len(self._journal.rows), score=stop.score)
+            row |= outputs.values()
+            if augment.adaptive:
+                row["augment/probability"] = probability
+                probability = next_probability(probability, outputs, augment, images)
         action = self._action(stop, row)
-        return action, self._journal.last_good, self._journal.rollbacks
+        return action, self._journal.last_good, self._journal.rollbacks, probability
 
     def _action(self, stop: Stop, row: dict[str, float]) -> _Action:
         journal, guard = self._journal, self._settings.guard
@@ -147,12 +162,16 @@ def _resume(trainer: Trainer, journal: Journal | None, checkpoints: Checkpoints)
     return step, bool(ended), sums
 
 
-def _end_row(trainer: Trainer, chief: _Chief | None, checkpoints: Checkpoints, stop: Stop, sums: np.ndarray) -> _Action:
+def _end_row(
+    trainer: Trainer, chief: _Chief | None, checkpoints: Checkpoints, stop: Stop, sums: np.ndarray, images_per_step: int
+) -> _Action:
     """Turn `sums` into a row of the log and clear them. The chief decides how to continue, and every worker follows."""
     row = dict(zip(STEP_METRICS, map(float, sums[:-1] / sums[-1]), strict=True))
+    images = int(sums[-1]) * images_per_step
     sums[:] = 0
-    decision = trainer.from_chief(chief.decide(stop, row) if chief else (0, 0, 0))
+    *decision, probability = trainer.from_chief(chief.decide(stop, row, images) if chief else (0, 0, 0, 0.0))
     action, good_step, rollbacks = map(int, decision)
+    trainer.probability = probability
     if action == _Action.ROLL_BACK:
         trainer.roll_back(checkpoints.must_load(good_step), stop.step, 0.5**rollbacks)
     return _Action(action)
@@ -163,17 +182,18 @@ def train(
     batches_from: Callable[[int], Iterator],
     settings: Settings,
     journal: Journal | None,
+    probe: Probe | None,
     checkpoints: Checkpoints,
 ) -> float:
     """Take all steps after the last checkpoint. Returns the images per second of this run.
 
-    `batches_from(k)` is the stream of batches from number k on. Only the chief has a journal; the other workers follow
-    its decisions. The journal holds the result: the best checkpoint, not the last.
+    `batches_from(k)` is the stream of batches from number k on. Only the chief has a journal and a probe; the other
+    workers follow its decisions. The journal holds the result: the best checkpoint, not the last.
     """
     done, ended, sums = _resume(trainer, journal, checkpoints)
     batches = batches_from(done * settings.optimizer.discriminator_steps)
-    chief = _Chief(trainer, settings, journal, checkpoints) if journal else None
-    first, seconds = done, 0.0
+    chief = _Chief(trainer, settings, journal, checkpoints, probe) if journal and probe else None
+    first, seconds, per_step = done, 0.0, settings.images_per_step
     with journal or contextlib.nullcontext():
         if chief and not done:
             chief.save(0, sums)
@@ -185,10 +205,10 @@ def train(
             done = stop.step
             sums += count * np.array([*means.values(), 1.0])
             if journal:
-                journal.advance(count * settings.images_per_step, means)
-            action = _end_row(trainer, chief, checkpoints, stop, sums) if stop.row else _Action.CONTINUE
+                journal.advance(count * per_step, means)
+            action = _end_row(trainer, chief, checkpoints, stop, sums, per_step) if stop.row else _Action.CONTINUE
             if chief:
                 chief.finish_stop(stop, action, sums)
             if action is _Action.STOP:
                 break
-    return (done - first) * settings.images_per_step / seconds if seconds else 0.0
+    return (done - first) * per_step / seconds if seconds else 0.0

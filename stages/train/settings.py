@@ -7,7 +7,8 @@ from pydantic import Field, Strict
 
 from stages.networks.choices import Precision
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
-from stages.params import FORBID_UNKNOWN, Bool, Float, Int, Scheduled, Seed, number_or_pair
+from stages.params import FORBID_UNKNOWN, Float, Int, Scheduled, Seed, number_or_pair
+from stages.train.augment.settings import AugmentSettings
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.settings import LossSettings
 
@@ -88,8 +89,10 @@ class Settings:
     discriminator.keras. The optimizers are new."""
     batch_size: Annotated[Int, Field(ge=2)] = 128
     """Images in a batch, on all devices together."""
-    horizontal_flip: Bool = False
-    """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters."""
+    horizontal_flip: Literal[True, False, "auto"] = False
+    """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters. auto:
+    if the training images have no left and right (flip.py)."""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
     loss: LossSettings = field(default_factory=LossSettings)

@@ -17,13 +17,13 @@ from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
 from stages.networks import saving
-from stages.train import devices, finished, loop, origin, scoring
-from stages.train.augment import augmentation
+from stages.train import devices, finished, flip, loop, origin, overfitting, scoring
 from stages.train.checkpoints import Checkpoints
 from stages.train.devices import Devices
 from stages.train.journal import Journal
 from stages.train.losses.catalog import LOSSES
 from stages.train.origin import Start
+from stages.train.overfitting import Probe
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
 from stages.workspace import Workspace
@@ -49,10 +49,11 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
         trainer.start_from(inputs.start)
         shell.say(f"train: starting from the model {inputs.start.origin}")
     key = _key(settings, inputs)
-    batches_from = _stream(settings, inputs)
     with devices.failures(settings.batch_size, hardware):
+        mirrored = _mirrored(settings, inputs, hardware, trainer)
+        batches_from = _stream(settings, inputs, mirrored)
         if not hardware.chief:
-            loop.train(trainer, batches_from, settings, None, Checkpoints(resume.state_folder() / "train" / key))
+            loop.train(trainer, batches_from, settings, None, None, Checkpoints(resume.state_folder() / "train" / key))
             return None
         judge = judges.load(workspace.input("models/features"), inputs.data)
         measure, real, score = scoring.scorer(
@@ -65,8 +66,9 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
             _announce(trainer, state, log)
             bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
             journal = Journal(log, settings, bounds, measure, real, trainer.steps * settings.images_per_step)
-            speed = loop.train(trainer, batches_from, settings, journal, checkpoints)
-            _publish(trainer, journal, _facts(settings, inputs, hardware, score), new)
+            probe = Probe(trainer, overfitting.read(inputs.folder, inputs.data))
+            speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
+            _publish(trainer, journal, _facts(settings, inputs, hardware, score) | {"mirrored": mirrored}, new)
             finished.write(new("models/training_state.npz"), course, settings, checkpoints)
     _say_result(journal)
     return {"images_per_second": speed} if speed else {}
@@ -134,15 +136,36 @@ def _course(settings: Settings, inputs: _Inputs) -> str:
     return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
 
 
-def _stream(settings: Settings, inputs: _Inputs) -> Callable[[int], Iterator]:
+def _mirrored(settings: Settings, inputs: _Inputs, hardware: Devices, trainer: Trainer) -> bool:
+    """Whether half of the real images are mirrored. With `auto`, the chief looks at the data and decides for all."""
+    if settings.horizontal_flip != "auto":
+        return settings.horizontal_flip
+    mirrored = False
+    if hardware.chief:
+        count = min(flip.IMAGES, inputs.data.splits["train"].records)
+        ((images, _),) = records.batches(inputs.folder, inputs.data, "train", count).take(1)
+        sides = flip.sides(images.numpy())
+        mirrored = not sides.differ
+        shell.say(
+            f"train: horizontal_flip: the data has {'no' if mirrored else 'a'} left and right, so images are "
+            f"{'' if mirrored else 'not '}mirrored ({sides.own_side:.0%} of {sides.images:,} images are nearer to "
+            "other images than to their mirror images)"
+        )
+    return bool(trainer.from_chief([mirrored])[0])
+
+
+def _stream(settings: Settings, inputs: _Inputs, mirrored: bool) -> Callable[[int], Iterator]:
     """A function that returns the stream of training batches from number `first` on."""
+
+    def mirror(images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        return flip.horizontal_flip(images, settings.seed, number)
 
     def batches_from(first: int) -> Iterator:
         return iter(
             records.shuffled(
                 *(inputs.shards, inputs.data, settings.batch_size, settings.seed),
                 first_batch=first,
-                augment=augmentation(settings),
+                augment=mirror if mirrored else None,
             )
         )
 

@@ -12,9 +12,11 @@ from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
 from stages.params import Scheduled
+from stages.pixels import batch_size_for
 from stages.sizes import Size
 from stages.train import origin
 from stages.train.adam import Adam
+from stages.train.augment import transforms
 from stages.train.guards import Magnitude
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.penalty import gradient_penalty, squared_slope
@@ -110,6 +112,8 @@ class Trainer:
             """The exponential moving average of the generator, which makes the samples."""
             self.discriminator = self._new_discriminator(s.precision)
             self._rate_factor = tf.Variable(1.0, trainable=False, name="rate_factor")
+            fixed = 0.0 if s.augment.probability == "adaptive" else s.augment.probability
+            self._probability = tf.Variable(fixed, trainable=False, name="augment_probability")
             self._optimizers = {
                 network.name: self._new_optimizer(network) for network in (self.generator, self.discriminator)
             }
@@ -171,6 +175,21 @@ class Trainer:
         z = tf.random.stateless_normal((s.batch_size, s.generator.latent_dim), tf.stack([s.seed, turn]))
         return self._replica_part(z)
 
+    def _augmented(self, images: tf.Tensor, number: tf.Tensor, kind: int) -> tf.Tensor:
+        s = self._settings
+        if not s.augment.transforms:
+            return images
+        numbers = transforms.draw(s.seed, number, kind, s.batch_size, len(s.augment.transforms))
+        return transforms.apply(s.augment.transforms, images, self._replica_part(numbers), self._probability)
+
+    def _real(self, batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """What D sees, in its step `number`, of this replica's part of a batch."""
+        return self._augmented(self._replica_part(batch), number, transforms.REAL)
+
+    def _fake(self, number: tf.Tensor) -> tf.Tensor:
+        """What D sees, in its step `number`, of new samples."""
+        return self._augmented(self.generator(self._latent(number), training=True), number, transforms.FAKE)
+
     def _discriminator_turn(
         self, real: tf.Tensor, fake: tf.Tensor, number: tf.Tensor
     ) -> tuple[_Pass, _Pass, tf.Tensor, list[tf.Tensor]]:
@@ -215,13 +234,13 @@ class Trainer:
         """
         number = index * len(batches)
         for i, real_images in enumerate(batches[:-1]):
-            fake_images = self.generator(self._latent(number + i), training=True)
-            *_, d_gradients = self._discriminator_turn(self._replica_part(real_images), fake_images, number + i)
+            real, fake = self._real(real_images, number + i), self._fake(number + i)
+            *_, d_gradients = self._discriminator_turn(real, fake, number + i)
             self._descend(self.discriminator, d_gradients)
         number += len(batches) - 1
         with tf.GradientTape() as tape:
-            fake_images = self.generator(self._latent(number), training=True)
-        real, fake, d_loss, d_gradients = self._discriminator_turn(self._replica_part(batches[-1]), fake_images, number)
+            fake_images = self._fake(number)
+        real, fake, d_loss, d_gradients = self._discriminator_turn(self._real(batches[-1], number), fake_images, number)
         answers = self._answers(real.outputs, fake.outputs)
         alternating = self._settings.optimizer.updates == "alternating"
         if alternating:
@@ -288,6 +307,32 @@ class Trainer:
         means = self._train_steps(batches, tf.constant(first), tf.constant(count)).numpy()
         return dict(zip(STEP_METRICS, map(float, means), strict=True))
 
+    @property
+    def probability(self) -> float:
+        """The probability of each transform of `train.augment`. It is part of the state if it is adaptive."""
+        return float(self._probability.numpy())
+
+    @probability.setter
+    def probability(self, value: float) -> None:
+        self._probability.assign(value)
+
+    def mean_output(self, images: np.ndarray) -> float:
+        """D's mean output, before any sigmoid, for images (float32 NHWC [-1,1]). It changes nothing.
+
+        The images are augmented as in training, with random numbers that depend on an image's place only. D is not in
+        training mode, so its output for an image does not depend on the others.
+        """
+        size = batch_size_for(images.shape[1:])
+        parts = [images[first : first + size] for first in range(0, len(images), size)]
+        outputs = [self._outputs(tf.constant(part), tf.constant(i)).numpy() for i, part in enumerate(parts)]
+        return float(np.concatenate(outputs).mean(dtype=np.float64))
+
+    @tf.function(reduce_retracing=True)
+    def _outputs(self, images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        names = self._settings.augment.transforms
+        numbers = transforms.draw(self._settings.seed, number, transforms.MEASURED, tf.shape(images)[0], len(names))
+        return self.discriminator(transforms.apply(names, images, numbers, self._probability), training=False)
+
     def _variables(self) -> dict[str, keras.Variable | tf.Variable]:
         """Everything that a step changes, by a unique name."""
         variables: dict[str, keras.Variable | tf.Variable] = {
@@ -295,6 +340,8 @@ class Trainer:
         }
         for name, optimizer in self._optimizers.items():
             variables |= {f"{name}_optimizer/{i:03}": v for i, v in enumerate(optimizer.variables)}
+        if self._settings.augment.adaptive:
+            variables["augment_probability"] = self._probability
         return {**variables, "rate_factor": self._rate_factor}
 
     def state(self) -> dict[str, np.ndarray]:

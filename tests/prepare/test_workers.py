@@ -58,7 +58,8 @@ def weights(project: Project) -> dict[str, list[np.ndarray]]:
 
 def test_two_workers_train_the_same_as_one_process(tiny_copy: Project) -> None:
     path = tiny_copy.folder / "params.yaml"
-    path.write_text(path.read_text().replace("images: 640,", "images: 320,"))  # twenty steps
+    augment = "augment: {transforms: [colour, translation, cutout], rise: 320}"
+    path.write_text(path.read_text().replace("images: 640,", f"images: 320, {augment},"))  # twenty steps
     assert tiny_copy.run_process("train").returncode == 0
     alone, log = weights(tiny_copy), (tiny_copy.folder / "reports/train/plots/metrics/loss/generator.tsv").read_text()
     processes = two_workers(tiny_copy)
@@ -77,6 +78,7 @@ import sys, numpy as np, tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+from stages.train.augment.settings import AugmentSettings
 from stages.train.losses.settings import LossSettings
 from stages.train.settings import OptimizerSettings, Settings
 from stages.train.trainer import Trainer
@@ -88,6 +90,7 @@ settings = Settings(
     discriminator=DiscriminatorSettings(channels=4, norm=sys.argv[2]),
     loss=LossSettings(sys.argv[3], r1=float(sys.argv[4]), penalty_every=3),
     optimizer=optimizer,
+    augment=AugmentSettings(tuple(sys.argv[5:]), probability=0.5),
 )
 images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
@@ -105,7 +108,7 @@ print(max(float(np.abs(states[0][name] - states[1][name]).max()) for name in sta
     [
         ("alternating", "batch", "non_saturating", "0"),
         ("simultaneous", "batch", "relativistic", "0"),
-        ("alternating", "layer", "relativistic", "1"),
+        ("alternating", "layer", "relativistic", "1", "colour", "translation", "cutout"),
         ("simultaneous", "spectral", "wasserstein_gp", "1"),
     ],
 )

@@ -123,7 +123,7 @@ def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_co
 
 def test_a_training_that_diverged_at_once_has_a_report(tiny_copy: Project) -> None:
     curves = tiny_copy.folder / "reports/train/plots/metrics"
-    for name in ("loss", "output"):
+    for name in ("loss", "output", "overfitting"):
         shutil.rmtree(curves / name)
     result = tiny_copy.run("report")
     assert result.returncode == 1
@@ -132,6 +132,31 @@ def test_a_training_that_diverged_at_once_has_a_report(tiny_copy: Project) -> No
     change(tiny_copy, "models/model.json", flags=[flag])
     page, _ = rendered(tiny_copy)
     assert "training has diverged" in page[: page.index("<h2>")]
+
+
+@pytest.mark.parametrize(
+    ("measure", "answer"),
+    [(0.1, "No sign of it."), (0.4, "Partly."), (0.7, "Yes: it has learned the training images by heart.")],
+)
+def test_the_report_says_whether_the_discriminator_knows_the_training_images_by_heart(
+    tiny_copy: Project, measure: float, answer: str
+) -> None:
+    change(tiny_copy, "models/model.json", best_images_seen=640)
+    curve = tiny_copy.folder / "reports/train/plots/metrics/overfitting/measure.tsv"
+    curve.write_text(f"step\tmeasure\n320\t0.5\n640\t{measure}\n")
+    page, _ = rendered(tiny_copy)
+    section = page[page.index("Does the discriminator know the training images by heart?") :]
+    assert f">{answer}</p>" in section[: section.index("<h2>")]
+    assert f"its over-fitting is {measure:.2f}." in section
+    assert section.count("<svg") - section[section.index("<h2>") :].count("<svg") == 1
+
+
+def test_the_curve_of_an_adaptive_probability_is_in_the_report(tiny_copy: Project) -> None:
+    curve = tiny_copy.folder / "reports/train/plots/metrics/augment/probability.tsv"
+    curve.parent.mkdir()
+    curve.write_text("step\tprobability\n320\t0.0\n640\t0.4\n")
+    page, _ = rendered(tiny_copy)
+    assert "Lines of the over-fitting and of the augmentation&#39;s probability over images seen" in page
 
 
 @pytest.mark.parametrize(
@@ -205,7 +230,7 @@ def test_the_page_says_that_test_images_are_too_few_for_precision_and_recall(tin
     page, card = rendered(tiny_copy)
     assert "There are too few test images for precision and recall" in page
     assert "neighbourhoods" not in card
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
 
 
 def test_a_flagged_training_is_reported_first(tiny_copy: Project) -> None:
@@ -377,8 +402,21 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
             "decay to 0 in the last 60 % of the training, 5 steps of the discriminator per step of the generator, "
             "batches of 128, no average of the generator's weights",
         ),
+        (
+            "paper",
+            {"augment": {"transforms": ["colour", "translation", "cutout"]}},
+            "non-saturating loss, adaptive augmentation (colour, translation and cutout; over-fitting 0.3), batch norm "
+            "in both networks, Adam (β 0.5 and 0.999), learning rate 0.0002, batches of 128, no average of the "
+            "generator's weights",
+        ),
+        (
+            "paper",
+            {"augment": {"transforms": ["colour"], "probability": 0.5}},
+            "non-saturating loss, augmentation (colour; probability 0.5), batch norm in both networks, Adam (β 0.5 and "
+            "0.999), learning rate 0.0002, batches of 128, no average of the generator's weights",
+        ),
     ],
-    ids=["default", "paper", "wasserstein_gp"],
+    ids=["default", "paper", "wasserstein_gp", "augmentation", "fixed"],
 )
 def test_the_recipe_is_one_line_in_words(preset: str, changes: dict[str, dict[str, Any]], words: str) -> None:
     train = yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text())["train"]

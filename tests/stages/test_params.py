@@ -101,6 +101,20 @@ def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
         ("train: {optimizer: {beta_1: null}}", ["train.optimizer.beta_1: expected a valid number", "None"]),
         ("train: {optimizer: {beta_1: 1}}", ["train.optimizer.beta_1: expected less than 1, got 1"]),
         ("train: {optimizer: }", ["train.optimizer: expected a mapping of settings, got None"]),
+        (
+            "train: {augment: {transforms: [colour, blur]}}",
+            ["train.augment.transforms.1: expected 'colour', 'translation' or 'cutout', got 'blur'"],
+        ),
+        (
+            "train: {augment: {transforms: [cutout, cutout]}}",
+            ["train.augment: transforms: expected each transform once, got 'cutout' twice"],
+        ),
+        (
+            "train: {augment: {probability: often}}",
+            ["train.augment.probability: expected adaptive or a number from 0 to 1, got 'often'"],
+        ),
+        ("train: {augment: {probability: 2}}", ["probability: expected adaptive or a number from 0 to 1, got 2"]),
+        ("train: {augment: {target: 0}}", ["train.augment.target: expected greater than 0, got 0"]),
         ("train: {loss: {name: bce}}", ["train.loss.name: expected 'non_saturating', 'minimax'", "'bce'"]),
         (
             "train: {loss: {name: hinge, label_smoothing: 0.1}}",
@@ -319,6 +333,8 @@ UNKNOWN_KEYS = {
     "train.generator.chanels": "did you mean 'channels'?",
     "train.generator.patience": "use `train.scoring.patience`",
     "train.generator.horizontal_flip": "use `train.horizontal_flip`",
+    "train.ada_kimg": "use `train.augment.probability: adaptive`, with `train.augment.target` and `train.augment.rise`",
+    "train.augmentation": "use `train.augment.transforms`, or `train.horizontal_flip` for real images alone",
     "train.average.generator_learning_rat": "did you mean `train.optimizer.generator_learning_rate`?",
     "train.batchSize": "did you mean 'batch_size'?",
     "prepare.batch_size": "use `train.batch_size`",

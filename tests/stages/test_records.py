@@ -16,8 +16,7 @@ from stages import manifest, pixels, records, tfrecord
 from stages.artifacts import sha256
 from stages.errors import StageError
 from stages.manifest import Manifest, Shard, Split
-from stages.train.augment import augmentation
-from stages.train.settings import Settings
+from stages.train.flip import horizontal_flip
 
 
 def write(folder: Path, dtype: str, count: int = 96, shards: int = 4) -> Manifest:
@@ -47,8 +46,11 @@ def stream(
     folder: Path, data: Manifest, seed: int, count: int, first: int = 0, *, flip: bool = False
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The first `count` batches of eight, from batch `first`, as arrays."""
-    augment = augmentation(Settings(horizontal_flip=flip, seed=seed))
-    batches = records.shuffled(paths(folder, data), data, 8, seed, first_batch=first, augment=augment)
+
+    def augment(images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        return horizontal_flip(images, seed, number)
+
+    batches = records.shuffled(paths(folder, data), data, 8, seed, first_batch=first, augment=augment if flip else None)
     return list(batches.take(count).as_numpy_iterator())
 
 

@@ -18,11 +18,13 @@ from stages.networks.choices import DiscriminatorNorm
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.train import loop
 from stages.train import stops as train_stops
+from stages.train.augment.settings import AugmentSettings
 from stages.train.checkpoints import Checkpoints
 from stages.train.guards import Magnitude, Saturation, Variety, contrast, describe_collapse, describe_explosion, spread
 from stages.train.journal import Journal, Measurement, Real
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.settings import LossSettings
+from stages.train.overfitting import Outputs, Probe
 from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
 from stages.train.stops import stops
 from stages.train.trainer import Trainer
@@ -84,13 +86,35 @@ def overwrite(trainer: Trainer) -> None:
     trainer.restore({name: np.full_like(value, 0.5) for name, value in trainer.state().items()})
 
 
-def run(folder: Path, settings: Settings, measure: Measure, trainer: Trainer | None = None) -> Journal:
+class Rated(Probe):
+    """Finds the given over-fitting, one number for each row of the log; after the last one, again from the first."""
+
+    def __init__(self, *overfitting: float) -> None:
+        self.course = overfitting
+
+    def __call__(self, row: int, *, score: bool) -> Outputs:
+        """The outputs of a D that over-fits so much."""
+        return Outputs(1.0, 1.0 - self.course[row % len(self.course)], 0.0)
+
+
+ADAPTIVE = AugmentSettings(("colour", "translation", "cutout"), rise=80)
+# Far from the target of 0.3. The probability rises twice as often as it falls.
+SWINGS = (0.9, 0.1, 0.8)
+
+
+def run(
+    folder: Path,
+    settings: Settings,
+    measure: Measure,
+    trainer: Trainer | None = None,
+    overfitting: tuple[float, ...] = SWINGS,
+) -> Journal:
     trainer = trainer or new_trainer(settings)
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True)
     bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
     journal = Journal(folder / "log", settings, bounds, measure, Real(Variety(1.0, 1.0), 4), settings.images)
-    loop.train(trainer, batches_from, settings, journal, Checkpoints(state))
+    loop.train(trainer, batches_from, settings, journal, Rated(*overfitting), Checkpoints(state))
     return journal
 
 
@@ -152,12 +176,17 @@ def dying(trainer: Trainer, calls: int) -> Callable[..., dict[str, float]]:
     return run_or_die
 
 
-@pytest.mark.parametrize("guard", ["continue", "rollback"])
+@pytest.mark.parametrize(
+    ("guard", "augment"),
+    [("continue", AugmentSettings()), ("rollback", AugmentSettings()), ("rollback", ADAPTIVE)],
+    ids=["continue", "rollback", "augmentation"],
+)
 def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, augment: AugmentSettings
 ) -> None:
     monkeypatch.setenv("TRAIN_CHECKPOINT_SECONDS", "0")
-    settings = dataclasses.replace(SETTINGS, images=8 * 50, scoring=ScoringSettings(every=8 * 10), guard=guard)  # type: ignore[arg-type]
+    scoring = ScoringSettings(every=8 * 10)
+    settings = dataclasses.replace(SETTINGS, images=8 * 50, scoring=scoring, guard=guard, augment=augment)  # type: ignore[arg-type]
     course = (HEALTHY, dataclasses.replace(HEALTHY, variety=SAME, score=3), dataclasses.replace(HEALTHY, score=2))
     monkeypatch.setattr(train_stops, "_STEPS_PER_CALL", 3)
     monkeypatch.setattr(train_stops, "_ROWS_PER_SCORE", 2)
@@ -203,6 +232,7 @@ PATIENT = dataclasses.replace(EVERY_80, patience=160)
         pytest.param({"images": 320}, {}, (HEALTHY,), id="ends at a score", marks=SLOW),
         pytest.param({"images": 408}, {}, (HEALTHY,), id="ends between two scores", marks=SLOW),
         pytest.param({"images": 328}, {}, (HEALTHY,), id="its end displaces a score"),
+        pytest.param({"images": 328}, {"augment": ADAPTIVE}, (HEALTHY,), id="an adaptive augmentation"),
         pytest.param({"images": 472}, {}, (HEALTHY,), id="one step less", marks=SLOW),
         pytest.param(
             {"images": 400}, {"scoring": PATIENT}, scores(5, 6, 7).measurements, id="no patience left", marks=SLOW
@@ -234,6 +264,26 @@ def test_a_longer_training_continues_to_the_bytes_of_an_uninterrupted_one(
     expected = outcome(tmp_path / "whole", run(tmp_path / "whole", settings, Measure(*course)))
     assert outcome(tmp_path, train_further(tmp_path, settings, Measure(*course), **shorter)) == expected
     assert final_state(tmp_path) == final_state(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("overfitting", "last"), [((0.4,), 1.0), ((0.2,), 0.0), ((0.4,) * 20 + (0.2,) * 40, 0.0)])
+def test_the_probability_of_an_augmentation_follows_the_over_fitting_and_is_logged(
+    tmp_path: Path, overfitting: tuple[float, ...], last: float
+) -> None:
+    settings = dataclasses.replace(SETTINGS, augment=dataclasses.replace(ADAPTIVE, rise=160))
+    trainer = new_trainer(settings)
+    journal = run(tmp_path, settings, Measure(HEALTHY), trainer, overfitting)
+    course = [row.values["augment/probability"] for row in journal.rows]
+    assert course[0] == 0
+    assert course[20] == pytest.approx(float(overfitting[0] > 0.3)), "after 160 images"
+    assert trainer.probability == last
+    assert len((tmp_path / "log/plots/metrics/augment/probability.tsv").read_text().splitlines()) == 61
+
+
+def test_without_augmentation_the_over_fitting_is_logged_at_each_score(tmp_path: Path) -> None:
+    journal = run(tmp_path, SETTINGS, Measure(HEALTHY), overfitting=(0.25,))
+    assert [row.values.get("overfitting/measure") for row in journal.rows if row.picture] == [0.25] * 3
+    assert not any(name.startswith(("overfitting", "augment")) for name in journal.rows[0].values)
 
 
 def test_a_collapsed_generator_is_flagged_again_only_after_it_recovers(tmp_path: Path) -> None:

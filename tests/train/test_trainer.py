@@ -11,6 +11,8 @@ import tensorflow as tf
 from stages.errors import StageError
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.train.adam import Adam
+from stages.train.augment import transforms
+from stages.train.augment.settings import AugmentSettings
 from stages.train.losses.catalog import LOSSES
 from stages.train.losses.settings import LossSettings
 from stages.train.schedules import scheduled
@@ -193,8 +195,15 @@ def updated_by_hand(settings: Settings, terms: Callable[..., Iterable[tf.Tensor]
     """
     expected = Trainer(settings, 16, 1)
     g, d, formulas = expected.generator, expected.discriminator, LOSSES[settings.loss.name].formulas
-    real, _ = next(iter(pictures()))
-    fake = g(tf.random.stateless_normal((8, 100), [settings.seed, 0]), training=True)
+    names, probability = settings.augment.transforms, settings.augment.probability
+
+    def seen(images: tf.Tensor, kind: int) -> tf.Tensor:
+        return transforms.apply(names, images, transforms.draw(0, tf.constant(0), kind, 8, len(names)), probability)
+
+    def sampled() -> tf.Tensor:
+        return seen(g(tf.random.stateless_normal((8, 100), [settings.seed, 0]), training=True), transforms.FAKE)
+
+    real, fake = seen(next(iter(pictures()))[0], transforms.REAL), sampled()
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
             inner.watch((real, fake))
@@ -209,19 +218,31 @@ def updated_by_hand(settings: Settings, terms: Callable[..., Iterable[tf.Tensor]
     if settings.optimizer.updates == "alternating":
         move(d, d_gradients)
     with tf.GradientTape() as tape:
-        fake = g(tf.random.stateless_normal((8, 100), [settings.seed, 0]), training=True)
-        value = formulas.generator(d(real, training=True), d(fake, training=True))
+        value = formulas.generator(d(real, training=True), d(sampled(), training=True))
     move(g, tape.gradient(value, g.trainable_variables))
     if settings.optimizer.updates == "simultaneous":
         move(d, d_gradients)
     return weights(g), weights(d)
 
 
-@pytest.mark.parametrize(("updates", "every"), [("alternating", 2), ("simultaneous", 1)])
-def test_a_step_with_r1_and_r2_equals_one_by_hand(updates: str, every: int) -> None:
-    """A lazy penalty has `every` times its weight."""
+ALL_TRANSFORMS = tuple(transforms.TRANSFORMS)
+AUGMENTED = AugmentSettings(ALL_TRANSFORMS, probability=0.7)
+
+
+@pytest.mark.parametrize(
+    ("updates", "every", "augment"),
+    [
+        ("alternating", 2, AugmentSettings()),
+        ("simultaneous", 1, AugmentSettings()),
+        ("alternating", 1, AUGMENTED),
+        ("simultaneous", 1, AUGMENTED),
+    ],
+)
+def test_a_step_with_r1_and_r2_equals_one_by_hand(updates: str, every: int, augment: AugmentSettings) -> None:
+    """A lazy penalty has `every` times its weight. With an augmentation it is at the images that D sees."""
     settings = dataclasses.replace(
         SETTINGS,
+        augment=augment,
         discriminator=DiscriminatorSettings(channels=4, norm="layer", initializer="he"),
         loss=LossSettings("relativistic", r1=2.0 / every, r2=3.0 / every, penalty_every=every),
         optimizer=OptimizerSettings(1e-3, 1e-3, updates=updates),  # type: ignore[arg-type]
@@ -331,12 +352,14 @@ def test_the_outputs_of_a_paired_loss_are_probabilities_of_being_the_real_one() 
 def test_training_continues_from_a_restored_state_to_the_same_bits_even_if_it_is_longer() -> None:
     settings = dataclasses.replace(
         SETTINGS,
+        augment=AugmentSettings(ALL_TRANSFORMS),
         discriminator=DiscriminatorSettings(channels=4, norm="spectral"),
         loss=LossSettings("relativistic", r1=(1.0, 0.1), r2=0.5, penalty_every=3),
         optimizer=OptimizerSettings((1e-3, 1e-4), warmup=24, burn_in=48, beta_2=(0.9, 0.99)),
     )
     whole, resumed = Trainer(settings, 16, 1), Trainer(dataclasses.replace(settings, images=160), 16, 1)
     batches = iter(pictures())
+    whole.probability = 0.6
     whole.run(batches, 0, 4)
     state = {name: array.copy() for name, array in whole.state().items()}
     whole.run(batches, 4, 6)
@@ -378,3 +401,29 @@ def test_the_networks_to_save_compute_in_float32() -> None:
     assert {layer.compute_dtype for network in (g, d) for layer in network.layers} == {"float32"}
     for ours, theirs in zip(g.get_weights(), trainer.average.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_an_adaptive_probability_of_0_gives_the_weights_of_a_training_without_augmentation() -> None:
+    states = []
+    for augment in (AugmentSettings(), AugmentSettings(ALL_TRANSFORMS)):
+        trainer = Trainer(dataclasses.replace(SETTINGS, augment=augment), 16, 1)
+        trainer.run(iter(pictures()), 0, 4)
+        states.append(trainer.state())
+    for name, array in states[0].items():
+        assert np.allclose(array, states[1][name], atol=1e-6), name
+
+
+def test_the_mean_output_of_d_is_that_of_its_inference_mode_and_changes_nothing() -> None:
+    trainer, images = Trainer(SETTINGS, 16, 1), np.concatenate([batch for batch, _ in pictures()])
+    before = trainer.state()
+    expected = trainer.discriminator(images, training=False).numpy().mean(dtype=np.float64)
+    assert trainer.mean_output(images) == pytest.approx(expected, rel=1e-4)
+    assert all(np.array_equal(array, before[name]) for name, array in trainer.state().items())
+
+
+def test_the_mean_output_of_d_is_for_augmented_images() -> None:
+    settings = dataclasses.replace(SETTINGS, augment=AugmentSettings(("colour",), probability=1.0))
+    trainer, images = Trainer(settings, 16, 1), np.concatenate([batch for batch, _ in pictures()])
+    numbers = transforms.draw(0, tf.constant(0), transforms.MEASURED, 80, 1)
+    outputs = trainer.discriminator(transforms.apply(["colour"], images, numbers, 1.0), training=False)
+    assert trainer.mean_output(images) == pytest.approx(float(tf.reduce_mean(outputs)), rel=1e-4)

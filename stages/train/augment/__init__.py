@@ -1,0 +1,1 @@
+"""Augmentation of the images that D sees: its settings, and the transforms of images."""
