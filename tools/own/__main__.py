@@ -51,9 +51,12 @@ def _place(text: str) -> tuple[Path, str]:
     return place, str(place.relative_to(project) if place.is_relative_to(project) else place)
 
 
+_load_tensorflow = functools.cache(shell.load_tensorflow)
+
+
 def _measure(section: dict, size: int, channels: int, batch: int) -> Speed:
     """The speed of the training. TensorFlow is loaded here, because a wrong folder must not wait for it."""
-    shell.load_tensorflow("own")
+    _load_tensorflow("own")
     from tools.own.speed import measure
 
     shell.say(f"own: measuring a few training steps at {size}×{size} ...")
