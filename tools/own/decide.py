@@ -273,6 +273,6 @@ def summary(look: Look) -> Iterator[str]:
         yield f"cannot be read: {listed(look.rejected)}"
     if look.copies:
         weight = "; the network sees a copied picture more often" if look.copies > look.count / 20 else ""
-        yield f"{look.copies:,} are exact copies of others{weight}"
+        yield f"exact copies of others: {look.copies:,}{weight}"
     labels = f"{len(look.classes):,} classes" if look.classes else "no labels"
     yield f"{labels}{', splits ' + ', '.join(look.splits) if look.splits else ''}"

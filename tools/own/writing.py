@@ -57,7 +57,7 @@ def _with_value(match: re.Match[str], value: str) -> str:
     if not match["comment"]:
         return f"{start}\n"
     comment = match["comment"].strip()
-    return f"{start} ".ljust(match.end("comment") - len(comment)) + f"{comment}\n"
+    return f"{start}  ".ljust(match.end("comment") - len(comment)) + f"{comment}\n"
 
 
 def _yaml(value: Any) -> str:
