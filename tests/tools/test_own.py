@@ -255,6 +255,7 @@ def test_some_unreadable_pictures_are_accepted(tmp_path: Path) -> None:
         ("broken", r"PICTURES: {here}/broken: none of the pictures can be read \(30 truncated\)"),
         ("half", r"PICTURES: {here}/half: 60% of the pictures cannot be read \(36 truncated\); convert them to PNG"),
         (".", "PICTURES: {here}: this project is in it"),
+        ("caf\udce9", "PICTURES: .*caf.xe9: the path is not UTF-8; rename the folder"),
     ],
 )
 def test_pictures_that_cannot_be_used_leave_params_yaml_as_it_was(
@@ -362,6 +363,7 @@ def test_too_small_a_disk_leaves_params_yaml_as_it_was(
         ("a.b", 5, "  b: 5    # a comment\n"),
         ("a.b", "x y", '  b: "x y"  # a comment\n'),
         ("a.b", "data/own", "  b: data/own  # a comment\n"),
+        ("a.b", "2024", '  b: "2024"  # a comment\n'),
         ("a.c.b", [0, 9, 255], "    b: [0, 9, 255]\n"),
         ("a.c.b", "a: #1", '    b: "a: #1"\n'),
     ],

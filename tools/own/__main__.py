@@ -46,6 +46,8 @@ def _place(text: str) -> tuple[Path, str]:
     if not text:
         raise StageError("PICTURES: name a folder of pictures: make own PICTURES=~/pictures")
     place, project = Path(text).expanduser().absolute(), Path.cwd()
+    if any("\ud800" <= letter <= "\udfff" for letter in str(place)):
+        raise StageError(f"PICTURES: {shell.printable(str(place))}: the path is not UTF-8; rename the folder")
     if project.resolve().is_relative_to(place.resolve()):
         raise StageError(f"PICTURES: {place}: this project is in it; put the pictures into a folder of their own")
     return place, str(place.relative_to(project) if place.is_relative_to(project) else place)

@@ -61,8 +61,9 @@ def _with_value(match: re.Match[str], value: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A value as YAML that is also JSON, but for simple words."""
-    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    """A value as YAML: simple words as they are, everything else as JSON, which YAML contains."""
+    is_word = isinstance(value, str) and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value
+    return value if is_word else json.dumps(value, ensure_ascii=False)
 
 
 def put(project: Path, text: str) -> Path | None:
