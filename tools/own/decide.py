@@ -20,7 +20,7 @@ FEWEST = 20
 _PLAIN_SHARE, _PLAIN = 0.8, 24
 # With smaller pictures, 64×64 would only enlarge them.
 _SMALL = 48
-# 64×64 is chosen from so many images on: emoji at 64×64 are still blots after 96,000 images, with the recipe of own.yaml
+# 64×64 is chosen from so many images on: emoji at 64×64 are still blots after 96,000, with the recipe of own-quick.yaml
 # and with that of default.yaml. The second number, from which shapes show, is a rule of thumb.
 _WORTH_64, _SHAPES = 100_000, 20_000
 # The share of a training's time that its steps take; scores, checkpoints and the start take the rest.
