@@ -1,4 +1,5 @@
 # make repro             run the whole pipeline with params.yaml, then print the path of the report
+# make own PICTURES=dir  look at your pictures, write params.yaml for them, train (MINUTES=30, SIZE=64, DRY=1: only write)
 # make test              run the fast tests, lint and types (T=stages/train: the tests of one folder)
 # make test-slow         run the slow tests: interrupts, full disks, remotes, clones, clusters, Pythons, fuzzing, docs
 # make seeds N=3         train params.yaml with several seeds and print each metric's mean and standard deviation
@@ -19,7 +20,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro seeds compare whence demo test test-slow bench fresh doctor trends lock
+.PHONY: help setup repro own seeds compare whence demo test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -51,6 +52,14 @@ repro: setup
 	@dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/reports/report.html"
+
+PICTURES ?=
+MINUTES ?=
+SIZE ?=
+DRY ?=
+own: setup
+	@python -m tools.own "$(PICTURES)" --minutes "$(MINUTES)" --size "$(SIZE)"
+	@test -n "$(DRY)" || { $(MAKE) --no-print-directory repro && python -m tools.own.results; }
 
 N ?= 3
 seeds: setup

@@ -142,6 +142,7 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
     from stages.train.journal import Journal, Measurement, Real
     from stages.train.losses.catalog import LOSSES
     from stages.train.trainer import Trainer
+    from stages.train.watch import Watch
 
     class Paced(Trainer):
         """Waits for the next order before the first step after the last one. Everything in between is timed."""
@@ -181,6 +182,7 @@ def run_loop(network: Network, precision: str, project: Path) -> None:
             lambda sampler: Measurement(0.0, varied, None),
             Real(varied, 0),
             settings.images,
+            Watch(Path(scratch) / "live", settings.images),
         )
         loop.train(
             trainer,

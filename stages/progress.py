@@ -51,6 +51,11 @@ class Progress:
             else None
         )
 
+    @property
+    def done(self) -> int:
+        """The units that are done, also by an interrupted run."""
+        return self._done
+
     def __enter__(self) -> Self:
         """Start counting."""
         return self

@@ -47,9 +47,18 @@ def printable(name: str) -> str:
     return name if name.isprintable() else "".join(map(_escaped, name))
 
 
-def say(text: str) -> None:
-    """Print lines for the user to stderr. Stdout is for data."""
-    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+def link(path: Path) -> str:
+    """The address of a file, for a line on stderr: a link on a terminal (OSC 8, shown as the path), else file:///…"""
+    path = path.resolve()
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return path.as_uri()
+    return f"\x1b]8;;{path.as_uri()}\x1b\\{printable(str(path))}\x1b]8;;\x1b\\"
+
+
+def say(text: str, file: Path | None = None) -> None:
+    """Print lines for the user to stderr, the last one with a link to `file`. Stdout is for data."""
+    lines = "\n".join(map(printable, text.split("\n")))
+    print(lines + (link(file) if file else ""), file=sys.stderr, flush=True)
 
 
 def load_tensorflow(name: str) -> None:

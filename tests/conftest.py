@@ -179,12 +179,12 @@ def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The content of every output below a folder, by path, except the timings."""
+    """The content of every output below a folder, by path, except the timings and the page of a running training."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for name in ("data", "models", "reports")
         for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and path.name != "timings.json"
+        if path.is_file() and path.name != "timings.json" and path.parent.name != "live"
     }
 
 

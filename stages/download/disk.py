@@ -3,7 +3,8 @@
 import functools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages import containers, image_names, shell
@@ -11,6 +12,20 @@ from stages.download import packing
 from stages.download.packing import Fetched, Picture
 from stages.image_names import is_hidden
 from stages.transfer import SourceError
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a folder: every file by its path below the folder, and why it is left out (None for a picture).
+
+    `pictures` names the pictures and the files that may contain their labels. Without pictures, `containers` names the
+    tables, else the archives, else the arrays, each with its name in data/raw.
+    """
+
+    files: Mapping[str, Path]
+    reasons: Mapping[str, str | None]
+    pictures: Sequence[str]
+    containers: Mapping[str, str]
 
 
 def _raise(error: OSError) -> None:
@@ -45,10 +60,7 @@ def fetch(path: Path, folder: Path) -> Fetched:
     """
     if path.is_dir():
         return _fetch_folder(path.resolve(), folder)
-    if not path.is_file():
-        raise SourceError("no such folder or archive")
-    if problem := containers.problem(containers.kind(path)):
-        raise SourceError(f"not a folder, and {problem}" if problem == containers.NO_CONTAINER else problem)
+    check_container(path)
     shutil.copyfile(path, folder / path.name)
     return Fetched([path.name])
 
@@ -59,24 +71,37 @@ def _left_out(name: str, path: Path) -> str | None:
     return image_names.left_out(name) or kind
 
 
+def contents(root: Path) -> Contents:
+    """What is in a resolved folder. Raises SourceError if there are neither pictures nor containers of pictures."""
+    files = {file.relative_to(root).as_posix(): file for file in _files_below(root)}
+    reasons = {name: _left_out(name, file) for name, file in files.items()}
+    pictures = packing.pictures_and_labels(reasons)
+    kept = {} if pictures else _containers({name: file for name, file in files.items() if file.is_file()})
+    return Contents(files, reasons, pictures, kept)
+
+
+def check_container(path: Path) -> None:
+    """Raise SourceError if there is no file at `path`, or one that is no container of pictures."""
+    if not path.is_file():
+        raise SourceError("no such folder or archive")
+    if problem := containers.problem(containers.kind(path)):
+        raise SourceError(f"not a folder, and {problem}" if problem == containers.NO_CONTAINER else problem)
+
+
 def _fetch_folder(root: Path, folder: Path) -> Fetched:
     """Pack a folder's pictures and labels into one zip. Without pictures, copy its tables, else archives, else arrays.
 
     Raises SourceError.
     """
-    files = {file.relative_to(root).as_posix(): file for file in _files_below(root)}
-    reasons = {name: _left_out(name, file) for name, file in files.items()}
-    pictures = [
-        Picture(name, files[name].stat().st_size, functools.partial(files[name].open, "rb"))
-        for name in packing.pictures_and_labels(reasons)
-    ]
-    kept = {} if pictures else _containers({name: file for name, file in files.items() if file.is_file()})
-    left_out = packing.report_left_out(reasons, {*kept, *(picture.name for picture in pictures)})
-    if pictures:
+    found = contents(root)
+    left_out = packing.report_left_out(found.reasons, {*found.containers, *found.pictures})
+    if found.pictures:
+        files = ((name, found.files[name]) for name in found.pictures)
+        pictures = [Picture(name, file.stat().st_size, functools.partial(file.open, "rb")) for name, file in files]
         return Fetched(packing.pack(pictures, folder), left_out)
-    for name, flat in kept.items():
-        shutil.copyfile(files[name], folder / flat)
-    return Fetched(list(kept.values()), left_out)
+    for name, flat in found.containers.items():
+        shutil.copyfile(found.files[name], folder / flat)
+    return Fetched(list(found.containers.values()), left_out)
 
 
 def _containers(files: Mapping[str, Path]) -> dict[str, str]:

@@ -10,6 +10,7 @@ Reads data/prepared, models/features, data/reference.npz and the `train` section
     models/timeline.npz          images from the same 32 z at every score
     models/training_state.npz    the state from which a longer training continues (more train.images)
     reports/train/               DVCLive's curves, and the same images as pictures
+    reports/train/live/          index.html, a page to watch while the training runs; not an output
 
 The networks are those of the best checkpoint by score: the Fréchet distance in the judge's features or, without labels,
 the sliced Wasserstein distance. After an interrupt, the same command resumes from the last checkpoint and ends with the
@@ -17,7 +18,8 @@ same bytes. All GPUs of the machine train together, and so do several machines t
 default takes four to seven minutes on two cores. Prints a line for each score:
 
     train: loading TensorFlow ...
-    generator 370,049 parameters, discriminator 167,201; watch .state/staging/.../reports/train/plots/images
+    generator 370,049 parameters, discriminator 167,201; watch file:///.../reports/train/live/index.html
+    train: first picture: file:///.../reports/train/live/0000012800.png
     train: 29,952 images seen, score 105.86
     ...
     best: score 38.53 after 179,712 of 240,000 images

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from dvclive import Live
 
-from stages import artifacts, pixels, png
+from stages import artifacts, pixels, png, shell
 from stages.flags import KINDS, Flag, Kind
 from stages.latent import Sampler, latent
 from stages.progress import Progress
 from stages.train import guards
 from stages.train.guards import Magnitude, Variety
 from stages.train.settings import Settings
+from stages.train.watch import Watch
 
 FIXED_Z = 32
 _COLUMNS = 8
@@ -64,7 +65,7 @@ class Journal:
     """Keeps the record of one training run. A checkpoint can hold it (`state`, `restore`).
 
     DVCLive's files in `folder` are written row by row. After an interrupt they are rewritten from the checkpoint, so
-    no row is missing or duplicated.
+    no row is missing or duplicated. The page `watch` shows the same pictures, and others between them.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Journal:
         measure: Callable[[Sampler], Measurement],
         real: Real,
         total: int,
+        watch: Watch,
     ) -> None:
         self._settings, self._measure, self._real = settings, measure, real
         self._fixed_z = latent(range(FIXED_Z), settings.generator.latent_dim)
@@ -89,13 +91,15 @@ class Journal:
         self.rollbacks = 0
         self.stopped = ""
         """Why training ended early; empty if it did not."""
-        self._folder, self._total = folder, total
+        self._folder, self._total, self._watch = folder, total, watch
+        self._has_drawn = False
         self._live: Live | None = None
         self._progress: Progress | None = None
 
     def __enter__(self) -> "Journal":
         """Open the log and write the rows from a checkpoint."""
         self._live = Live(str(self._folder), dvcyaml=False, save_dvc_exp=False).__enter__()
+        self._watch.begin()
         pictures = iter(self.pictures)
         for row in self.rows:
             self._write(row, next(pictures) if row.picture else None)
@@ -107,6 +111,7 @@ class Journal:
         """Close the log."""
         assert self._live is not None and self._progress is not None  # noqa: S101 - set by __enter__
         self._progress.__exit__(*error)  # type: ignore[arg-type]
+        self._watch.end("interrupted" if error[0] else "finished")
         if error[0] is None:
             for kind in KINDS:
                 count = sum(flag.kind == kind for flag in self.flags)
@@ -123,6 +128,7 @@ class Journal:
         if picture is not None:
             grid = png.grid(pixels.normalise(picture), _COLUMNS)
             self._live.log_image(f"fixed_z/{row.images}.png", grid[..., 0] if grid.shape[2] == 1 else grid)
+            self._watch.add(grid, picture.shape[1], row.images, row.values["score"])
         self._live.next_step()
 
     def _flag(self, images: int, kind: Kind, message: str) -> None:
@@ -139,6 +145,19 @@ class Journal:
         assert self._progress is not None  # noqa: S101 - set by __enter__
         losses = f"loss D {means['loss/discriminator']:.2f} G {means['loss/generator']:.2f}"
         self._progress.advance(images, losses)
+        self._watch.advance(self._progress.done, losses)
+
+    def draw_if_due(self, images: int, sampler: Sampler) -> None:
+        """Show the samples of the fixed z on the page, if it is time for a picture. Prints the path of the first."""
+        if not self._watch.is_due():
+            return
+        pictures = sampler(self._fixed_z)
+        if not np.isfinite(pictures).all():  # the next row flags it
+            return
+        path = self._watch.add(png.grid(pictures, _COLUMNS), pictures.shape[1], images)
+        if not self._has_drawn:
+            self.say(f"first picture: {shell.link(path)}")
+        self._has_drawn = True
 
     def record(
         self,

@@ -97,7 +97,10 @@ class _Chief:
         self._journal.keep_if_best(self._trainer.average.get_weights(), self._trainer.discriminator.get_weights())
 
     def finish_stop(self, stop: Stop, action: _Action, sums: np.ndarray) -> None:
-        """Save a checkpoint if it is time. A run that stops without a score falls back to its initial networks."""
+        """Save a checkpoint and draw a picture if it is time.
+
+        A run that stops without a score falls back to its initial networks.
+        """
         if action is _Action.STOP and not self._journal.best.average:
             self._trainer.restore(self._checkpoints.must_load(0))
             self._journal.record_untrained(self._images(stop), self._sampler)
@@ -107,6 +110,8 @@ class _Chief:
             self._save_final(stop.step, sums)
         if stop.score or action is not _Action.CONTINUE or time.monotonic() - self._last >= self._every:
             self.save(stop.step, sums)
+        if not stop.score and action is _Action.CONTINUE:
+            self._journal.draw_if_due(self._images(stop), self._sampler)
 
     def save(self, step: int, sums: np.ndarray) -> None:
         """Save the state after `step` steps. `sums` are those of the row in progress."""

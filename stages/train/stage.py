@@ -26,6 +26,7 @@ from stages.train.origin import Start
 from stages.train.overfitting import Probe
 from stages.train.settings import Settings
 from stages.train.trainer import Trainer
+from stages.train.watch import Watch
 from stages.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +64,11 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
             log = new("reports/train/metrics.json").parent
             checkpoints, course = Checkpoints(state), _course(settings, inputs)
             finished.continue_from(workspace.out, course, settings, trainer, checkpoints)
-            _announce(trainer, state, log)
+            total = trainer.steps * settings.images_per_step
+            watch = Watch(workspace.out / "reports/train/live", total)
+            _announce(trainer, state, watch.page)
             bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
-            journal = Journal(log, settings, bounds, measure, real, trainer.steps * settings.images_per_step)
+            journal = Journal(log, settings, bounds, measure, real, total, watch)
             probe = Probe(trainer, overfitting.read(inputs.folder, inputs.data))
             speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
             _publish(trainer, journal, _facts(settings, inputs, hardware, score) | {"mirrored": mirrored}, new)
@@ -172,7 +175,7 @@ def _stream(settings: Settings, inputs: _Inputs, mirrored: bool) -> Callable[[in
     return batches_from
 
 
-def _announce(trainer: Trainer, state: Path, log: Path) -> None:
+def _announce(trainer: Trainer, state: Path, page: Path) -> None:
     """Print the sizes of the networks and where to watch them, and why an unfinished run does not resume."""
     others = (path for path in state.parent.glob("*.lock") if path != state.with_suffix(".lock"))
     if not any(state.iterdir()) and not all(map(locks.is_locked, others)):
@@ -181,7 +184,8 @@ def _announce(trainer: Trainer, state: Path, log: Path) -> None:
         )
     shell.say(
         f"generator {trainer.generator.count_params():,} parameters, "
-        f"discriminator {trainer.discriminator.count_params():,}; watch {log}/plots/images"
+        f"discriminator {trainer.discriminator.count_params():,}; watch ",
+        page,
     )
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from stages.errors import StageError
 from stages.prepare.settings import LabelColumn, Settings
+from stages.prepare.sources import archive
 from stages.prepare.sources.index import Source
 from stages.prepare.sources.labels import choose_column, read_classes
 from tests.archive_files import Files, classes_of, make_tar, make_zip, open_data_set, splits_of
+from tests.own_pictures import write
 
 COUNT = 24
 LABELS = ["pug" if i % 3 else "beagle" for i in range(COUNT)]
@@ -106,6 +108,18 @@ def test_labels_are_read_from_tables_files_beside_pictures_and_folders(tmp_path:
     source = open_zip(tmp_path, TABLES[name])
     assert {Path(key).name: label for key, label in classes_of(source).items()} == BY_NAME
     assert source.splits == ()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_folder_is_read_in_place_with_the_labels_that_its_archive_has(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = open_zip(tmp_path, TABLES[name])
+    printed = capsys.readouterr().err
+    folder = write(tmp_path / "folder", {path: text.encode() for path, text in TABLES[name].items()})
+    source = archive.open_folder({"title": "folder"}, folder, list(TABLES[name]), Settings())
+    assert (classes_of(source), source.splits) == (classes_of(packed), packed.splits)
+    assert capsys.readouterr().err == printed
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])

@@ -77,6 +77,28 @@ def test_a_message_has_no_escape_sequence_but_keeps_its_lines(capsys: pytest.Cap
     assert capsys.readouterr().err == "one \\x1b[31mred\ntwo\n"
 
 
+@pytest.mark.parametrize(
+    ("terminal", "term", "shown"),
+    [
+        (False, "xterm", "file://{folder}/a%20b.png"),
+        (True, "dumb", "file://{folder}/a%20b.png"),
+        (True, "xterm", "\x1b]8;;file://{folder}/a%20b.png\x1b\\{folder}/a b.png\x1b]8;;\x1b\\"),
+    ],
+)
+def test_a_file_is_a_link_on_a_terminal_and_an_address_elsewhere(
+    terminal: bool,
+    term: str,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    shell.say("grid: ", tmp_path / "a b.png")
+    assert capsys.readouterr().err == f"grid: {shown.format(folder=tmp_path)}\n"
+
+
 HANG_UP = """
 import os, signal, sys
 from stages import shell

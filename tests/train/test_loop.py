@@ -28,6 +28,7 @@ from stages.train.overfitting import Outputs, Probe
 from stages.train.settings import OptimizerSettings, ScoringSettings, Settings
 from stages.train.stops import stops
 from stages.train.trainer import Trainer
+from stages.train.watch import Watch
 
 SETTINGS = Settings(
     images=8 * 60,
@@ -113,7 +114,8 @@ def run(
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True)
     bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
-    journal = Journal(folder / "log", settings, bounds, measure, Real(Variety(1.0, 1.0), 4), settings.images)
+    watch = Watch(folder / "live", settings.images)
+    journal = Journal(folder / "log", settings, bounds, measure, Real(Variety(1.0, 1.0), 4), settings.images, watch)
     loop.train(trainer, batches_from, settings, journal, Rated(*overfitting), Checkpoints(state))
     return journal
 
@@ -133,6 +135,19 @@ def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:
     assert [row.images for row in journal.rows] == list(range(8, 481, 8)), "no row is missing or doubled"
     assert not journal.flags
     assert not journal.stopped
+
+
+def test_early_pictures_are_on_the_page_and_change_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = outcome(tmp_path / "a", run(tmp_path / "a", SETTINGS, scores(9, 3, 5)))
+    monkeypatch.setattr(Watch, "is_due", lambda self: True)
+    capsys.readouterr()
+    assert outcome(tmp_path / "b", run(tmp_path / "b", SETTINGS, scores(9, 3, 5))) == expected
+    early, late = ({path.name for path in (tmp_path / name / "live").glob("*.png")} for name in "ba")
+    assert len(early) > len(late) == 3
+    first = min(early)
+    assert capsys.readouterr().err.count(f"train: first picture: {(tmp_path / 'b/live' / first).as_uri()}\n") == 1
 
 
 def test_training_ends_when_patience_runs_out(tmp_path: Path) -> None:

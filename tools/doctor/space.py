@@ -39,8 +39,13 @@ def disk_of(folder: Path) -> Disk:
 
 def space(project: Project) -> Iterator[Finding]:
     """Whether the disks have the space that params.yaml needs, and how DVC links files from its cache."""
-    dataset = params.load(project.folder / "params.yaml", "dataset", download.Settings)
-    settings = params.load(project.folder / "params.yaml", "prepare", prepare.Settings)
+    yield from space_for(project, project.folder / "params.yaml")
+
+
+def space_for(project: Project, file: Path) -> Iterator[Finding]:
+    """The same for another params file."""
+    dataset = params.load(file, "dataset", download.Settings)
+    settings = params.load(file, "prepare", prepare.Settings)
     link, possible = _links(project.repo)
     images, raw = _downloaded(project.folder, dataset)
     if images is None:

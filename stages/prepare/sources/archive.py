@@ -8,6 +8,7 @@ from typing import Any
 from stages import shell
 from stages.errors import StageError
 from stages.prepare import archives
+from stages.prepare.archives import Member
 from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources.folders import Folders, file_splits, read_folders, shortened
 from stages.prepare.sources.index import NO_LABEL, IndexBuilder, Source
@@ -20,21 +21,47 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
 
     The splits are those of the archives' names (train-0000.tar, val-0000.tar), else of the folders.
     """
-    builder, others, files = IndexBuilder(), IndexBuilder(), []
+    builder, tables, files = IndexBuilder(), IndexBuilder(), []
     for number, file in enumerate(facts["files"]):
         origin = folder / file["name"]
         path = archives.unpacked(origin, scratch)
-        builder.add_archive(number, path, origin, others)
+        builder.add_archive(number, path, origin, tables)
         files.append(str(path))
+    top = [f"{file['name']}/" for file in facts["files"]]
+    return _source(facts, folder, builder, tables, files, top if file_splits(top) else [""] * len(top), settings)
+
+
+def open_folder(facts: dict[str, Any], folder: Path, names: Sequence[str], settings: Settings) -> Source:
+    """The pictures and tables of a folder, by their paths in it, as if they were in one archive. Prints the same."""
+    builder, tables, files = IndexBuilder(), IndexBuilder(), []
+    for number, name in enumerate(names):
+        size = (folder / name).stat().st_size
+        builder.add_member(number, Member(name, 0, size, size, archives.PLAIN), tables)
+        files.append(str(folder / name))
+    return _source(facts, folder, builder, tables, files, None, settings)
+
+
+def _source(
+    facts: dict[str, Any],
+    folder: Path,
+    builder: IndexBuilder,
+    others: IndexBuilder,
+    files: Sequence[str],
+    top: Sequence[str] | None,
+    settings: Settings,
+) -> Source:
+    """The source of the pictures in `builder`, with splits and labels. `others` are the tables that may hold labels.
+
+    `files` are archives, and `top` has the folder to add to the names in each. Without `top` they are the pictures and
+    tables of one folder.
+    """
     index = builder.index()
     if builder.first_other and not len(index):
         raise StageError(
             f"{folder}: no pictures in {facts['title']} ({sum(index.left_out.values()):,} other files, first: "
             f"{builder.first_other}). Archives in archives are not read: unpack the outer one"
         )
-    top = [f"{file['name']}/" for file in facts["files"]]
-    top = top if file_splits(top) else [""] * len(top)
-    names = (top[number] + name for number, name in zip(index.file, builder.names, strict=True))
+    names = (top[number] + name if top else name for number, name in zip(index.file, builder.names, strict=True))
     folders = read_folders(names, settings.labels == "folders")
     index.split[:] = folders.split
     source = Source(facts, (), folders.splits, tuple(files), index)
@@ -43,7 +70,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
         return source
     if settings.labels == "folders":
         return with_labels(source, _folder_labels(folders, (), are_wanted=True))
-    tables = LabelFiles(builder, others, files)
+    tables = LabelFiles(builder, others, files, are_archives=top is not None)
     if isinstance(settings.labels, LabelColumn):
         return with_labels(source, _wanted_labels(tables, settings.labels))
     return with_labels(source, _auto_labels(folders, tables))

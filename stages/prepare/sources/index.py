@@ -185,13 +185,17 @@ class IndexBuilder:
         Files that may contain labels are added to `tables`.
         """
         for member in archives.members(path, origin):
-            if reason := _left_out(member):
-                self._left_out[reason] += 1
-                self.first_other = self.first_other or key_of(member.name)
-                if reason == "labels" and tables is not None:
-                    tables.add(file, member)
-            else:
-                self.add(file, member)
+            self.add_member(file, member, tables)
+
+    def add_member(self, file: int, member: Member, tables: "IndexBuilder | None" = None) -> None:
+        """Add a member of an archive if it is a picture, or else count it as `add_archive` does."""
+        if reason := _left_out(member):
+            self._left_out[reason] += 1
+            self.first_other = self.first_other or key_of(member.name)
+            if reason == "labels" and tables is not None:
+                tables.add(file, member)
+        else:
+            self.add(file, member)
 
     def _unique_names(self) -> Names:
         """The names. One that repeats an earlier name gets a number (`a.png#2`) that makes it unique."""

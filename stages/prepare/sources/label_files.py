@@ -169,13 +169,15 @@ class Column:
 class LabelFiles:
     """The files of labels of a data set's archives: their columns, and the files that are of no use, with reasons."""
 
-    def __init__(self, pictures: IndexBuilder, others: IndexBuilder, files: Sequence[str]) -> None:
-        """The `others` of the archives `files`, for their `pictures`."""
+    def __init__(
+        self, pictures: IndexBuilder, others: IndexBuilder, files: Sequence[str], are_archives: bool = True
+    ) -> None:
+        """The `others` of the archives `files`, for their `pictures`. Else `files` are those of one folder."""
         self.columns: dict[str, Column] = {}
         self.useless: dict[str, str] = {}
         self._pictures, self._count, self._files = _Pictures(pictures.names), len(pictures), files
         self._others, self._names = others.index(), others.names
-        self._beside = self._files_beside(pictures)
+        self._beside = self._files_beside(pictures, are_archives)
         self.tables = [name for at, name in enumerate(self._names) if at not in self._beside]
 
     @property
@@ -183,12 +185,12 @@ class LabelFiles:
         """The columns with at most one value for each picture."""
         return [name for name, column in self.columns.items() if not column.several]
 
-    def _files_beside(self, pictures: IndexBuilder) -> dict[int, int]:
+    def _files_beside(self, pictures: IndexBuilder, are_archives: bool) -> dict[int, int]:
         """The number of each file that belongs to one picture => the number of the picture."""
         one_each = [at for at, name in enumerate(self._names) if name.lower().endswith((".cls", ".json"))]
         keys = zip(pictures.index().file.tolist(), map(_base, pictures.names), strict=True) if one_each else ()
-        numbers = {key: number for number, key in enumerate(keys)}
-        pairs = ((at, (int(self._others.file[at]), _base(self._names[at]))) for at in one_each)
+        numbers = {(file * are_archives, base): number for number, (file, base) in enumerate(keys)}
+        pairs = ((at, (int(self._others.file[at]) * are_archives, _base(self._names[at]))) for at in one_each)
         return {at: numbers[key] for at, key in pairs if key in numbers}
 
     def read(self, file: str = "", column: str = "") -> None:

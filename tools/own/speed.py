@@ -1,0 +1,42 @@
+"""Measure how fast this machine trains a network: a few real training steps."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tools.own.decide import Speed
+
+# Rounds of two seconds: enough to see how much the speed varies, with a minute of waiting at most.
+_ROUNDS, _ROUND_SECONDS = 3, 2.0
+
+
+def measure(section: Mapping[str, Any], size: int, channels: int, batch: int) -> Speed:
+    """The speed of the step that the `train` section of a params file describes, on random images in memory.
+
+    Takes about ten seconds on two cores, most of them to compile the step. Import TensorFlow before.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from stages.train.settings import Settings
+    from stages.train.trainer import Trainer
+
+    settings = TypeAdapter(Settings).validate_python({**section, "batch_size": batch})
+    images = np.random.default_rng(0).uniform(-1, 1, (batch, size, size, channels)).astype(np.float32)
+    batches = iter(tf.data.Dataset.from_tensors((images, np.zeros(batch, np.int64))).repeat())
+    trainer = Trainer(settings, size, channels)
+    done = 0
+
+    def seconds_of(steps: int) -> float:
+        nonlocal done
+        started = time.monotonic()
+        trainer.run(batches, done, steps)
+        done += steps
+        return time.monotonic() - started
+
+    seconds_of(1)  # compiles
+    steps = max(1, round(_ROUND_SECONDS / seconds_of(1)))
+    rates = [steps * settings.images_per_step / seconds_of(steps) for _ in range(_ROUNDS)]
+    return Speed(min(rates), max(rates))
