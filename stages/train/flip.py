@@ -14,9 +14,9 @@ from stages.neighbours import Nearest, thumbnails
 
 IMAGES = 2000
 """The images that `sides` needs for a clear answer."""
-# The share of images on their own side above which the data has a left and a right. For scale, among up to 2,000 images:
-# 0.49 of noise, 0.95 of scikit-learn's digits, 0.79 of Fashion-MNIST (T-shirts 0.64, sneakers 0.99), 0.82 of the emoji.
-# Data without a left and a right is above it once in fifty times if it has 100 images, once in a thousand if it has 200.
+# The share of images on their own side above which the data has a left and a right. For scale: 0.49 for 2,000 images of
+# noise, 0.95 for scikit-learn's digits, 0.79 for Fashion-MNIST (T-shirts 0.64, sneakers 0.99), 0.82 for the emoji. For
+# data without a left and a right, it is above this in one of 50 cases with 100 images, in one of 1000 with 200.
 _OWN_SIDE = 0.65
 
 
