@@ -84,7 +84,7 @@ def scores(images: np.ndarray, train: np.ndarray, own: np.ndarray | None = None)
 
 
 def judge_ratios(images: np.ndarray, train_features: np.ndarray, judge: judges.Judge) -> np.ndarray:
-    """The ratios of Carlini et al. (2023) in the judge's features, the smaller of the image's and its mirror image's."""
+    """The ratios of Carlini et al. (2023) in the judge's features: the image's or its mirror image's, the smaller."""
     images = images.astype(np.float32)
     queries = np.stack([judge(images).features, judge(np.ascontiguousarray(copies.mirrored(images))).features])
     results = []

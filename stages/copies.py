@@ -1,13 +1,15 @@
 """Search the training images for the sources of copies.
 
-A copy can be mirrored, shifted, zoomed, blurred by noise, darker, or a blend of two training images. Three measures look
-for them. Each is near 0 for a copy, near 1 for a new image, and without a unit:
+A copy can be mirrored, shifted, zoomed, noisy, darker, or a blend of two training images. Three measures look for them.
+Each is near 0 for a copy and higher for a new image:
 
-- aligned: the distance to the nearest training image over the mean distance to the next 50 (the ratio of Carlini et al.
-  2023, arXiv:2301.13188, section 4.1). The distance of two images is the smallest after mirroring, shifting and zooming.
+- aligned: the distance to the nearest training image over the mean distance to the next 50 (the ratio of Carlini et
+  al. 2023, arXiv:2301.13188, section 4.1). The distance of two images is the smallest after mirroring, shifting and
+  zooming. Mirror images always count, because a mirrored copy is a copy even if training did not mirror images.
 - whitened: the same ratio without alignment, in principal components of equal variance (the Mahalanobis distance). It
   finds copies whose brightness or contrast differs.
-- blended: the distance to the nearest blend of two training images over that to the nearest single one.
+- blended: the distance to the nearest blend of two training images over that to the nearest single one. The two are
+  among those nearest in the whitened components, because unrelated images are almost orthogonal there.
 
 An image's score is the smallest of the three. Distances are Euclidean, between thumbnails: no network decides what is
 similar.
@@ -67,9 +69,9 @@ class Views:
 class Found:
     """For each of N images: its score, and its nearest training images.
 
-    `scores` float64 (N,). `distances` (N, k) to the nearest training images after alignment, ascending, `indices` (N, k)
-    their places among the training images, and `alignments` (N, k), for `aligned`. k is 64, or the number of training
-    images if that is lower.
+    `scores` float64 (N,). `distances` (N, k) to the nearest training images after alignment, ascending; `indices`
+    (N, k), their places among the training images; `alignments` (N, k), for `aligned`. k is 64, or the number of
+    training images if that is lower.
     """
 
     scores: np.ndarray
@@ -167,7 +169,7 @@ def find(images: Views, batches: Batches, total: int, own: np.ndarray | None = N
 
 
 def ratios(distances: np.ndarray) -> np.ndarray:
-    """Ascending distances (N, k) => (N,): the nearest over the mean of the next 50 at most; 1 where all are 0 or k is 1."""
+    """Ascending distances (N, k) => (N,): the nearest over the mean of the next 50; 1 where all are 0 or k is 1."""
     if distances.shape[1] == 1:
         return np.ones(len(distances))
     return _over(distances[:, 0], distances[:, 1 : 1 + NEIGHBOURS].mean(1, dtype=np.float64))
@@ -209,7 +211,7 @@ class _Whitening:
 
 
 class _Members:
-    """The pairs (image, candidate) of indices (N, k), sorted by the candidate, so that a batch finds its own quickly."""
+    """The pairs (image, candidate) of indices (N, k), sorted by candidate: a batch finds its own quickly."""
 
     def __init__(self, indices: np.ndarray) -> None:
         self._order = indices.ravel().argsort(kind="stable")

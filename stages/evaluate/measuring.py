@@ -38,7 +38,7 @@ class HeldOutImages:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Patches of the first training images, and the training images that samples and new real images may copy.
+    """Patches of the first training images, and what samples and new real images may copy.
 
     The new real images are the held-out ones or, if there are fewer than 200, training images compared with the others.
     """
@@ -78,7 +78,7 @@ def measure_test_images(folder: Path, data: Manifest, count: int) -> HeldOutImag
 
 
 def measure_training_images(folder: Path, data: Manifest, count: int, samples: Views, test: Views) -> TrainingImages:
-    """Collect patches of the first `count` training images, and search for the sources of samples and of real images."""
+    """Collect patches of the first `count` training images, and search for those that samples and real images copy."""
     total, size = data.splits["train"].records, pixels.batch_size_for(data.shape)
 
     def batches() -> Iterator[np.ndarray]:

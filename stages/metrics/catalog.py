@@ -152,8 +152,8 @@ _ROWS = (
     Metric(
         "memorization",
         "samples that look like copies",
-        "Share of samples that look like a training image, or a blend of two, as only a copy would (after Carlini "
-        "2023): exact, noisy, mirrored, shifted, zoomed or darker. Above 0.05, above twice `memorization_real`, and not by "
+        "Share of samples that lie as close to a training image, or to a blend of two, as a copy would (after Carlini "
+        "2023), also mirrored, shifted, zoomed or darker. Above 0.05, above twice `memorization_real` and not by "
         "chance, the generator copies training images",
         "near memorization_real",
         headline=True,
@@ -171,13 +171,13 @@ _ROWS = (
     Metric(
         "memorization_real",
         "real images that look like copies",
-        "`memorization` of held-out real images; with fewer than 200, of training images among the others. Above 0.25 the "
-        "data repeats itself too much to detect copies",
+        "`memorization` of held-out real images or, if there are fewer than 200, of training images among the others. "
+        "Above 0.25 the data repeats itself too much to detect copies",
     ),
     Metric(
         "nearest_distance",
         "distance to training images",
-        "Median distance of samples to their nearest training image, over that of the real images of `memorization_real`",
+        "Median distance of samples to their nearest training image, over that of the images of `memorization_real`",
         "near 1",
     ),
 )

@@ -1,14 +1,14 @@
 """Memorisation: do more samples look like copies of training images than real images do?
 
 Each sample has a score, which is near 0 for a copy of a training image and near 1 for a new image (stages/copies.py). A
-sample counts as a copy if its score is below those of 99 % of real images that are new, or below a tenth, because a data
-set can repeat its own images. The new images are held-out ones or, if there are fewer than 200, training images compared
-with the other training images.
+sample counts as a copy if its score is below those of 99 % of new real images, or below a tenth, because a data set can
+repeat its own images. The new real images are held-out ones or, if there are fewer than 200, training images that are
+compared with the other training images.
 
-The verdict is "copied" if the share of such samples is high, and higher than that of the real images by more than chance
-(Fisher's exact test at a level of 1 %). A generator whose samples are like new images is therefore accused in 1 % of
-cases at most, however few the images are: its samples and the real images are interchangeable (Vovk, Gammerman, Shafer
-2005).
+The verdict is "copied" if the share of such samples is high, and higher than that of the real images by more than
+chance (Fisher's exact test at a level of 1 %). Samples that are like new images are interchangeable with them (Vovk,
+Gammerman, Shafer 2005, chapter 2), so an honest generator is accused in at most 1 % of cases, however few images there
+are.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ from stages.metrics.proportions import chance_of_more, interval
 
 QUANTILE = 0.01
 FEWEST = 200
-"""With fewer held-out images, training images are the reference: the quantile needs at least two images below it."""
+"""With fewer held-out images, training images are the new real images: two or more must lie below the quantile."""
 _CERTAIN = 0.1
 _SHARE, _TIMES = 0.05, 2
 _MAX_THRESHOLD = 0.5
-_LEVEL = 0.01
+_LEVEL = 0.01  # of Fisher's exact test
 _ROUNDING = 1e-3  # smaller distances are rounding errors of zero
 
 

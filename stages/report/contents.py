@@ -114,16 +114,17 @@ class Contents:
     def undecided(self) -> str:
         """Why it cannot be decided whether training images are copied."""
         if memorization.repeats_itself(self.metrics["memorization_real"]):
-            return f"the data repeats itself, and more than a quarter of {self.new_images} look like copies as well"
+            images = self.protocol["memorization_real"]
+            return f"the data repeats itself, and more than a quarter of the {images} look like copies as well"
         samples = self.protocol["memorization_samples"]
         return f"more samples look like copies than should, but {samples} samples are so few that this can be chance"
 
     @property
     def new_images(self) -> str:
-        """The real images that samples are compared with to detect copies, in words."""
+        """The real images that the samples are compared with to detect copies, in words."""
         if self.protocol["memorization_real"] == "held-out images":
             return "held-out images"
-        return "training images, each beside the others,"
+        return "training images, each compared with the others, because there are too few held-out images"
 
     @property
     def improving(self) -> bool:
