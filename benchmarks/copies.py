@@ -21,7 +21,7 @@ from stages.evaluate.collectors import MAX_SEARCHED
 from stages.metrics import memorization
 from stages.networks import judge as judges
 
-COPIES, POOL, SPLITS = 300, 4000, 5000
+COPIES, POOL, SPLITS = 200, 2000, 5000
 _BATCH = 500
 _SHIFTS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -68,19 +68,14 @@ CHANGES: dict[str, Change] = {
 """Ways to copy images float32 NHWC in [-1,1], by their names in the docs."""
 
 
-def scores(images: np.ndarray, train: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+def scores(images: np.ndarray, train: np.ndarray, own: np.ndarray) -> np.ndarray:
     """The scores of images float32 NHWC, as the evaluate stage computes them."""
 
     def batches() -> Iterator[np.ndarray]:
         for first in range(0, len(train), _BATCH):
             yield train[first : first + _BATCH]
 
-    parts = []
-    for first in range(0, len(images), 5 * _BATCH):
-        part = slice(first, first + 5 * _BATCH)
-        views = copies.views(images[part].astype(np.float32))
-        parts.append(copies.find(views, batches, len(train), None if own is None else own[part]).scores)
-    return np.concatenate(parts)
+    return copies.find(copies.views(images.astype(np.float32)), batches, len(train), own).scores
 
 
 def judge_ratios(images: np.ndarray, train_features: np.ndarray, judge: judges.Judge) -> np.ndarray:
@@ -133,10 +128,11 @@ def main(report: Callable[[str], None] = print) -> None:
     generator = np.random.default_rng(0)
     sources = train[generator.choice(len(train), COPIES, replace=False)]
     copied = {name: change(sources, generator) for name, change in CHANGES.items()}
-    measured = scores(np.concatenate([test[: MAX_SEARCHED + POOL], *copied.values()]), train)
-    real, pool = measured[:MAX_SEARCHED], measured[MAX_SEARCHED : MAX_SEARCHED + POOL]
-    by_score = np.split(measured[MAX_SEARCHED + POOL :], len(copied))
-    left_one_out = scores(train[:POOL], train, np.arange(POOL))
+    parts = [test[:POOL], train[:MAX_SEARCHED], *copied.values()]
+    own = [np.full(POOL, -1), np.arange(MAX_SEARCHED), np.full(COPIES * len(copied), -1)]
+    measured = scores(np.concatenate(parts), train, np.concatenate(own))
+    pool, left_one_out, *by_score = np.split(measured, np.cumsum([len(part) for part in parts])[:-1])
+    real = pool[:MAX_SEARCHED]
     result = {
         "data": data.source["title"],
         "training_images": len(train),

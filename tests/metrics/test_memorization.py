@@ -89,9 +89,8 @@ def test_two_of_twenty_samples_can_be_chance() -> None:
 
 @pytest.mark.parametrize(("samples", "real"), [(20, 1000), (100, 1000), (100, 100), (200, 200), (1000, 200), (20, 50)])
 def test_an_honest_generator_is_accused_in_at_most_one_percent_of_cases(samples: int, real: int) -> None:
-    seeds = range(1000)
-    accused = [bool(verdict(new(seed, samples), new(10_000 + seed, real))) for seed in seeds]
-    assert np.mean(accused) <= 0.01
+    accused = [bool(verdict(new(seed, samples), new(10_000 + seed, real))) for seed in range(1000)]
+    assert np.mean(accused) <= 0.015, "with 1 %, at most 15 of 1,000 trials in 95 % of cases"
 
 
 def test_the_distance_is_relative_to_that_of_real_images() -> None:
