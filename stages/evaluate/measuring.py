@@ -87,20 +87,17 @@ def measure_training_images(folder: Path, data: Manifest, count: int, samples: V
                 yield batch.numpy()
                 progress.advance(len(batch))
 
-    patches, kept = Patches(count, data.shape, SWD_SEED), []
-    real, places = test, np.full(test.count, -1)
-    if test.count < FEWEST:
-        places = np.arange(min(MAX_SEARCHED, total))
-    for batch, _ in records.batches(folder, data, "train", size).take(-(-max(count, len(places)) // size)):
+    held_out = test.count >= FEWEST
+    searched = 0 if held_out else min(MAX_SEARCHED, total)
+    patches = Patches(count, data.shape, SWD_SEED)
+    views: list[Views] = []
+    for batch, _ in records.batches(folder, data, "train", size).take(-(-max(count, searched) // size)):
         patches.add(batch.numpy())
-        kept.append(batch.numpy()[: max(len(places) - size * len(kept), 0)])
-    if test.count < FEWEST:
-        real = copies.joined(map(copies.views, kept))
-    own = np.concatenate([np.full(samples.count, -1), places])
+        views.append(copies.views(batch.numpy()[: max(searched - size * len(views), 0)]))
+    real = test if held_out else copies.joined(views)
+    own = np.full(samples.count + real.count, -1)
+    if not held_out:
+        own[samples.count :] = np.arange(searched)
     found = copies.find(copies.joined([samples, real]), batches, total, own)
-    return TrainingImages(
-        patches.descriptors(),
-        found.of(slice(samples.count)),
-        found.of(slice(samples.count, None)),
-        real_are_held_out=real is test,
-    )
+    of_samples, of_real = found.of(slice(samples.count)), found.of(slice(samples.count, None))
+    return TrainingImages(patches.descriptors(), of_samples, of_real, held_out)

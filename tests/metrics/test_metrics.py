@@ -50,8 +50,10 @@ def compute(measured: Samples) -> dict[str, float]:
     test = HeldOutImages(image_statistics(2), np.zeros(20, int))
     generator = np.random.default_rng(3)
     places = np.zeros((20, 51), int)
-    found = [Found(generator.uniform(size=20), generator.uniform(1, 2, (20, 51)), places, places) for _ in range(2)]
-    train = TrainingImages(image_statistics(4).descriptors(), *found, real_are_held_out=True)
+    of_samples, of_real = (
+        Found(generator.uniform(size=20), generator.uniform(1, 2, (20, 51)), places, places) for _ in range(2)
+    )
+    train = TrainingImages(image_statistics(4).descriptors(), of_samples, of_real, real_are_held_out=True)
     return values.compute(measured, test, train, np.full(CLASSES, 1 / CLASSES), 0.1)
 
 
