@@ -4,7 +4,7 @@
 
 Makes copies of training images in several ways and counts how many the evaluate stage's measure finds, with 1,000
 held-out images as the reference. The judge's features alone are measured beside it, mirrored too. For the false alarms,
-held-out images play the samples of a generator that copies nothing. Takes about five minutes. Writes
+held-out images play the samples of a generator that copies nothing. Takes a few minutes. Writes
 benchmarks/results/copies.json; docs/metrics.md shows it.
 """
 
