@@ -157,7 +157,7 @@ class Model:
         Raises StageError if the images that the model was trained on are missing.
         """
         searched = self._thumbnails
-        search = neighbours.Nearest(neighbours.thumbnails(image[None]), min(k, len(searched)))
+        search = neighbours.Nearest(neighbours.thumbnails(image[None])[None], min(k, len(searched)))
         for first in range(0, len(searched), _SEARCHED_AT_ONCE):
             search.add(pixels.normalise(searched[first : first + _SEARCHED_AT_ONCE]))
         images = records.images_at(self._images, self._prepared(), "train", search.indices[0].tolist())

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages import neighbours
+from stages import copies
 from stages.metrics.checkerboard import power
 from stages.metrics.frechet import Gaussian, Moments
 from stages.metrics.ms_ssim import ms_ssim
@@ -16,8 +16,8 @@ MAX_COMPARED = 10_000
 """At most this many features of each side (generated, real) are compared pairwise. The cost grows with the square."""
 MIN_COMPARED = DENSITY_K + 1
 """A pairwise comparison needs at least this many features of each side."""
-MAX_THUMBNAILS = 5000
-"""The nearest training images are searched for at most this many images of each side."""
+MAX_SEARCHED = 1000
+"""The sources of copies are searched for at most this many images of each side."""
 
 
 class ImageStatistics:
@@ -27,7 +27,7 @@ class ImageStatistics:
         self._count, self._added = count, 0
         self._patches = Patches(count, shape, SWD_SEED)
         self._similarities: list[np.ndarray] = []
-        self._thumbnails: list[np.ndarray] = []
+        self._views: list[copies.Views] = []
         self.power: np.ndarray = np.zeros(shape[:2])
         """The sum of the images' power spectra, float64 (H, W)."""
 
@@ -38,7 +38,7 @@ class ImageStatistics:
         self.power += power(images)
         pairs = len(images) // 2
         self._similarities.append(ms_ssim(images[:pairs], images[pairs : 2 * pairs]))
-        self._thumbnails.append(neighbours.thumbnails(images[: max(MAX_THUMBNAILS - self._added, 0)]))
+        self._views.append(copies.views(images[: max(MAX_SEARCHED - self._added, 0)]))
         self._added += len(images)
 
     def descriptors(self) -> dict[int, np.ndarray]:
@@ -51,9 +51,9 @@ class ImageStatistics:
         return np.concatenate(self._similarities)
 
     @property
-    def thumbnails(self) -> np.ndarray:
-        """Small copies (N, d) of the first images, for the search of their nearest training images."""
-        return np.concatenate(self._thumbnails)
+    def views(self) -> copies.Views:
+        """Views of the first images, at most 1,000, for the search of the training images that they copy."""
+        return copies.joined(self._views)
 
 
 class FeatureStatistics:

@@ -1,17 +1,19 @@
 """Collect the statistics that the metrics compare, in one pass over the samples and one over each split of the data."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stages import neighbours, pixels, records
-from stages.evaluate.collectors import SWD_SEED, FeatureStatistics, ImageStatistics
+from stages import copies, pixels, records
+from stages.copies import Found, Views
+from stages.evaluate.collectors import MAX_SEARCHED, SWD_SEED, FeatureStatistics, ImageStatistics
 from stages.evaluate.networks import Networks
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler
 from stages.manifest import Manifest
-from stages.metrics.memorization import NEIGHBOURS
+from stages.metrics.memorization import FEWEST
 from stages.metrics.swd import Patches
 from stages.progress import Progress
 
@@ -36,14 +38,15 @@ class HeldOutImages:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Patches of the first training images, and distances (N, k) to the nearest of all training images, ascending.
+    """Patches of the first training images, and what samples and new real images may copy.
 
-    k is 51, or the number of training images if that is lower.
+    The new real images are the held-out ones or, if there are fewer than 200, training images compared with the others.
     """
 
     patches: dict[int, np.ndarray]
-    sample_distances: np.ndarray
-    test_distances: np.ndarray
+    of_samples: Found
+    of_real: Found
+    real_are_held_out: bool
 
 
 def measure_samples(sampler: Sampler, networks: Networks, settings: Settings, count: int) -> Samples:
@@ -74,18 +77,27 @@ def measure_test_images(folder: Path, data: Manifest, count: int) -> HeldOutImag
     return HeldOutImages(images, np.concatenate(labels)[:count])
 
 
-def measure_training_images(
-    folder: Path, data: Manifest, count: int, samples: np.ndarray, test: np.ndarray
-) -> TrainingImages:
-    """Collect patches of the first `count` training images, and search for the images nearest to thumbnails (N, d)."""
-    total = data.splits["train"].records
+def measure_training_images(folder: Path, data: Manifest, count: int, samples: Views, test: Views) -> TrainingImages:
+    """Collect patches of the first `count` training images, and search for those that samples and real images copy."""
+    total, size = data.splits["train"].records, pixels.batch_size_for(data.shape)
+
+    def batches() -> Iterator[np.ndarray]:
+        with Progress("search for copies", total, "training images") as progress:
+            for batch, _ in records.batches(folder, data, "train", size):
+                yield batch.numpy()
+                progress.advance(len(batch))
+
+    held_out = test.count >= FEWEST
+    searched = 0 if held_out else min(MAX_SEARCHED, total)
     patches = Patches(count, data.shape, SWD_SEED)
-    searches = [neighbours.Nearest(thumbnails, min(1 + NEIGHBOURS, total)) for thumbnails in (samples, test)]
-    with Progress("nearest training images", total, "images") as progress:
-        for batch, _ in records.batches(folder, data, "train", pixels.batch_size_for(data.shape)):
-            patches.add(batch.numpy())
-            points = neighbours.thumbnails(batch.numpy())
-            for search in searches:
-                search.add(points)
-            progress.advance(len(points))
-    return TrainingImages(patches.descriptors(), searches[0].distances, searches[1].distances)
+    views: list[Views] = []
+    for batch, _ in records.batches(folder, data, "train", size).take(-(-max(count, searched) // size)):
+        patches.add(batch.numpy())
+        views.append(copies.views(batch.numpy()[: max(searched - size * len(views), 0)]))
+    real = test if held_out else copies.joined(views)
+    own = np.full(samples.count + real.count, -1)
+    if not held_out:
+        own[samples.count :] = np.arange(searched)
+    found = copies.find(copies.joined([samples, real]), batches, total, own)
+    of_samples, of_real = found.of(slice(samples.count)), found.of(slice(samples.count, None))
+    return TrainingImages(patches.descriptors(), of_samples, of_real, held_out)

@@ -11,13 +11,12 @@ import pandas as pd
 from stages import artifacts, manifest, png, shell
 from stages.errors import StageError
 from stages.evaluate import collectors, measuring, values
-from stages.evaluate.measuring import HeldOutImages, Samples
+from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
 from stages.evaluate.networks import Networks, load_networks
 from stages.evaluate.plane import POINTS, plane
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler, latent
 from stages.manifest import Manifest
-from stages.metrics import memorization
 from stages.metrics.modes import class_histogram
 from stages.metrics.prdc import realism
 from stages.networks import judge as judges
@@ -40,12 +39,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     samples = measuring.measure_samples(sampler, networks, settings, count)
     seconds = time.monotonic() - started
     test = measuring.measure_test_images(folder, data, count)
-    train = measuring.measure_training_images(folder, data, count, samples.images.thumbnails, test.images.thumbnails)
+    train = measuring.measure_training_images(folder, data, count, samples.images.views, test.images.views)
 
     rejected = {"judge_rejected": 1} if judges.rejection(workspace.input("models/features")) else {}
     metrics = rejected | values.compute(samples, test, train, data.splits["train"].shares, settings.mode_threshold)
     manifest_sha256 = artifacts.sha256(folder / manifest.FILE)
-    protocol = _protocol(settings, manifest_sha256, data, networks, samples, count)
+    protocol = _protocol(settings, manifest_sha256, data, networks, samples, train, count)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
         artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
         tables = new("reports/evaluate")
@@ -66,7 +65,13 @@ def _compared_images(settings: Settings, folder: Path, data: Manifest) -> int:
 
 
 def _protocol(
-    settings: Settings, manifest_sha256: str, data: Manifest, networks: Networks, samples: Samples, count: int
+    settings: Settings,
+    manifest_sha256: str,
+    data: Manifest,
+    networks: Networks,
+    samples: Samples,
+    train: TrainingImages,
+    count: int,
 ) -> dict[str, str | int | float]:
     """The conditions of the measurement. Only metrics of the same protocol can be compared."""
     height, width, channels = data.shape
@@ -76,8 +81,9 @@ def _protocol(
         "first_seed": settings.first_seed,
         "without_network_samples": count,
         "swd_seed": collectors.SWD_SEED,
-        "memorization_samples": min(count, collectors.MAX_THUMBNAILS),
-        "memorization_needs": memorization.FEWEST,
+        "memorization_samples": len(train.of_samples.scores),
+        "memorization_real": "held-out images" if train.real_are_held_out else "training images",
+        "memorization_real_images": len(train.of_real.scores),
         "mode_threshold": settings.mode_threshold,
         "data": data.source["title"],
         "data_manifest_sha256": manifest_sha256,

@@ -44,7 +44,10 @@ def _image_values(samples: Samples, test: HeldOutImages, train: TrainingImages) 
         "checkerboard_real": checkerboard(test.images.power),
         "ms_ssim": float(samples.images.similarities.mean()),
         "ms_ssim_real": float(test.images.similarities.mean()),
-        **memorization.memorization(train.sample_distances, train.test_distances),
+        **memorization.memorization(train.of_samples.scores, train.of_real.scores),
+        "nearest_distance": memorization.nearest_distance(
+            train.of_samples.distances[:, 0], train.of_real.distances[:, 0]
+        ),
     }
 
 

@@ -1,6 +1,5 @@
 """Train the judge, and check it on the test images."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from stages import manifest, records
 from stages.errors import StageError
 from stages.features.settings import Settings
 from stages.manifest import Manifest
+from stages.metrics import proportions
 from stages.networks.judge import Judge, judge
 from stages.progress import Progress
 
 _READ_BATCH = 1000
-_Z_95 = 1.959964  # the normal distribution has 95 % of its mass within ± this many standard deviations
 
 
 def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model:
@@ -77,14 +76,8 @@ class Check:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of the accuracy: Wilson's (1927, JASA 22, p. 209).
-
-        Brown, Cai, DasGupta 2001 (Statist. Sci. 16(2), p. 101) recommend it for few images.
-        """
-        n, squared = self.images, _Z_95**2
-        centre = (self.correct + squared / 2) / (n + squared)
-        half = _Z_95 / (n + squared) * math.sqrt(n * self.accuracy * (1 - self.accuracy) + squared / 4)
-        return max(centre - half, 0.0), min(centre + half, 1.0)
+        """The 95 % confidence interval of the accuracy."""
+        return proportions.interval(self.correct, self.images)
 
     @property
     def passed(self) -> bool:

@@ -152,20 +152,32 @@ _ROWS = (
     Metric(
         "memorization",
         "samples that look like copies",
-        "Share of samples that lie as close to one training image as a copy would (after Carlini 2023). Above 0.05 and "
-        "above twice `memorization_real`, the generator copies training images",
+        "Share of samples that lie as close to a training image, or to a blend of two, as a copy would (after Carlini "
+        "2023), also mirrored, shifted, zoomed or darker. Above 0.05, above twice `memorization_real` and not by "
+        "chance, the generator copies training images",
         "near memorization_real",
         headline=True,
     ),
     Metric(
+        "memorization_low",
+        "samples that look like copies, at least",
+        "Lower end of the 95 % confidence interval of `memorization` (Wilson 1927)",
+    ),
+    Metric(
+        "memorization_high",
+        "samples that look like copies, at most",
+        "Upper end of the 95 % confidence interval of `memorization`",
+    ),
+    Metric(
         "memorization_real",
         "real images that look like copies",
-        "`memorization` of held-out real images. Above 0.25 the data repeats itself too much to detect copies",
+        "`memorization` of held-out real images or, if there are fewer than 200, of training images among the others. "
+        "Above 0.25 the data repeats itself too much to detect copies",
     ),
     Metric(
         "nearest_distance",
         "distance to training images",
-        "Median distance of samples to their nearest training image, over that of held-out real images",
+        "Median distance of samples to their nearest training image, over that of the images of `memorization_real`",
         "near 1",
     ),
 )

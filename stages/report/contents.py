@@ -23,7 +23,10 @@ _MODEL = (
     *("generator", "discriminator", "images_seen", "best_images_seen", "score", "logistic", "paired", "stopped"),
     *("flags", "params", "environment"),
 )
-_METRICS = ("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "memorization_real", "nearest_distance")
+_METRICS = (
+    *("swd", "swd_floor", "ms_ssim", "ms_ssim_real", "memorization", "memorization_low", "memorization_high"),
+    *("memorization_real", "nearest_distance"),
+)
 _MODES = ("modes_covered", "modes_total", "rarest_mode", "mode_kl")
 _IN_FEATURES = ("fid", "fid_floor", "fid_bias")
 _ACCURACY = ("judge_accuracy", "judge_accuracy_low", "judge_accuracy_high", "largest_class")
@@ -102,9 +105,13 @@ class Contents:
     @property
     def copies(self) -> bool | None:
         """Whether more samples than allowed look like copies of training images; None if it cannot be decided."""
-        if self._has_too_few:
-            return None
-        return memorization.copied(self.metrics["memorization"], self.metrics["memorization_real"])
+        metrics, protocol = self.metrics, self.protocol
+        return memorization.copied(
+            metrics["memorization"],
+            protocol["memorization_samples"],
+            metrics["memorization_real"],
+            protocol["memorization_real_images"],
+        )
 
     @property
     def max_copies(self) -> float:
@@ -112,16 +119,20 @@ class Contents:
         return memorization.threshold(self.metrics["memorization_real"])
 
     @property
-    def _has_too_few(self) -> bool:
-        return bool(self.protocol["memorization_samples"] < self.protocol["memorization_needs"])
-
-    @property
     def undecided(self) -> str:
         """Why it cannot be decided whether training images are copied."""
-        if self._has_too_few:
-            needed, images = self.protocol["memorization_needs"], self.protocol["memorization_samples"]
-            return f"too few held-out images: {images}; at least {needed} are needed"
-        return "the data repeats itself, and more than a quarter of the held-out images look like copies as well"
+        if memorization.repeats_itself(self.metrics["memorization_real"]):
+            images = self.protocol["memorization_real"]
+            return f"the data repeats itself, and more than a quarter of the {images} look like copies as well"
+        samples = self.protocol["memorization_samples"]
+        return f"more samples look like copies than should, but {samples} samples are so few that this can be chance"
+
+    @property
+    def new_images(self) -> str:
+        """The real images that the samples are compared with to detect copies, in words."""
+        if self.protocol["memorization_real"] == "held-out images":
+            return "held-out images"
+        return "training images, each compared with the others, because there are too few held-out images"
 
     @property
     def overfitting(self) -> float | None:

@@ -1,12 +1,12 @@
 """Images for the pictures: interpolations, the timeline, sums of z and the nearest training images."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages import neighbours, records
+from stages import copies, records
 from stages.errors import StageError
 from stages.latent import Sampler, latent, near, rescaled, slerp
 from stages.manifest import Manifest
@@ -69,13 +69,20 @@ def arithmetic(
 
 
 def nearest(folder: Path, data: Manifest, images: np.ndarray, k: int) -> np.ndarray:
-    """The `k` training images nearest to each of NHWC, nearest first: float32 (N, k, H, W, C)."""
-    search = neighbours.Nearest(neighbours.thumbnails(images), k)
-    for batch, _ in records.batches(folder, data, "train", batch_size_for(data.shape)):
-        search.add(neighbours.thumbnails(batch.numpy()))
-    return records.images_at(folder, data, "train", search.indices.ravel().tolist()).reshape(
-        *search.indices.shape, *data.shape
-    )
+    """The `k` training images nearest to each of NHWC, nearest first: float32 (N, k, H, W, C).
+
+    Each is mirrored, shifted and zoomed as it looks most like the image (stages/copies.py).
+    """
+
+    def batches() -> Iterator[np.ndarray]:
+        for batch, _ in records.batches(folder, data, "train", batch_size_for(data.shape)):
+            yield batch.numpy()
+
+    found = copies.find(copies.views(images), batches, data.splits["train"].records)
+    nearest_images = records.images_at(folder, data, "train", found.indices[:, :k].ravel().tolist())
+    alignments = found.alignments[:, :k].ravel()
+    shown = [copies.aligned(*pair) for pair in zip(nearest_images, alignments, strict=True)]
+    return np.stack(shown).reshape(len(images), -1, *data.shape)
 
 
 def bands(pictures: np.ndarray, columns: int) -> np.ndarray:

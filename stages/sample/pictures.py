@@ -142,7 +142,8 @@ def nearest(inputs: Inputs) -> Drawing:
     rows, columns = neighbours.grid(*inputs.data.shape[:2])
     description = (
         f"Samples of the seeds {inputs.seeds[0]} to {inputs.seeds[len(samples) - 1]}, and below each the {count} "
-        f"nearest of {train:,} training images (Euclidean distance at {rows} × {columns} pixels)"
+        f"nearest of {train:,} training images, mirrored, shifted and zoomed to match (Euclidean distance at {rows} × "
+        f"{columns} pixels)"
     )
     provenance = inputs.provenance(description, f"{inputs.generator_source}; {inputs.data_source}")
     return Drawing("nearest", "columns", [drawing.bands(images, inputs.settings.columns)], provenance)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from stages.copies import Found
 from stages.evaluate import values
 from stages.evaluate.collectors import FeatureStatistics, ImageStatistics
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
@@ -47,8 +48,12 @@ def samples(held_out: int = 20) -> Samples:
 def compute(measured: Samples) -> dict[str, float]:
     """All metrics of these samples."""
     test = HeldOutImages(image_statistics(2), np.zeros(20, int))
-    distances = np.sort(np.random.default_rng(3).uniform(1, 2, (2, 20, 51)))
-    train = TrainingImages(image_statistics(4).descriptors(), *distances)
+    generator = np.random.default_rng(3)
+    places = np.zeros((20, 51), int)
+    of_samples, of_real = (
+        Found(generator.uniform(size=20), generator.uniform(1, 2, (20, 51)), places, places) for _ in range(2)
+    )
+    train = TrainingImages(image_statistics(4).descriptors(), of_samples, of_real, real_are_held_out=True)
     return values.compute(measured, test, train, np.full(CLASSES, 1 / CLASSES), 0.1)
 
 

@@ -17,15 +17,13 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from scipy.spatial.distance import cdist
 
-from stages import manifest, png, records, reference
+from stages import copies, manifest, png, records, reference
 from stages.artifacts import sha256
 from stages.latent import Sampler
-from stages.metrics import kid, prdc
+from stages.metrics import kid, memorization, prdc
 from stages.metrics.catalog import METRICS
 from stages.metrics.frechet import frechet_distance, gaussian
-from stages.metrics.memorization import memorization
 from stages.metrics.ms_ssim import ms_ssim
 from stages.networks.judge import load as load_judge
 from studies.cell import with_changes
@@ -33,7 +31,7 @@ from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project, contents, draw
 from tests.prepare.test_prepare import write_archive
 
 WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real"}
-WITHOUT_NETWORK |= {"memorization", "memorization_real", "nearest_distance"}
+WITHOUT_NETWORK |= {"memorization", "memorization_low", "memorization_high", "memorization_real", "nearest_distance"}
 WITHOUT_NETWORK |= {"checkerboard", "checkerboard_real"}
 
 
@@ -102,6 +100,7 @@ def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> No
     assert (protocol["samples"], protocol["floor_samples"], protocol["size"]) == (128, 80, 16)
     assert (protocol["without_network_samples"], protocol["swd_seed"]) == (80, 0), "as many as there are test images"
     assert (protocol["compared_samples"], protocol["memorization_samples"]) == (80, 80)
+    assert (protocol["memorization_real"], protocol["memorization_real_images"]) == ("training images", 320)
     assert protocol["data_manifest_sha256"] == sha256(tiny.folder / "data/prepared/manifest.json")
 
 
@@ -124,10 +123,12 @@ def test_the_metrics_equal_those_computed_by_hand_from_samples_and_data(tiny: Pr
     assert metrics["precision"] == pytest.approx(prdc.compute(features["g"][:80], features["r"])["precision"])
     assert metrics["ms_ssim"] == pytest.approx(ms_ssim(samples[:40], samples[40:80]).mean(), rel=1e-4)
     assert metrics["ms_ssim_real"] == pytest.approx(ms_ssim(test[:40], test[40:]).mean(), rel=1e-4)
-    nearest = [np.sort(cdist(each.reshape(80, -1), train.reshape(320, -1)))[:, :51] for each in (samples[:80], test)]
-    assert metrics["memorization"] == pytest.approx(memorization(*nearest)["memorization"])
-    assert metrics["memorization_real"] == pytest.approx(memorization(*nearest)["memorization_real"])
-    assert metrics["nearest_distance"] == pytest.approx(memorization(*nearest)["nearest_distance"], rel=1e-4)
+    generated = copies.find(copies.views(samples[:80]), lambda: [train], 320)
+    real = copies.find(copies.views(train), lambda: [train], 320, np.arange(320))  # 80 test images are too few
+    for name, value in memorization.memorization(generated.scores, real.scores).items():
+        assert metrics[name] == pytest.approx(value, rel=1e-4), name
+    distance = memorization.nearest_distance(generated.distances[:, 0], real.distances[:, 0])
+    assert metrics["nearest_distance"] == pytest.approx(distance, rel=1e-4)
 
 
 def test_the_picture_of_lowest_realism_names_sixteen_seeds(tiny: Project) -> None:

@@ -83,7 +83,7 @@ def test_the_verdict_is_one_line_on_the_page_and_on_the_card(tiny: Project) -> N
     assert (
         f"{metrics['fid']:.1f} in the judge&#39;s features; {metrics['modes_covered']} of 4 classes covered" in verdict
     )
-    assert "whether training images are copied cannot be decided" in verdict, "80 test images"
+    assert "whether training images are copied cannot be decided" in verdict, "the tiny data repeats itself"
     card = (tiny.folder / "reports/model_card.md").read_text()
     assert verdict.replace("&#39;", "'") in card
 
@@ -101,24 +101,45 @@ def test_the_page_answers_the_readers_questions_in_order(tiny: Project) -> None:
 
 
 def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
-    protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
-    protocol["memorization_needs"] = 80
-    change(tiny_copy, "reports/metrics.json", memorization=0.3, memorization_real=0.03, protocol=protocol)
+    shares = {"memorization": 0.3, "memorization_low": 0.211, "memorization_high": 0.408}
+    change(tiny_copy, "reports/metrics.json", **shares, memorization_real=0.03)
     page, card = rendered(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
-    assert "This holds for 30.0 % of 80 samples and for 3.0 % of held-out images. Above 6 % of" in in_words(page)
-    assert "(held-out images: 3.0 %)" in in_words(page)
+    assert "This holds for 30.0 % of 80 samples (95 % interval 21.1 % to 40.8 %)." in in_words(page)
+    assert "The new real images are 320 training images, each compared with the others, because there are" in in_words(
+        page
+    )
+    assert "it holds for 3.0 % of them. The answer is yes if it holds for more than 6 % of" in in_words(page)
+    assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in in_words(page)
     assert "; training images are copied;" in page
     assert "- Training images are copied: 30.0 %" in card
-    assert "(held-out real images: 3.0 %)" in " ".join(card.split())
+    assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in " ".join(card.split())
     change(tiny_copy, "reports/metrics.json", memorization=0.06)
     assert '<p class="answer ok">No sign of it.</p>' in rendered(tiny_copy)[0], "the threshold itself is allowed"
     change(tiny_copy, "reports/metrics.json", memorization=1.0, memorization_real=0.6)
     page, card = rendered(tiny_copy)
-    why = "the data repeats itself, and more than a quarter of the held-out images look like copies as well"
+    why = "the data repeats itself, and more than a quarter of the training images look like copies as well"
     assert f'<p class="answer">Cannot be decided: {why}.</p>' in page
     assert "the answer is yes" not in page
     assert f"- Whether training images are copied cannot be decided ({why}): 100.0 %" in card
+
+
+def test_a_share_that_can_be_chance_is_not_a_verdict(tiny_copy: Project) -> None:
+    metrics = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
+    protocol = metrics["protocol"] | {"memorization_samples": 20}
+    change(tiny_copy, "reports/metrics.json", memorization=0.1, memorization_real=0.01, protocol=protocol)
+    page, _ = rendered(tiny_copy)
+    why = "more samples look like copies than should, but 20 samples are so few that this can be chance"
+    assert f'<p class="answer">Cannot be decided: {why}.</p>' in page
+
+
+def test_the_report_names_held_out_images_if_there_are_enough(tiny_copy: Project) -> None:
+    metrics = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
+    protocol = metrics["protocol"] | {"memorization_real": "held-out images", "memorization_real_images": 1000}
+    change(tiny_copy, "reports/metrics.json", memorization_real=0.01, protocol=protocol)
+    page, card = rendered(tiny_copy)
+    assert "The new real images are 1,000 held-out images; it holds for 1.0 % of them." in in_words(page)
+    assert "; held-out images: 1.0 %)" in card
 
 
 def test_a_training_that_diverged_at_once_has_a_report(tiny_copy: Project) -> None:
@@ -181,12 +202,12 @@ def test_the_model_that_training_started_from_is_named(tiny_copy: Project) -> No
     assert f"- Training started from the model v1 (commit `{'c' * 40}`), trained on" in card
 
 
-def test_too_few_held_out_images_give_no_verdict_on_copies(tiny: Project) -> None:
+def test_data_that_repeats_itself_gives_no_verdict_on_copies(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
-    why = "too few held-out images: 80; at least 200 are needed"
+    why = "the data repeats itself, and more than a quarter of the training images look like copies as well"
     assert f"Cannot be decided: {why}." in page
     assert f"samples that look like copies: {why}</span>" in page
-    assert "of held-out images: 1 %" not in page
+    assert "The answer is yes if" not in page
     card = (tiny.folder / "reports/model_card.md").read_text()
     assert f"- Whether training images are copied cannot be decided ({why}): " in card
 
