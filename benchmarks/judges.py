@@ -34,7 +34,7 @@ from stages.networks.judge import Judge
 from stages.reference import Reference
 
 PICTURE = Path("docs/judges.png")
-SAMPLES = 2500
+SAMPLES = 2000
 _FIRST_SEED = 1_000_000
 _NOISE = (0.2, 0.5)  # of the standard deviation of each kernel
 _DROPPED = (1, 2, 4, 6)  # classes

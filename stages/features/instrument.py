@@ -26,7 +26,7 @@ _SEED = 0
 # distance of real pictures.
 _VISIBLE = 0.1
 # A distance may fall by this part of the distance of real pictures: the weakest strengths are hardly visible.
-_TOLERANCE = 0.05
+_TOLERANCE = 0.1
 
 
 def image_count(shape: tuple[int, int, int]) -> int:

@@ -51,7 +51,7 @@ def pixels_of(pictures: np.ndarray) -> np.ndarray:
 
 
 def mean_brightness(pictures: np.ndarray) -> np.ndarray:
-    """Two features that no blur and no checkerboard changes much."""
+    """Two features that no weak blur changes."""
     return np.stack([pictures.mean((1, 2, 3)), pictures[:, 4:12, 4:12].mean((1, 2, 3))], 1)
 
 
@@ -64,13 +64,13 @@ def test_features_that_see_all_corruptions_pass() -> None:
     result = checked(pixels_of)
     assert (result.unseen, result.problem, result.images) == ((), "", 100)
     for distances in result.distances.values():
-        assert result.floor < distances[0] < distances[1] < distances[2] < distances[3]
+        assert result.floor < distances[1] < distances[2] < distances[3]
 
 
 def test_features_that_see_only_brightness_fail_and_the_problem_names_what_they_miss() -> None:
     result = checked(mean_brightness)
-    assert "checkerboard" in result.unseen
-    assert "checkerboard" in result.problem
+    assert "blur" in result.unseen
+    assert "blur" in result.problem
     assert "in 100 images" in result.problem
 
 
@@ -79,7 +79,7 @@ def test_features_that_see_only_brightness_fail_and_the_problem_names_what_they_
     [
         ((2.0, 3.0, 4.0, 5.0), True),
         ((0.96, 3.0, 4.0, 5.0), True),  # within the tolerance
-        ((0.9, 3.0, 4.0, 5.0), False),  # better than real pictures
+        ((0.8, 3.0, 4.0, 5.0), False),  # better than real pictures
         ((2.0, 4.0, 3.0, 5.0), False),  # not in order
         ((1.1, 1.2, 1.3, 1.9), False),  # hardly more than real pictures
     ],
