@@ -11,7 +11,7 @@ seconds of the training: benchmarks/results/judges.json. Draws docs/judges.png. 
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -41,7 +41,8 @@ _DROPPED = (1, 2, 4, 6)  # classes
 _COPIED = (500, 200, 50, 20)  # different pictures among all
 _BLENDED = (0.1, 0.2, 0.3, 0.5)  # the weight of a second picture
 
-Features = Callable[[np.ndarray], np.ndarray]
+Networks = dict[str, tuple[Judge, Reference]]
+"""The judges by kind, each with the data in its features."""
 
 
 def generators(files: list[Path]) -> Iterator[tuple[str, keras.Model]]:
@@ -68,14 +69,23 @@ def distances(features: np.ndarray, real: Reference) -> dict[str, float]:
     return {"fid": frechet_distance(gaussian(features), real.train), "kid": kid.compute(features, held_out)["kid"]}
 
 
+def measured(generator: keras.Model, networks: Networks) -> dict[str, dict[str, float]]:
+    """The distances of a generator's samples in the features of each judge."""
+    images = np.concatenate(list(Sampler(generator).batches(range(_FIRST_SEED, _FIRST_SEED + SAMPLES))))
+    return {kind: distances(judge(images).features, real) for kind, (judge, real) in networks.items()}
+
+
 def blended(images: np.ndarray, weight: float) -> np.ndarray:
     """Means of two pictures, of which the second has this weight."""
     others = np.random.default_rng(0).permutation(len(images))
     return ((1 - weight) * images + weight * images[others]).astype(np.float32)
 
 
-def worse(images: np.ndarray, labels: np.ndarray, features_of: Features, real: Reference) -> dict[str, list[float]]:
+def worse(images: np.ndarray, labels: np.ndarray, judge: Judge, real: Reference) -> dict[str, list[float]]:
     """The Fréchet distances of held-out pictures that get worse at four strengths, the mildest first."""
+
+    def features_of(pictures: np.ndarray) -> np.ndarray:
+        return judge(pictures).features
 
     def distance(features: np.ndarray) -> float:
         return artifacts.rounded(frechet_distance(gaussian(features), real.train), 4)
@@ -126,14 +136,13 @@ def main() -> None:
     model, shares = unlabelled.train_judge(folder, data, settings)
     seconds = time.monotonic() - started
     without = Judge(model)
-    networks = {
+    networks: Networks = {
         judges.LABELLED: (labelled, real),
         judges.UNLABELLED: (without, measure_data(folder, data, without)),
     }
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, generator in generators(files):
-        images = np.concatenate(list(Sampler(generator).batches(range(_FIRST_SEED, _FIRST_SEED + SAMPLES))))
-        rows[name] = {kind: distances(judge(images).features, known) for kind, (judge, known) in networks.items()}
+        rows[name] = measured(generator, networks)
         print(name, *(f"{kind} {value['fid']:.2f}" for kind, value in rows[name].items()), flush=True)
 
     def correlation(one: tuple[str, str], other: tuple[str, str], *, noisy: bool) -> float:
@@ -157,8 +166,7 @@ def main() -> None:
         "rank_correlation": {name: correlation(*pair, noisy=True) for name, pair in pairs.items()},
         "rank_correlation_trained_only": {name: correlation(*pair, noisy=False) for name, pair in pairs.items()},
         "worse_pictures": {
-            kind: worse(images.numpy(), labels.numpy(), lambda pictures, judge=judge: judge(pictures).features, known)
-            for kind, (judge, known) in networks.items()
+            kind: worse(images.numpy(), labels.numpy(), judge, known) for kind, (judge, known) in networks.items()
         },
     }
     artifacts.write_json(RESULTS / "judges.json", result)
