@@ -83,9 +83,10 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the data's classes; empty without classes or without a judge."""
+        """The names of the data's classes; empty without classes or without a judge of the labels."""
         data = self.data
-        return data.classes if data and (self.folder / JUDGE / judges.FILE).exists() else ()
+        has_judge = (self.folder / JUDGE / judges.FILE).exists() and judges.is_labelled(self.folder / JUDGE)
+        return data.classes if data and has_judge else ()
 
     @_once
     def class_means(self) -> np.ndarray:

@@ -30,10 +30,13 @@ class Samples:
 
 @dataclass(frozen=True)
 class HeldOutImages:
-    """Statistics of the first test images, and their labels int64 (N,), -1 for images without one."""
+    """Statistics of the first test images, and their classes int64 (N,), -1 for images without one.
+
+    The classes are their labels or, with a judge without labels, their clusters.
+    """
 
     images: ImageStatistics
-    labels: np.ndarray
+    classes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,15 @@ def measure_samples(sampler: Sampler, networks: Networks, settings: Settings, co
     return Samples(total, images, np.concatenate(classes) if classes else None, features)
 
 
-def measure_test_images(folder: Path, data: Manifest, count: int) -> HeldOutImages:
+def measure_test_images(folder: Path, data: Manifest, networks: Networks, count: int) -> HeldOutImages:
     """Measure the first `count` test images. They are a random choice, because the prepare stage shuffles."""
-    images, labels = ImageStatistics(count, data.shape), []
+    images, classes = ImageStatistics(count, data.shape), []
+    clustering = networks.judge if networks.judge and not networks.judge.labelled else None
     size = pixels.batch_size_for(data.shape)
-    for batch, batch_labels in records.batches(folder, data, "test", size).take(-(-count // size)):
+    for batch, labels in records.batches(folder, data, "test", size).take(-(-count // size)):
         images.add(batch.numpy())
-        labels.append(batch_labels.numpy())
-    return HeldOutImages(images, np.concatenate(labels)[:count])
+        classes.append(clustering(batch.numpy()).classes if clustering else labels.numpy())
+    return HeldOutImages(images, np.concatenate(classes)[:count])
 
 
 def measure_training_images(folder: Path, data: Manifest, count: int, samples: Views, test: Views) -> TrainingImages:

@@ -29,6 +29,16 @@ class Networks:
     sha256: str = ""
     reference: Reference | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the judge's classes; empty without a judge."""
+        return self.judge.names if self.judge else ()
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The shares of the judge's classes among the training images, float64 (K,); empty without a judge."""
+        return self.judge.shares if self.judge else np.zeros(0)
+
     def infer(self, images: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Images (N, H, W, C) => classes int64 (N,) and features float32 (N, d); None without a network for them."""
         prediction = self.judge(images) if self.judge else None
@@ -46,8 +56,8 @@ def load_networks(workspace: Workspace, data: Manifest) -> Networks:
     judge_folder = workspace.input("models/features")
     judge = judges.load(judge_folder, data)
     if (judge_reference is None) != (judge is None):
-        labels = "without" if judge else "with"
-        raise StageError(f"{reference_file}: made from a data set {labels} labels; run `dvc repro`")
+        other = "without" if judge else "with"
+        raise StageError(f"{reference_file}: made from a data set {other} a judge; run `dvc repro`")
     inception_folder = workspace.input("models/inception")
     graph = inception.load(inception_folder)
     if graph is not None:
@@ -57,5 +67,6 @@ def load_networks(workspace: Workspace, data: Manifest) -> Networks:
         sha256 = artifacts.sha256(inception_folder / inception.FILE)
         return Networks(judge, graph, "inception", sha256, graph_reference)
     if judge is not None:
-        return Networks(judge, None, "judge", artifacts.sha256(judge_folder / judges.FILE), judge_reference)
+        name = judges.LABELLED if judge.labelled else judges.UNLABELLED
+        return Networks(judge, None, name, artifacts.sha256(judge_folder / judges.FILE), judge_reference)
     return Networks(None, None)

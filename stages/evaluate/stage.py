@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages import artifacts, manifest, png, shell
+from stages import artifacts, manifest, png, records, shell
 from stages.errors import StageError
 from stages.evaluate import collectors, measuring, values
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
 from stages.evaluate.networks import Networks, load_networks
-from stages.evaluate.plane import POINTS, plane
+from stages.evaluate.plane import POINTS, plane, typical
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler, latent
 from stages.manifest import Manifest
@@ -22,8 +22,9 @@ from stages.metrics.prdc import realism
 from stages.networks import judge as judges
 from stages.workspace import Workspace
 
-# lowest.png: the number of samples, of columns, and the side of a pixel's block.
-_LOWEST, _COLUMNS, _SCALE = 16, 8, 2
+# lowest.png and clusters.png: the columns, and the side of a pixel's block. The number of samples in lowest.png.
+_COLUMNS, _SCALE = 8, 2
+_LOWEST = 16
 
 
 def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
@@ -38,19 +39,20 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     started = time.monotonic()
     samples = measuring.measure_samples(sampler, networks, settings, count)
     seconds = time.monotonic() - started
-    test = measuring.measure_test_images(folder, data, count)
+    test = measuring.measure_test_images(folder, data, networks, count)
     train = measuring.measure_training_images(folder, data, count, samples.images.views, test.images.views)
 
-    rejected = {"judge_rejected": 1} if judges.rejection(workspace.input("models/features")) else {}
-    metrics = rejected | values.compute(samples, test, train, data.splits["train"].shares, settings.mode_threshold)
+    rejected = {"judge_rejected": 1} if judges.rejected(workspace.input("models/features")) else {}
+    metrics = rejected | values.compute(samples, test, train, networks.shares, settings.mode_threshold)
     manifest_sha256 = artifacts.sha256(folder / manifest.FILE)
     protocol = _protocol(settings, manifest_sha256, data, networks, samples, train, count)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
         artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
         tables = new("reports/evaluate")
         tables.mkdir()
-        _class_shares(data, samples).to_csv(tables / "modes.csv", index=False)
-        _points(settings, data, samples, test).to_csv(tables / "points.csv", index=False)
+        _class_shares(networks, samples).to_csv(tables / "modes.csv", index=False)
+        _points(settings, networks, samples, test).to_csv(tables / "points.csv", index=False)
+        _draw_clusters(settings, folder, data, networks, test, manifest_sha256, tables / "clusters.png")
         _draw_lowest(settings, sampler, networks, samples, model, manifest_sha256, tables / "lowest.png")
     shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
     return {"samples_per_second": samples.count / seconds}
@@ -101,33 +103,68 @@ def _protocol(
     return protocol
 
 
-def _class_shares(data: Manifest, samples: Samples) -> pd.DataFrame:
-    """The share of each class among samples and training images; no rows without a judge."""
+def _class_shares(networks: Networks, samples: Samples) -> pd.DataFrame:
+    """The share of each of the judge's classes among samples and training images; no rows without a judge."""
     if samples.classes is None:
         return pd.DataFrame({"class": [], "generated": [], "real": []})
-    generated = class_histogram(samples.classes, len(data.classes)).round(6)
-    return pd.DataFrame({"class": data.classes, "generated": generated, "real": data.splits["train"].shares.round(6)})
+    generated = class_histogram(samples.classes, len(networks.names)).round(6)
+    return pd.DataFrame({"class": networks.names, "generated": generated, "real": networks.shares.round(6)})
 
 
-def _points(settings: Settings, data: Manifest, samples: Samples, test: HeldOutImages) -> pd.DataFrame:
+def _points(settings: Settings, networks: Networks, samples: Samples, test: HeldOutImages) -> pd.DataFrame:
     """The first test images and samples as points of a plane; no rows without features.
 
-    `class` is a test image's label or the judge's class of a sample. It is empty for data without labels.
+    `class` is a test image's label or the judge's class of a sample. With a judge without labels, it is the cluster of
+    either. It is empty without a judge.
     """
     if samples.features is None:
         return pd.DataFrame({"kind": [], "class": [], "x": [], "y": []})
     real, generated = samples.features.reference.held_out, samples.features.first
-    shown = min(POINTS, len(real), len(generated), len(test.labels))
+    shown = min(POINTS, len(real), len(generated), len(test.classes))
     classes = np.full(shown, -1) if samples.classes is None else samples.classes[:shown]
     places = plane(real[:shown], generated[:shown], settings.first_seed % 2**32).round(2)
-    names = np.array([*data.classes, ""])  # -1, the missing label, takes the last one
+    names = np.array([*networks.names, ""])  # -1, the missing label, takes the last one
     return pd.DataFrame(
         {
             "kind": np.repeat(["real", "generated"], shown),
-            "class": names[np.concatenate([test.labels[:shown], classes])],
+            "class": names[np.concatenate([test.classes[:shown], classes])],
             "x": places[:, 0],
             "y": places[:, 1],
         }
+    )
+
+
+def _draw_clusters(
+    settings: Settings,
+    folder: Path,
+    data: Manifest,
+    networks: Networks,
+    test: HeldOutImages,
+    manifest_sha256: str,
+    target: Path,
+) -> None:
+    """Draw the held-out images nearest to the middle of each cluster, a row each. Draws nothing without clusters."""
+    if networks.name != judges.UNLABELLED or networks.reference is None:
+        return
+    places = [
+        typical(networks.reference.held_out, test.classes, cluster, _COLUMNS) for cluster in range(len(networks.names))
+    ]
+    pictures = np.ones((len(places) * _COLUMNS, *data.shape), np.float32)  # empty places are white
+    spots = [cluster * _COLUMNS + column for cluster, row in enumerate(places) for column in range(len(row))]
+    pictures[spots] = records.images_at(folder, data, "test", [place for row in places for place in row])
+    png.save_png(
+        png.grid(pictures, _COLUMNS),
+        target,
+        _SCALE,
+        png.Provenance(
+            description=f"The held-out images nearest to the middle of each cluster, from cluster 1 to {len(places)}, "
+            "a row each",
+            source=f"data/prepared, manifest SHA-256 {manifest_sha256}",
+            params=dataclasses.asdict(settings),
+            stage="evaluate",
+            manifest_sha256=manifest_sha256,
+            grid=png.grid_layout(len(pictures), _COLUMNS),
+        ),
     )
 
 

@@ -20,7 +20,8 @@ def compute(
 ) -> dict[str, float]:
     """All metrics by name, in the order of the catalog and rounded.
 
-    `shares` (K,) are the classes' shares in the training split. Raises KeyError for a metric that the catalog lacks.
+    `shares` (K,) are the shares of the judge's classes in the training split. Raises KeyError for a metric that the
+    catalog lacks.
     """
     values = _image_values(samples, test, train)
     if samples.classes is not None:

@@ -1,4 +1,4 @@
-"""Train the judge, a small classifier, and measure the real data in its features.
+"""Train the judge, a small network, and measure the real data in its features.
 
     python -m stages.features
 
@@ -6,13 +6,16 @@ Reads data/prepared (after validation: reports/validation.json) and the `feature
 
     models/features/         judge.keras (images => logits and 64 features) and features.json (how it was trained)
     data/reference.npz       mean and covariance of the training images' features; the test images' features
-    reports/features.json    the judge's accuracy, with its confidence interval, and the largest class's share
+    reports/features.json    which judge is used; the accuracy of one with labels, with its confidence interval, and the
+                             largest class's share; the distances of the instrument check
     models/inception/        inception.json; for `features.network: inception` also the graph of 2015 that published
                              Fréchet distances use (inception.pb) and the data in its features (reference.npz)
 
-Data with fewer than two classes gets no judge: the files say so, and judge.keras is missing. The same holds for a judge
-that is no better than always naming the largest class. The judge and
-data/reference.npz have the same bytes with and without Inception. Fashion-MNIST takes one to two minutes on two cores.
+The judge of data with two classes or more is a classifier. It is not used if it is no better than always naming the
+largest class, or if it does not see blur, noise, a checkerboard or mush in held-out images. Then, and for data without
+labels, the judge learns from the pictures alone. If that one does not see them either, there is no judge: the files say
+so, and judge.keras is missing. The judge and data/reference.npz have the same bytes with and without Inception.
+Fashion-MNIST takes one to two minutes on two cores.
 Prints:
 
     features: loading TensorFlow ...

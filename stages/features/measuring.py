@@ -15,7 +15,7 @@ Network = Callable[[np.ndarray], np.ndarray]  # float32 NHWC [-1,1] => features 
 _READ_BATCH = 250
 
 
-def _features(folder: Path, data: Manifest, split: str, count: int, network: Network) -> Iterator[np.ndarray]:
+def features(folder: Path, data: Manifest, split: str, count: int, network: Network) -> Iterator[np.ndarray]:
     """Features (N, d) of a split in stored order, in whole batches until there are at least `count`."""
     with Progress(f"features of the {split} images", count, "images") as progress:
         for images, _ in records.batches(folder, data, split, _READ_BATCH).take(-(-count // _READ_BATCH)):
@@ -30,8 +30,8 @@ def measure_data(folder: Path, data: Manifest, network: Network, dimensions: int
     images.
     """
     train = Moments(dimensions)
-    for features in _features(folder, data, "train", data.splits["train"].records, network):
-        train.add(features)
+    for part in features(folder, data, "train", data.splits["train"].records, network):
+        train.add(part)
     count = min(max_held_out, data.splits["test"].records)
-    held_out = np.concatenate(list(_features(folder, data, "test", count, network)))[:count]
+    held_out = np.concatenate(list(features(folder, data, "test", count, network)))[:count]
     return Reference(train.gaussian(), held_out)

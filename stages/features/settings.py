@@ -23,11 +23,12 @@ class Settings:
 
     network: Literal["judge", "inception"] = "judge"
     """The network whose features measure the samples. inception: the graph of 2015 that published distances use
-    (a download of 89 MB, slow without a GPU). The judge is always trained, for the train stage and class coverage."""
+    (a download of 89 MB, slow without a GPU). The judge is always trained, for the train stage and class coverage: on
+    the labels if there are any, else on the pictures alone."""
     base_channels: Annotated[Int, Field(ge=4, le=512)] = 24
     """Channels of the judge's first layer."""
     images: Annotated[Int, Field(ge=1)] = 240_000
-    """The number of images that the judge is trained on, counting repeats."""
+    """The number of images that the judge is trained on, counting repeats and, without labels, both views of each."""
     batch_size: Annotated[Int, Field(ge=2)] = 128
     """Images in a training batch of the judge."""
     learning_rate: Annotated[Float, Field(gt=0)] = 3e-3

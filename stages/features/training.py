@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from stages import manifest, records
@@ -23,9 +24,7 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
 
     The same arguments give the same weights. Raises StageError if the data has fewer images than a batch.
     """
-    if data.splits["train"].records < settings.batch_size:
-        images = data.splits["train"].records
-        raise StageError(f"features.batch_size: {settings.batch_size} is more than the {images} training images")
+    check_batch_size(data, settings)
     model = judge(
         data.shape[:2], data.shape[2], len(data.classes), base_channels=settings.base_channels, seed=settings.seed
     )
@@ -38,6 +37,20 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
             loss = step(images, labels)
             progress.advance(settings.batch_size, f"loss {float(loss):.3f}" if done % 50 == 0 else "")
     return model
+
+
+def check_batch_size(data: Manifest, settings: Settings) -> None:
+    """Raise StageError if the data has fewer training images than a batch."""
+    images = data.splits["train"].records
+    if images < settings.batch_size:
+        raise StageError(f"features.batch_size: {settings.batch_size} is more than the {images} training images")
+
+
+def finite(features: np.ndarray) -> np.ndarray:
+    """The same features. Raises StageError if they are not finite."""
+    if not np.isfinite(features).all():
+        raise StageError("features: the judge's training diverged; lower features.learning_rate")
+    return features
 
 
 def _train_step(model: keras.Model, learning_rate: float, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

@@ -34,8 +34,8 @@ _ROWS = (
     Metric(
         "judge_rejected",
         "judge rejected",
-        "1 if the judge classifies held-out images no better than always naming the largest class would. Nothing uses "
-        "it then, as if the data had no labels. Missing otherwise",
+        "1 if a judge failed its check, so that another judge is used, or none. The report says which and why. Missing "
+        "otherwise",
     ),
     Metric(
         "fid",
@@ -100,11 +100,11 @@ _ROWS = (
         "modes_covered",
         "classes covered",
         "Classes whose share among the samples is at least `evaluate.mode_threshold` (a tenth) of their share in the "
-        "data",
+        "data. With a judge without labels, clusters of the training images take the place of classes",
         "higher",
         headline=True,
     ),
-    Metric("modes_total", "classes", "Classes in the data"),
+    Metric("modes_total", "classes", "Classes in the data, or clusters"),
     Metric(
         "mode_kl",
         "divergence of the class shares",

@@ -1,4 +1,8 @@
-"""The judge: a small classifier trained on the real data. Its classes and features measure generated images."""
+"""The judge: a small network trained on the real data. Its classes and features measure generated images.
+
+It is a classifier if the data has labels. Without labels, its features are trained on the pictures alone, and clusters
+of the training pictures take the place of classes.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +20,17 @@ from stages.networks.layers import BatchNorm, Initializers
 from stages.sizes import Size, doublings, sides
 
 FILE, FACTS = "judge.keras", "features.json"
+LABELLED, UNLABELLED, NONE = "judge", "judge_unlabelled", "none"
+"""The values of `network` in features.json: which judge the data has."""
+NAMES = {LABELLED: "the judge of the labels", UNLABELLED: "the judge without labels"}
+"""The judges in words."""
+CLUSTERS = "clusters"
+"""The key of features.json with the share of each cluster among the training images; only without labels."""
 REJECTED = "rejected"
-"""The key of features.json that says why the judge was rejected; missing otherwise."""
+"""The key of features.json that says why judges were rejected, by their kind; missing if none was."""
 FEATURES = 64
 _BATCH = 500
+_NO_SHARES = np.zeros(0)
 
 
 def judge(size: Size, channels: int, classes: int, *, base_channels: int = 32, seed: int = 0) -> keras.Model:
@@ -69,32 +80,52 @@ class Prediction:
 
 
 def load(folder: Path, data: Manifest) -> "Judge | None":
-    """Load a data set's judge from models/features; None if it has none: fewer than two classes, or a rejected judge.
+    """Load a data set's judge from models/features; None if it has none: no network passed its checks.
 
     Raises StageError if a file is missing or not a network, or was trained on other images or classes.
     """
-    if len(data.classes) < 2 or artifacts.read_json(folder / FACTS, "network")["network"] == "none":
+    facts = artifacts.read_json(folder / FACTS, "network")
+    if facts["network"] == NONE:
         return None
     path = folder / FILE
     model = saving.load(path)
+    labelled = facts["network"] == LABELLED
+    names = data.classes if labelled else cluster_names(len(facts[CLUSTERS]))
     shape, classes = tuple(model.input_shape[1:]), model.outputs[0].shape[-1]
-    if (shape, classes) != (data.shape, len(data.classes)):
+    if (shape, classes) != (data.shape, len(names)):
         raise StageError(
             f"{path}: trained on {shape} images of {classes} classes, but the data set has "
-            f"{data.shape} images of {len(data.classes)}; run `dvc repro`"
+            f"{data.shape} images of {len(names)}; run `dvc repro`"
         )
-    return Judge(model)
+    shares = data.splits["train"].shares if labelled else np.array(facts[CLUSTERS])
+    return Judge(model, names, shares, labelled=labelled)
 
 
-def rejection(folder: Path) -> str:
-    """Why the features stage rejected the judge, from models/features; empty if it did not."""
-    return str(artifacts.read_json(folder / FACTS).get(REJECTED, ""))
+def cluster_names(count: int) -> tuple[str, ...]:
+    """The names of clusters, in the order of the judge's classes: cluster 1, cluster 2 and so on."""
+    return tuple(f"cluster {number}" for number in range(1, count + 1))
+
+
+def is_labelled(folder: Path) -> bool:
+    """Whether the judge in models/features is one of labels."""
+    return bool(artifacts.read_json(folder / FACTS, "network")["network"] == LABELLED)
+
+
+def rejected(folder: Path) -> dict[str, str]:
+    """Why the features stage rejected judges, by their kind, from models/features."""
+    return dict(artifacts.read_json(folder / FACTS).get(REJECTED, {}))
 
 
 class Judge:
-    """A trained judge in inference mode."""
+    """A trained judge in inference mode.
 
-    def __init__(self, model: keras.Model) -> None:
+    `names` and `shares` (K,) are those of its classes in the training data. They are clusters if it is not `labelled`.
+    """
+
+    def __init__(
+        self, model: keras.Model, names: tuple[str, ...] = (), shares: np.ndarray = _NO_SHARES, *, labelled: bool = True
+    ) -> None:
+        self.names, self.shares, self.labelled = names, shares, labelled
         self._infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
     def __call__(self, images: np.ndarray) -> Prediction:

@@ -41,16 +41,21 @@ _OPTIONAL_CURVES = (
 _PARTLY, _BY_HEART = 0.25, 0.6
 # Columns that hold names: read as text, even "01".
 _TEXT_COLUMNS = dict.fromkeys(("split", "class", "reason", "outcome", "kind"), str)
-_NETWORKS = {"judge": "the judge's features", "inception": "Inception's features", "none": ""}
+_NETWORKS = {
+    "judge": "the judge's features",
+    "judge_unlabelled": "the features of the judge without labels",
+    "inception": "Inception's features",
+    "none": "",
+}
+_JUDGES = {"judge": "the judge of the labels", "judge_unlabelled": "the judge without labels"}
 
 
 @dataclass(frozen=True)
 class Contents:
     """Everything that the report shows, as the stages wrote it.
 
-    Data without labels has no judge, and a judge that fails its check is rejected: `accuracy` is None, and `judge`,
-    `metrics` and `modes` hold nothing that needs one. Without a network's features, `metrics` has none of the metrics
-    that need them, and `points` is empty.
+    Without a judge, `metrics` and `modes` hold nothing that needs one. `accuracy` is None unless the judge was trained
+    on labels. Without a network's features, `metrics` has none of the metrics that need them, and `points` is empty.
     The curves `output/real` and `output/fake` are the discriminator's mean probability of "real" if `model` says that
     its loss is logistic, else its mean output. If `model` says that the loss is paired, each image is compared with one
     of the other kind. The curves `overfitting/…` are its mean outputs at the scores, before any sigmoid, and the
@@ -91,16 +96,26 @@ class Contents:
         return _NETWORKS[self.protocol["feature_network"]]
 
     @property
-    def rejection(self) -> str:
-        """Why the judge was rejected; empty if it was not."""
-        return str(self.judge.get("rejected", ""))
+    def has_judge(self) -> bool:
+        """Whether there is a judge, of the labels or without labels."""
+        return bool(self.judge["network"] != "none")
 
     @property
-    def no_judge(self) -> str:
-        """Why there is no judge, as a sentence; empty if there is one."""
-        if self.rejection:
-            return f"The judge is no better than always naming the largest class, so it is not used: {self.rejection}."
-        return "" if self.accuracy else "The data has fewer than two classes, so there is no judge."
+    def kind(self) -> str:
+        """What the judge tells apart, in the plural."""
+        return "clusters" if self.judge["network"] == "judge_unlabelled" else "classes"
+
+    @property
+    def rejection(self) -> str:
+        """Why judges were rejected and what replaces them, as sentences; empty if none was."""
+        rejected = self.judge.get("rejected", {})
+        reasons = (f"{_JUDGES[name].capitalize()} is not used: {reason}." for name, reason in rejected.items())
+        replacement = (
+            "The judge without labels replaces it, and clusters replace the classes."
+            if self.has_judge
+            else "The sliced Wasserstein distance chose the checkpoint."
+        )
+        return " ".join((*reasons, replacement)) if rejected else ""
 
     @property
     def copies(self) -> bool | None:
@@ -163,7 +178,7 @@ class Contents:
     @property
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of every file that the pictures were made from, by name."""
-        networks = {} if self.accuracy is None else {"judge.keras": self.judge["sha256"]}
+        networks = {"judge.keras": self.judge["sha256"]} if self.has_judge else {}
         if self.protocol["feature_network"] == "inception":
             networks["inception.pb"] = self.protocol["feature_network_sha256"]
         return {
@@ -273,18 +288,20 @@ def _metrics(path: Path, *, has_judge: bool) -> dict[str, Any]:
 
 
 def _judge(workspace: Workspace) -> tuple[dict[str, Any], dict[str, float] | None]:
-    """The features stage's facts about the judge, and its accuracy with the interval (None without a judge)."""
+    """The features stage's facts about the judge, and its accuracy with the interval (None without labels)."""
     path = workspace.input("models/features/features.json")
     judge = artifacts.read_json(path, "network", "params")
     if judge["network"] == "none":
         return judge, None
     judge = artifacts.read_json(path, "sha256", "parameters", *judge)
+    if judge["network"] == "judge_unlabelled":
+        return judge, None
     return judge, artifacts.read_json(workspace.input("reports/features.json"), *_ACCURACY)
 
 
 def _pictures(samples: Path, evaluated: Path, data: Path) -> dict[str, Picture]:
     required = [*(samples / f"{name}.png" for name in _PICTURES), data / "contact_sheet.png"]
-    optional = [samples / "arithmetic.png", evaluated / "lowest.png"]
+    optional = [samples / "arithmetic.png", evaluated / "clusters.png", evaluated / "lowest.png"]
     return {path.stem: _picture(path) for path in required + [path for path in optional if path.exists()]}
 
 
@@ -305,7 +322,7 @@ def gather(workspace: Workspace) -> Contents:
         accuracy=accuracy,
         model=model,
         flags=flags,
-        metrics=_metrics(workspace.input("reports/metrics.json"), has_judge=accuracy is not None),
+        metrics=_metrics(workspace.input("reports/metrics.json"), has_judge=judge["network"] != "none"),
         modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
         points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
         presets=_presets(workspace),

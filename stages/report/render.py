@@ -36,10 +36,10 @@ def _verdict(contents: Contents) -> str:
     if contents.network:
         floor = f" ({contents.floor})" if contents.floor else ""
         parts.append(f"Fréchet distance {metrics['fid']:.1f} in {contents.network}{floor}")
-    if contents.accuracy is not None:
-        parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} classes covered")
+    if contents.has_judge:
+        parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} {contents.kind} covered")
     if contents.rejection:
-        parts.append("the judge failed its check")
+        parts.append("a judge failed its check")
     if not contents.network:
         parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
     parts.append(_COPIES[contents.copies])
@@ -97,7 +97,7 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
             settings.smoothing,
             best,
         )
-    if contents.accuracy is not None:
+    if contents.has_judge:
         modes = contents.modes
         svgs["modes"] = figures.class_shares(list(modes["class"]), list(modes["generated"]), list(modes["real"]))
     if "precision" in contents.metrics:

@@ -31,9 +31,9 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> Inputs:
     data = manifest.read(folder)
     sampler = Sampler.load(model, data.shape)
     judge = judges.load(workspace.input("models/features"), data) if settings.arithmetic else None
-    if settings.arithmetic and judge is None:
-        rejection = judges.rejection(workspace.input("models/features"))
-        reason = "the judge was rejected" if rejection else "the data has no classes"
+    if settings.arithmetic and (judge is None or not judge.labelled):
+        rejected = judges.rejected(workspace.input("models/features"))
+        reason = "the judge of the labels was rejected" if judges.LABELLED in rejected else "the data has no classes"
         raise StageError(f"sample.arithmetic: {reason}; remove this setting or make it empty")
     images_seen, history = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
     seeds = range(settings.first_seed, settings.first_seed + settings.count)

@@ -135,5 +135,5 @@ def describe_collapse(samples: Variety, real: Variety, covered: int | None, clas
             f"images {real.contrast:.3g}"
         )
     if covered is not None and covered < _MODES * classes:
-        return f"the generator misses classes: its samples reach {covered} of {classes}"
+        return f"the generator misses classes (without labels: clusters): its samples reach {covered} of {classes}"
     return None

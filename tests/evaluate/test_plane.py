@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.evaluate.plane import plane
+from stages.evaluate.plane import plane, typical
 
 
 def groups(seed: int) -> np.ndarray:
@@ -33,3 +33,11 @@ def test_identical_features_are_all_at_zero() -> None:
 
 def test_a_collapsed_generators_features_have_finite_positions() -> None:
     assert np.isfinite(plane(groups(0), np.ones((80, 8)), seed=0)).all()
+
+
+def test_the_images_nearest_to_the_mean_of_a_class_are_typical_of_it() -> None:
+    features = np.array([[0.0], [9.0], [1.0], [5.0], [2.0]])
+    classes = np.array([0, 1, 0, 1, 0, 0])  # the last image has no features
+    assert typical(features, classes, 0, 2) == [2, 0]
+    assert typical(features, classes, 1, 8) == [1, 3]
+    assert typical(features, classes, 2, 8) == []

@@ -80,8 +80,7 @@ def unlabelled(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
         result = project.run(stage)
         assert result.returncode == 0, result.stderr
         if stage == "features":
-            (message,) = [line for line in result.stderr.splitlines() if "no judge" in line]
-            assert "training will be scored by sliced Wasserstein distance" in message
+            assert "the judge learns from the pictures alone" in result.stderr
     return project
 
 
@@ -146,28 +145,51 @@ def test_the_points_of_the_plane_have_a_kind_and_a_class(tiny: Project) -> None:
     assert (points[points["kind"] == "real"]["class"].value_counts() == 20).all()
 
 
-def test_without_labels_the_files_say_that_there_is_no_judge(unlabelled: Project) -> None:
+def test_without_labels_the_files_say_which_judge_there_is(unlabelled: Project) -> None:
     assert manifest.read(unlabelled.folder / "data/prepared").classes == ()
-    assert [p.name for p in (unlabelled.folder / "models/features").iterdir()] == ["features.json"]
     facts = read(unlabelled, "models/features/features.json")
-    assert (facts["network"], facts["train_images"], facts["test_images"]) == ("none", 320, 80)
-    assert read(unlabelled, "reports/features.json") == {"judge": False}
-    assert reference.load(unlabelled.folder / "data/reference.npz") is None
+    assert (facts["network"], facts["train_images"], facts["test_images"]) == ("judge_unlabelled", 320, 80)
+    assert facts["sha256"] == sha256(unlabelled.folder / "models/features/judge.keras")
+    assert sum(facts["clusters"]) == pytest.approx(1)
+    assert facts["clusters"] == sorted(facts["clusters"], reverse=True)
+    figures = read(unlabelled, "reports/features.json")
+    assert list(figures) == ["judge", "instrument"]
+    assert list(figures["instrument"]) == [figures["judge"]] == ["judge_unlabelled"]
 
 
-def test_without_labels_only_the_metrics_that_need_no_judge_are_measured(unlabelled: Project, tiny: Project) -> None:
-    metrics = read(unlabelled, "reports/metrics.json")
+def test_without_labels_every_metric_is_measured(unlabelled: Project, tiny: Project) -> None:
+    metrics, labelled = (read(project, "reports/metrics.json") for project in (unlabelled, tiny))
     protocol = metrics.pop("protocol")
-    assert set(metrics) == WITHOUT_NETWORK
+    assert set(metrics) == set(labelled) - {"protocol"}
     assert all(math.isfinite(value) for value in numbers(metrics))
-    assert 0 < metrics["swd_floor"] < metrics["swd"]
-    assert metrics["swd_floor"] == read(tiny, "reports/metrics.json")["swd_floor"], "the judge does not influence it"
-    assert (protocol["feature_network"], protocol["without_network_samples"]) == ("none", 80)
-    assert "feature_network_sha256" not in protocol
-    evaluated = unlabelled.folder / "reports/evaluate"
-    assert (evaluated / "modes.csv").read_text() == "class,generated,real\n"
-    assert (evaluated / "points.csv").read_text() == "kind,class,x,y\n"
-    assert not (evaluated / "lowest.png").exists()
+    assert 0 < metrics["fid_floor"] < metrics["fid"]
+    assert metrics["swd_floor"] == labelled["swd_floor"], "the judge does not influence it"
+    assert protocol["feature_network"] == "judge_unlabelled"
+    assert protocol["feature_network_sha256"] == sha256(unlabelled.folder / "models/features/judge.keras")
+
+
+def test_without_labels_clusters_take_the_place_of_classes(unlabelled: Project) -> None:
+    shares = read(unlabelled, "models/features/features.json")["clusters"]
+    names = [f"cluster {number}" for number in range(1, len(shares) + 1)]
+    modes = pd.read_csv(unlabelled.folder / "reports/evaluate/modes.csv")
+    assert list(modes["class"]) == names
+    assert modes["real"].to_numpy() == pytest.approx(shares, abs=1e-5)
+    points = pd.read_csv(unlabelled.folder / "reports/evaluate/points.csv")
+    assert set(points["class"]) <= set(names)
+    assert read(unlabelled, "reports/metrics.json")["modes_total"] == len(names)
+
+
+def test_without_labels_the_judge_puts_the_training_images_into_the_clusters_of_those_shares(
+    unlabelled: Project,
+) -> None:
+    folder = unlabelled.folder / "data/prepared"
+    data = manifest.read(folder)
+    judge = load_judge(unlabelled.folder / "models/features", data)
+    assert judge is not None and not judge.labelled
+    ((images, _),) = records.batches(folder, data, "train", 320)
+    prediction = judge(images.numpy())
+    shares = np.bincount(prediction.classes, minlength=len(judge.names)) / 320
+    assert shares == pytest.approx(judge.shares, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -180,24 +202,22 @@ def test_without_labels_a_second_run_of_a_stage_gives_the_same_bytes(
     assert contents(tmp_path).items() <= contents(unlabelled.folder).items()
 
 
-def test_without_labels_the_report_shows_the_distance_and_names_the_missing_metrics(unlabelled: Project) -> None:
-    page = (unlabelled.folder / "reports/report.html").read_text()
+def test_without_labels_the_report_says_which_judge_measured_and_shows_clusters(unlabelled: Project) -> None:
+    page = html.unescape((unlabelled.folder / "reports/report.html").read_text())
     metrics = read(unlabelled, "reports/metrics.json")
-    assert f"<b>{metrics['swd']:.1f}</b>" in page
-    assert f"(real images: {metrics['swd_floor']:.1f}); lower is better" in page
-    assert "The data has fewer than two classes, so there is no judge. Class coverage" in page
-    assert "the samples furthest from real images cannot be found" in page
-    assert page.count("<svg") == 3
-    for absent in ("classes covered", "The judge is", "judge.keras", "Fréchet", "How much of the data"):
+    assert f"Fréchet distance {metrics['fid']:.1f} in the features of the judge without labels" in page
+    assert f"{metrics['modes_covered']} of {metrics['modes_total']} clusters covered" in page
+    assert "without labels: it learned to recognise a picture" in page
+    assert "Both are coloured by cluster." in page
+    for absent in ("4 classes covered", "The judge is a classifier", "Class coverage"):
         assert absent not in page
     card = (unlabelled.folder / "reports/model_card.md").read_text()
-    assert "The data has no labels, so which kinds of images are missing was not measured." in card
-    assert "fid" not in card
+    assert f"{metrics['modes_total']} clusters of similar training images. The rarest cluster has" in card
 
 
 @pytest.fixture(scope="module")
-def rejected(tiny: Project, unlabelled: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The tiny project with a judge that has seen one batch, in which every later stage has run once."""
+def rejected(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny project with a judge that has seen one batch and one that fails, in which every later stage has run."""
     project = Project(tmp_path_factory.mktemp("rejected"))
     params = without_arithmetic(TINY_PARAMS.replace("images: 3200", "images: 32"))
     (project.folder / "params.yaml").write_text(params)
@@ -205,43 +225,68 @@ def rejected(tiny: Project, unlabelled: Project, tmp_path_factory: pytest.TempPa
         (project.folder / name).parent.mkdir(exist_ok=True)
         (project.folder / name).symlink_to(tiny.folder / name)
     for stage in STAGES[2:]:
-        result = project.run(stage)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stages.features.instrument._VISIBLE", 1e9)
+            result = project.run(stage)
         assert result.returncode == 0, result.stderr
         if stage == "features":
-            assert "the judge is no better than always naming the largest class, so it is not used" in result.stderr
+            assert "the judge of the labels is not used: it is no better than always naming" in result.stderr
+            assert "the judge without labels is not used: it does not see blur" in result.stderr
+            assert "no judge: training will be scored by sliced Wasserstein distance" in result.stderr
     return project
 
 
-def test_a_judge_that_is_no_better_than_the_largest_class_is_used_by_nothing(
-    rejected: Project, unlabelled: Project
-) -> None:
-    for name in ("models/generator.keras", "models/discriminator.keras", "models/timeline.npz", "data/reference.npz"):
-        assert (rejected.folder / name).read_bytes() == (unlabelled.folder / name).read_bytes(), name
-    for name in ("modes.csv", "points.csv"):
-        path = f"reports/evaluate/{name}"
-        assert (rejected.folder / path).read_bytes() == (unlabelled.folder / path).read_bytes()
+def test_judges_that_fail_are_used_by_nothing(rejected: Project, tiny: Project) -> None:
     assert [path.name for path in (rejected.folder / "models/features").iterdir()] == ["features.json"]
-    metrics, expected = (read(project, "reports/metrics.json") for project in (rejected, unlabelled))
-    for values in (metrics, expected):
-        del values["protocol"]["data_manifest_sha256"]
-    assert metrics == {"judge_rejected": 1, **expected}
+    facts = read(rejected, "models/features/features.json")
+    assert (facts["network"], list(facts["rejected"])) == ("none", ["judge", "judge_unlabelled"])
+    assert reference.load(rejected.folder / "data/reference.npz") is None
+    metrics = read(rejected, "reports/metrics.json")
+    protocol = metrics.pop("protocol")
+    assert set(metrics) == WITHOUT_NETWORK | {"judge_rejected"}
+    assert all(math.isfinite(value) for value in numbers(metrics))
+    assert 0 < metrics["swd_floor"] < metrics["swd"]
+    assert metrics["swd_floor"] == read(tiny, "reports/metrics.json")["swd_floor"], "the judge does not influence it"
+    assert (protocol["feature_network"], protocol["without_network_samples"]) == ("none", 80)
+    assert "feature_network_sha256" not in protocol
+    evaluated = rejected.folder / "reports/evaluate"
+    assert (evaluated / "modes.csv").read_text() == "class,generated,real\n"
+    assert (evaluated / "points.csv").read_text() == "kind,class,x,y\n"
+    assert not (evaluated / "lowest.png").exists()
 
 
-def test_a_rejected_judge_is_the_first_thing_that_the_results_say(rejected: Project) -> None:
+def test_rejected_judges_are_the_first_thing_that_the_results_say(rejected: Project) -> None:
     figures = read(rejected, "reports/features.json")
-    assert list(figures) == ["judge", "judge_accuracy", "judge_accuracy_low", "judge_accuracy_high", "largest_class"]
+    accuracy = ["judge_accuracy", "judge_accuracy_low", "judge_accuracy_high", "largest_class"]
+    assert list(figures) == ["judge", *accuracy, "instrument"]
+    assert list(figures["instrument"]) == ["judge", "judge_unlabelled"]
     assert figures["judge_accuracy_low"] <= figures["largest_class"] == 0.25
     assert next(iter(read(rejected, "reports/metrics.json"))) == "judge_rejected"
     page = (rejected.folder / "reports/report.html").read_text()
     card = (rejected.folder / "reports/model_card.md").read_text()
     for text, end in ((page, '<ul class="numbers">'), (card, "## Intended use")):
-        top = text[: text.index(end)]
-        assert "The judge failed its check." in top
-        assert f"{figures['judge_accuracy']:.1%} on 80 test images" in html.unescape(top).replace("\\", "")
-        assert "fewer than two classes" not in text
-        assert "data has no labels" not in text
+        top = html.unescape(text[: text.index(end)]).replace("\\", "")
+        assert "A judge failed its check." in top
+        assert "The judge of the labels is not used: it is no better than always naming the largest class" in top
+        assert f"{figures['judge_accuracy']:.1%} on 80 test images" in top
+        assert "The judge without labels is not used: it does not see blur" in top
+        assert "The sliced Wasserstein distance chose the checkpoint." in top
     assert "name: judge rejected" in card
     assert "fid" not in card
+
+
+def test_without_a_judge_the_report_shows_the_distance_and_names_the_missing_metrics(rejected: Project) -> None:
+    page = (rejected.folder / "reports/report.html").read_text()
+    metrics = read(rejected, "reports/metrics.json")
+    assert f"<b>{metrics['swd']:.1f}</b>" in page
+    assert f"(real images: {metrics['swd_floor']:.1f}); lower is better" in page
+    assert "Class coverage, distances in a network's features, precision and recall are not measured" in page
+    assert "the samples furthest from real images cannot be found" in page
+    assert page.count("<svg") == 3
+    for absent in ("classes covered", "clusters covered", "judge.keras", "Fréchet", "How much of the data"):
+        assert absent not in page
+    card = (rejected.folder / "reports/model_card.md").read_text()
+    assert "No judge passed its check, so which kinds of images are missing was not measured." in card
 
 
 def test_a_rejected_judge_is_named_by_an_arithmetic_of_classes(rejected: Project, tmp_path: Path) -> None:
@@ -249,14 +294,17 @@ def test_a_rejected_judge_is_named_by_an_arithmetic_of_classes(rejected: Project
     arguments = ("--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path))
     result = rejected.run("sample", *arguments)
     assert result.returncode == 1
-    assert "error: sample.arithmetic: the judge was rejected; remove this setting or make it empty" in result.stderr
+    assert (
+        "error: sample.arithmetic: the judge of the labels was rejected; remove this setting or make it empty"
+        in result.stderr
+    )
 
 
-def test_a_reference_of_other_data_is_named_in_the_error(unlabelled: Project, tiny_copy: Project) -> None:
-    shutil.copy(unlabelled.folder / "data/reference.npz", tiny_copy.folder / "data/reference.npz")
+def test_a_reference_of_other_data_is_named_in_the_error(tiny_copy: Project) -> None:
+    reference.save(tiny_copy.folder / "data/reference.npz", None)
     result = tiny_copy.run("evaluate")
     assert result.returncode == 1
-    assert "error: data/reference.npz: made from a data set without labels; run `dvc repro`" in result.stderr
+    assert "error: data/reference.npz: made from a data set without a judge; run `dvc repro`" in result.stderr
     assert "Traceback" not in result.stderr
 
 

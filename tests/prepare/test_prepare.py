@@ -319,7 +319,7 @@ def test_a_warning_names_pictures_outside_the_class_folders_since_they_remove_al
     assert capsys.readouterr().err == "", "it is intended"
     assert formats.open_source(facts, raw, tmp_path, Settings()).classes == ()
     assert capsys.readouterr().err == (
-        "no classes, hence no judge and no FID in its features: 2 of 122 pictures are outside every class folder "
+        "no classes, so the judge will learn from the pictures alone: 2 of 122 pictures are outside every class folder "
         "(first: \\nloose.jpg); move them into a class folder, or set prepare.labels: none if this is intended\n"
     )
 

@@ -142,6 +142,17 @@ def test_the_report_names_held_out_images_if_there_are_enough(tiny_copy: Project
     assert "; held-out images: 1.0 %)" in card
 
 
+def test_a_judge_that_replaces_another_one_is_named_first_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
+    rejected = {"judge": "it does not see noise in 80 images"}
+    features = "models/features/features.json"
+    change(tiny_copy, features, network="judge_unlabelled", rejected=rejected, clusters=[0.25] * 4)
+    page, card = rendered(tiny_copy)
+    for text in (in_words(page[: page.index('<ul class="numbers">')]), in_words(card[: card.index("## Intended")])):
+        assert "The judge of the labels is not used: it does not see noise in 80 images." in text
+        assert "The judge without labels replaces it, and clusters replace the classes." in text
+    assert "of 4 clusters covered" in page
+
+
 def test_a_training_that_diverged_at_once_has_a_report(tiny_copy: Project) -> None:
     curves = tiny_copy.folder / "reports/train/plots/metrics"
     for name in ("loss", "output", "overfitting"):

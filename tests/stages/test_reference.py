@@ -8,12 +8,13 @@ import pytest
 
 from stages import reference
 from stages.errors import StageError
-from stages.manifest import Manifest
+from stages.manifest import Manifest, Split
 from stages.metrics.frechet import Gaussian
 from stages.networks import judge, saving
 from stages.reference import Reference
 
-DATA = Manifest((16, 16, 1), "float32", ("a", "b", "c"), {}, {}, {}, {})
+SPLITS = {"train": Split(4, (2, 1, 1), ())}
+DATA = Manifest((16, 16, 1), "float32", ("a", "b", "c"), SPLITS, {}, {}, {})
 
 
 def test_a_reference_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -56,11 +57,22 @@ def test_the_judge_is_loaded_from_its_folder(tmp_path: Path) -> None:
     assert loaded is not None
     images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 1)).astype(np.float32)
     assert np.allclose(loaded(images).features, model(images)[1], atol=1e-5)
+    assert (loaded.names, list(loaded.shares), loaded.labelled) == (("a", "b", "c"), [0.5, 0.25, 0.25], True)
 
 
-@pytest.mark.parametrize("classes", [(), ("one",)])
-def test_data_with_fewer_than_two_classes_has_no_judge(tmp_path: Path, classes: tuple[str, ...]) -> None:
-    assert judge.load(tmp_path, dataclasses.replace(DATA, classes=classes)) is None
+def test_a_judge_without_labels_has_clusters(tmp_path: Path) -> None:
+    saving.save(judge.judge(16, 1, 2, base_channels=4), tmp_path / judge.FILE)
+    (tmp_path / "features.json").write_text('{"network": "judge_unlabelled", "clusters": [0.75, 0.25]}')
+    loaded = judge.load(tmp_path, DATA)
+    assert loaded is not None
+    assert (loaded.names, list(loaded.shares)) == (("cluster 1", "cluster 2"), [0.75, 0.25])
+    assert not loaded.labelled
+
+
+def test_data_whose_judges_were_rejected_has_none(tmp_path: Path) -> None:
+    (tmp_path / "features.json").write_text('{"network": "none", "rejected": {"judge": "it does not see blur"}}')
+    assert judge.load(tmp_path, DATA) is None
+    assert judge.rejected(tmp_path) == {"judge": "it does not see blur"}
 
 
 def test_a_missing_judge_or_one_of_other_data_is_named_in_the_error(tmp_path: Path) -> None:

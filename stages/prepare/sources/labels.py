@@ -129,7 +129,7 @@ def with_labels(source: Source, labels: Labels | None) -> Source:
         problem = f"{len(missing):,} of {len(labelled.index):,} pictures {labels.missing} (first: {first})"
         if labels.are_wanted:
             raise StageError(f"prepare.labels: {problem}; {labels.remedy}")
-        shell.say(f"no classes, hence no judge and no FID in its features: {problem}; {labels.remedy}")
+        shell.say(f"no classes, so the judge will learn from the pictures alone: {problem}; {labels.remedy}")
         source.index.label[:] = NO_LABEL
         return source
     shell.say(f"labels: {labels.origin}")
