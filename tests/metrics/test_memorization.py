@@ -130,7 +130,7 @@ def test_the_figures_in_the_docs_are_the_committed_ones(number: int) -> None:
 def test_the_committed_power_is_that_which_is_promised() -> None:
     results = json.loads(RESULTS.read_text())
     assert list(results["found"]) == list(CHANGES)
-    lowest = {"exact": 1, "mirrored": 0.99, "zoomed by 1.1": 0.95, "shifted by 1 pixel": 0.95}
-    lowest |= {"noise with a standard deviation of 0.1": 0.95, "blend of two, equal parts": 0.8}
+    lowest = {"exact": 1, "mirrored": 0.99, "zoomed by 1.1": 0.95, "shifted by 1 pixel": 0.9}
+    lowest |= {"noise with a standard deviation of 0.1": 0.95, "blend of two, equal parts": 0.9}
     assert all(results["found"][name] >= share for name, share in lowest.items())
     assert max(results["false_alarms"].values()) <= 0.01
