@@ -35,7 +35,7 @@ def noise(height: int = 60, width: int = 60, channels: int = 3) -> bytes:
 def drawing(mode: str, ground: tuple[int, ...], ink: tuple[int, ...] = (200, 30, 30)) -> bytes:
     """A disc at a random place on a plain ground, in a picture that is not square."""
     picture = Image.new(mode, (90, 60), ground)
-    left, top = RANDOM.integers(5, 40), RANDOM.integers(5, 20)
+    left, top = int(RANDOM.integers(5, 40)), int(RANDOM.integers(5, 20))
     ImageDraw.Draw(picture).ellipse((left, top, left + 40, top + 30), fill=(*ink, 255)[: len(mode)])
     return file(picture, "PNG")
 

@@ -9,7 +9,7 @@ from stages.params import FORBID_UNKNOWN, Float, Int
 
 TransformName = Literal["colour", "translation", "cutout"]
 
-_NUMBER = TypeAdapter(Annotated[Float, Field(ge=0, le=1)])
+_NUMBER: TypeAdapter[float] = TypeAdapter(Annotated[Float, Field(ge=0, le=1)])
 
 
 def _probability(value: object) -> float | str:
