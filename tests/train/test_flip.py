@@ -1,10 +1,18 @@
 """The mirroring of real images as they are read."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from stages import manifest
+from stages.train import stage
+from stages.train.devices import Devices
 from stages.train.flip import Sides, horizontal_flip, sides
+from stages.train.settings import Settings
+from tests.conftest import Project
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (96, 4, 6, 3)).astype(np.float32)
 
@@ -66,3 +74,11 @@ def test_a_few_images_need_a_larger_share() -> None:
     assert not Sides(0.7, 16).differ
     assert Sides(0.7, 200).differ
     assert not Sides(0.64, 10_000).differ
+
+
+def test_auto_mirrors_the_shapes_of_the_tiny_data_and_says_so(tiny: Project, capsys: pytest.CaptureFixture) -> None:
+    folder = tiny.folder / "data/prepared"
+    inputs: Any = SimpleNamespace(folder=folder, data=manifest.read(folder))
+    trainer: Any = SimpleNamespace(from_chief=list)
+    assert stage._mirrored(Settings(horizontal_flip="auto"), inputs, Devices(None, True, 1), trainer)
+    assert "train: horizontal_flip: the data has no left and right, so images are mirrored (" in capsys.readouterr().err
