@@ -2,19 +2,22 @@
 
 Held-out pictures are blurred, covered with noise or with a checkerboard, or mixed into mush, each at four strengths.
 The Fréchet distance to the training pictures must grow with each strength. Heusel et al. 2017 (arXiv:1706.08500,
-figure 3) show this of their distance; here it is a test that a judge has to pass.
+figure 3) show this of their distance; here it is a test that a judge has to pass. The precision must fall at one
+strength at least: some judges find every blurred picture among the real ones.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from stages.artifacts import rounded
+from stages.metrics import prdc
 from stages.metrics.frechet import Gaussian, frechet_distance, gaussian
+from stages.metrics.prdc import DENSITY_K
 
 # At most this many held-out pictures are corrupted, and fewer if they would need more memory than this.
 _IMAGES, _BYTES = 2000, 256 << 20
@@ -79,18 +82,26 @@ class Check:
     """Fréchet distances from the training pictures.
 
     `floor` is that of `images` held-out pictures, and `distances` are those of their corruptions, by name and in the
-    order of the strengths. `variance` is the total variance of the training pictures' features.
+    order of the strengths. `variance` is the total variance of the training pictures' features. `precision` is that of
+    half of the held-out pictures among the other half, and `precisions` are those of their corruptions; empty with too
+    few pictures for a precision.
     """
 
     images: int
     floor: float
     variance: float
     distances: dict[str, tuple[float, ...]]
+    precision: float = 1.0
+    precisions: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """The corruptions that the judge does not see: the distance does not grow, or hardly."""
-        return tuple(name for name, values in self.distances.items() if not self._is_seen(values))
+        """The corruptions that the judge does not see: the distance hardly grows, or the precision never falls."""
+        return tuple(
+            name
+            for name, values in self.distances.items()
+            if not self._is_seen(values) or min(self.precisions.get(name, (0.0,))) >= self.precision
+        )
 
     def _is_seen(self, distances: tuple[float, ...]) -> bool:
         rising = (self.floor, *distances)
@@ -105,9 +116,13 @@ class Check:
 
     @property
     def figures(self) -> dict[str, int | float | list[float]]:
-        """The distances for reports/features.json, rounded."""
+        """The distances and precisions for reports/features.json, rounded."""
         distances = {name: [rounded(value) for value in values] for name, values in self.distances.items()}
-        return {"images": self.images, "floor": rounded(self.floor), "variance": rounded(self.variance), **distances}
+        precisions = {
+            f"{name}_precision": [rounded(value) for value in values] for name, values in self.precisions.items()
+        }
+        real = {"floor": rounded(self.floor), "variance": rounded(self.variance), "precision": rounded(self.precision)}
+        return {"images": self.images, **real, **distances, **precisions}
 
 
 def check(images: np.ndarray, features_of: Callable[[np.ndarray], np.ndarray], train: Gaussian) -> Check:
@@ -116,11 +131,19 @@ def check(images: np.ndarray, features_of: Callable[[np.ndarray], np.ndarray], t
     `train` are the training pictures in these features.
     """
 
-    def distance(pictures: np.ndarray) -> float:
-        return frechet_distance(gaussian(features_of(pictures)), train)
+    half = len(images) // 2
+    clean = features_of(images)
+    distances: dict[str, tuple[float, ...]] = {}
+    precisions: dict[str, tuple[float, ...]] = {}
+    for name, (corrupt, strengths) in CORRUPTIONS.items():
+        features = [features_of(corrupt(images, strength)) for strength in strengths]
+        distances[name] = tuple(frechet_distance(gaussian(each), train) for each in features)
+        if half > DENSITY_K:
+            precisions[name] = tuple(_precision(each[:half], clean[half:]) for each in features)
+    floor, variance = frechet_distance(gaussian(clean), train), float(np.trace(train.covariance))
+    precision = _precision(clean[:half], clean[half:]) if precisions else 1.0
+    return Check(len(images), floor, variance, distances, precision, precisions)
 
-    distances = {
-        name: tuple(distance(corrupt(images, strength)) for strength in strengths)
-        for name, (corrupt, strengths) in CORRUPTIONS.items()
-    }
-    return Check(len(images), distance(images), float(np.trace(train.covariance)), distances)
+
+def _precision(features: np.ndarray, real: np.ndarray) -> float:
+    return prdc.compute(features, real)["precision"]
