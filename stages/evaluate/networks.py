@@ -20,7 +20,7 @@ class Networks:
     """The judge gives classes. Features come from the feature network: Inception, or else the judge.
 
     `name` and `sha256` are those of the feature network, and `reference` is real data in its features. Without one they
-    are "none", "" and None.
+    are "none", "" and None. `precise`: whether precision and density in its features fall when pictures get worse.
     """
 
     judge: Judge | None
@@ -28,6 +28,7 @@ class Networks:
     name: str = "none"
     sha256: str = ""
     reference: Reference | None = None
+    precise: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,5 +69,6 @@ def load_networks(workspace: Workspace, data: Manifest) -> Networks:
         return Networks(judge, graph, "inception", sha256, graph_reference)
     if judge is not None:
         name = judges.LABELLED if judge.labelled else judges.UNLABELLED
-        return Networks(judge, None, name, artifacts.sha256(judge_folder / judges.FILE), judge_reference)
+        precise = not judges.flattered(judge_folder)
+        return Networks(judge, None, name, artifacts.sha256(judge_folder / judges.FILE), judge_reference, precise)
     return Networks(None, None)

@@ -44,6 +44,8 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 
     rejected = {"judge_rejected": 1} if judges.rejected(workspace.input("models/features")) else {}
     metrics = rejected | values.compute(samples, test, train, networks.shares, settings.mode_threshold)
+    if not networks.precise:
+        metrics = {name: value for name, value in metrics.items() if name not in ("precision", "density")}
     manifest_sha256 = artifacts.sha256(folder / manifest.FILE)
     protocol = _protocol(settings, manifest_sha256, data, networks, samples, train, count)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:

@@ -96,12 +96,13 @@ class Check:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """The corruptions that the judge does not see: the distance hardly grows, or the precision never falls."""
-        return tuple(
-            name
-            for name, values in self.distances.items()
-            if not self._is_seen(values) or min(self.precisions.get(name, (0.0,))) >= self.precision
-        )
+        """The corruptions that the judge does not see: the distance does not grow, or hardly."""
+        return tuple(name for name, values in self.distances.items() if not self._is_seen(values))
+
+    @property
+    def flattered(self) -> tuple[str, ...]:
+        """The corruptions whose precision is never below that of real pictures, so that precision is no quality."""
+        return tuple(name for name, values in self.precisions.items() if min(values) >= self.precision)
 
     def _is_seen(self, distances: tuple[float, ...]) -> bool:
         rising = (self.floor, *distances)

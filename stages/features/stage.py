@@ -98,6 +98,10 @@ def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> 
     else:
         reference.save(new("data/reference.npz"), candidate.real)
         facts = {"network": network, **reasons, **_save(candidate, new("models/features") / judges.FILE)}
+        if flattered := candidate.instrument.flattered:
+            facts[judges.FLATTERED] = flattered
+            names = " and ".join(flattered)
+            shell.say(f"precision and density will not be measured: they do not fall with {names}")
     facts |= {f"{split}_images": data.splits[split].records for split in ("train", "test")}
     artifacts.write_json(new("models/features") / judges.FACTS, {**facts, "params": settings.judge_params})
     return {"images_per_second": settings.images / candidate.seconds}

@@ -29,6 +29,8 @@ CLUSTERS = "clusters"
 REJECTED = "rejected"
 """The key of features.json that says why judges were rejected, by their kind; missing if none was."""
 FEATURES = 64
+FLATTERED = "flattered"
+"""The key of features.json with the corruptions that leave the precision as high as real pictures; missing if none."""
 _BATCH = 500
 _NO_SHARES = np.zeros(0)
 
@@ -114,6 +116,11 @@ def is_labelled(folder: Path) -> bool:
 def rejected(folder: Path) -> dict[str, str]:
     """Why the features stage rejected judges, by their kind, from models/features."""
     return dict(artifacts.read_json(folder / FACTS).get(REJECTED, {}))
+
+
+def flattered(folder: Path) -> list[str]:
+    """The corruptions that the precision in the judge's features does not see, from models/features."""
+    return list(artifacts.read_json(folder / FACTS).get(FLATTERED, []))
 
 
 class Judge:

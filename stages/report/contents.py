@@ -118,6 +118,14 @@ class Contents:
         return " ".join((*reasons, replacement)) if rejected else ""
 
     @property
+    def imprecise(self) -> str:
+        """Why there is no precision and no density, as a sentence; empty if the judge does not forbid them."""
+        flattered = [] if "precision" in self.metrics else self.judge.get("flattered", [])
+        verb = "does" if len(flattered) == 1 else "do"
+        names = " and ".join(flattered)
+        return f"Precision and density are not measured: {names} {verb} not lower the precision." if flattered else ""
+
+    @property
     def copies(self) -> bool | None:
         """Whether more samples than allowed look like copies of training images; None if it cannot be decided."""
         metrics, protocol = self.metrics, self.protocol

@@ -100,9 +100,9 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
     if contents.has_judge:
         modes = contents.modes
         svgs["modes"] = figures.class_shares(list(modes["class"]), list(modes["generated"]), list(modes["real"]))
-    if "precision" in contents.metrics:
+    if "recall" in contents.metrics:
         svgs["neighbourhoods"] = figures.shares(
-            {METRICS[name].label: contents.metrics[name] for name in _NEIGHBOURHOODS}
+            {METRICS[name].label: contents.metrics[name] for name in _NEIGHBOURHOODS if name in contents.metrics}
         )
     if len(contents.points):
         svgs["clusters"] = figures.clusters(contents.points)

@@ -142,6 +142,16 @@ def test_the_report_names_held_out_images_if_there_are_enough(tiny_copy: Project
     assert "; held-out images: 1.0 %)" in card
 
 
+def test_the_report_says_why_there_is_no_precision(tiny_copy: Project) -> None:
+    path = tiny_copy.folder / "reports/metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["precision"], metrics["density"]
+    path.write_text(json.dumps(metrics))
+    change(tiny_copy, "models/features/features.json", flattered=["blur", "noise"])
+    for text in map(in_words, rendered(tiny_copy)):
+        assert "Precision and density are not measured: blur and noise do not lower" in text
+
+
 def test_a_judge_that_replaces_another_one_is_named_first_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
     rejected = {"judge": "it does not see noise in 80 images"}
     features = "models/features/features.json"
