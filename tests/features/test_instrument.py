@@ -93,8 +93,7 @@ def test_the_distance_must_grow_and_reach_a_tenth_of_the_variance(distances: tup
 def test_a_corruption_is_flattered_if_the_precision_falls_at_no_strength(
     precisions: tuple[float, ...], seen: bool
 ) -> None:
-    distances = {"blur": (2.0, 3.0, 4.0, 5.0)}
-    result = Check(100, 1.0, 10.0, distances, 0.8, {"blur": precisions})
+    result = Check(100, 1.0, 10.0, {"blur": (2.0, 3.0, 4.0, 5.0)}, 0.8, {"blur": precisions})
     assert (result.unseen, result.flattered) == ((), () if seen else ("blur",))
 
 

@@ -86,6 +86,12 @@ def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str
     assert shown[2:] == pytest.approx(summary["recall"], abs=0.006)
 
 
+def test_the_readme_shows_the_results_of_the_preset_best() -> None:
+    metrics = json.loads((ROOT / "studies/results/recipe/best-0.json").read_text())["metrics"]
+    shown = numbers(r"\| the preset `best` \(one seed, 1,200,000 images\) \| ([\d.]+) \| ([\d.]+) \|", README)
+    assert shown == [pytest.approx(metrics["fid"], abs=0.06), pytest.approx(metrics["recall"], abs=0.006)]
+
+
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [

@@ -1,7 +1,7 @@
 """The settings of the augmentation. Does not import TensorFlow, so that reading the params stays fast."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
@@ -9,14 +9,15 @@ from stages.params import FORBID_UNKNOWN, Float, Int
 
 TransformName = Literal["colour", "translation", "cutout"]
 
-_NUMBER: TypeAdapter[float] = TypeAdapter(Annotated[Float, Field(ge=0, le=1)])
+_SHARE: Any = Annotated[Float, Field(ge=0, le=1)]  # Any, because mypy takes an annotated type for no type
+_NUMBER = TypeAdapter(_SHARE)
 
 
 def _probability(value: object) -> float | str:
     if value == "adaptive":
         return "adaptive"
     try:
-        return _NUMBER.validate_python(value)
+        return float(_NUMBER.validate_python(value))
     except ValidationError:
         raise ValueError(f"expected adaptive or a number from 0 to 1, got {value!r}") from None
 
