@@ -56,7 +56,7 @@ def sides(images: np.ndarray) -> Sides:
     queries, others = images[::2], images[1::2]
     distances = []
     for points in (others, others[:, :, ::-1]):
-        nearest = Nearest(thumbnails(queries), 1)
+        nearest = Nearest(thumbnails(queries)[None], 1)
         nearest.add(thumbnails(points))
         distances.append(nearest.distances[:, 0])
     own, mirrored = distances

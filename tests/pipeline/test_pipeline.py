@@ -282,7 +282,7 @@ def test_without_a_judge_the_report_shows_the_distance_and_names_the_missing_met
     assert f"(real images: {metrics['swd_floor']:.1f}); lower is better" in page
     assert "Class coverage, distances in a network's features, precision and recall are not measured" in page
     assert "the samples furthest from real images cannot be found" in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     for absent in ("classes covered", "clusters covered", "judge.keras", "Fréchet", "How much of the data"):
         assert absent not in page
     card = (rejected.folder / "reports/model_card.md").read_text()
@@ -389,7 +389,7 @@ def test_the_report_is_one_file_and_shows_every_result(tiny: Project) -> None:
     assert "<script" not in page
     assert not re.search(r"""\b(src|href)=["'](?!data:|#|http://localhost/)|@import|url\((?!["']?#)""", page)
     assert page.count('src="data:image/png;base64,') == 9
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
     assert page.count("<figcaption>") == 15, "every picture and figure has a caption"
     assert page.index("Samples of the seeds 0 to 5") < page.index("<h2>"), "the grid is at the top"
     for expected in ("mode_kl", "generator.channels", "tensorflow", "Tiny shapes", "MIT"):

@@ -244,6 +244,8 @@ def test_arithmetic_without_classes_is_an_error(tiny: Project, tmp_path: Path) -
         for path in (tiny.folder / name).glob("*.tfrecord"):
             (tmp_path / name / path.name).symlink_to(path)
     (tmp_path / "data/prepared/manifest.json").write_text(json.dumps(bare))
+    (tmp_path / "models/features").mkdir(parents=True)
+    (tmp_path / "models/features/features.json").write_text('{"network": "none"}')
     result = tiny.run("sample", "--out", str(tmp_path), "--base", str(tiny.folder))
     assert result.returncode == 1
     assert "error: sample.arithmetic: the data has no classes" in result.stderr
