@@ -89,7 +89,7 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
     kinds = {"training images": "train", "held-out images": "held_out", "samples": "generated"}
     rated = {name: curves[f"overfitting/{kind}"] for name, kind in kinds.items()}
     if all(len(curve) for curve in rated.values()):
-        svgs["overfitting"] = figures.curves(rated, "mean output before any sigmoid", settings.smoothing, best)
+        svgs["overfitting"] = figures.curves(rated, "mean output", settings.smoothing, best)
     if len(curves["augment/probability"]):
         svgs["augmentation"] = figures.curves(
             {"over-fitting": curves["overfitting/measure"], "probability": curves["augment/probability"]},

@@ -555,8 +555,8 @@ def test_a_judge_of_another_image_size_is_named_in_the_error(tiny: Project, tmp_
 
 
 @pytest.mark.slow
-def test_records_that_contradict_the_manifest_are_an_error(unlabelled: Project, tmp_path: Path) -> None:
-    shutil.copytree(unlabelled.folder, tmp_path / "copy")
+def test_records_that_contradict_the_manifest_are_an_error(rejected: Project, tmp_path: Path) -> None:
+    shutil.copytree(rejected.folder, tmp_path / "copy")
     project = Project(tmp_path / "copy")
     path = project.folder / "data/prepared/manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "shape": [32, 32, 1]}))
@@ -608,7 +608,7 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
         (tmp_path / "data/raw").symlink_to(tiny.folder / "data/raw")
     text = (tiny.folder / "params.yaml").read_text()
     text = "\n".join("validate: {}" if line.startswith("validate") else line for line in text.splitlines())
-    if "channels: 4" in prepare:
+    if "channels:" in prepare:  # with other channels, the tiny judge of the labels may fail its check
         text = without_arithmetic(text)
     if "size:" in prepare:
         text = text.replace("prepare: {size: 16, ", "prepare: {")
