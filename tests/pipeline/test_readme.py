@@ -86,6 +86,19 @@ def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str
     assert shown[2:] == pytest.approx(summary["recall"], abs=0.006)
 
 
+def test_the_page_of_the_emoji_shows_the_committed_results() -> None:
+    metrics = json.loads((ROOT / "studies/emoji/reports/metrics.json").read_text())
+    page = " ".join((ROOT / "docs/emoji.md").read_text().split())
+    quality = (
+        r"Fréchet distance of ([\d.]+) \(held-out emoji: ([\d.]+)\), a recall of ([\d.]+) and a coverage of ([\d.]+)\."
+    )
+    assert numbers(quality, page) == [
+        pytest.approx(metrics[name], rel=0.02) for name in ("fid", "fid_floor", "recall", "coverage")
+    ]
+    assert numbers(r"and ([\d.]+) % of the samples look like copies", page) == [metrics["memorization"]]
+    assert metrics["modes_covered"] == metrics["modes_total"] == 9
+
+
 def test_the_readme_shows_the_results_of_the_preset_best() -> None:
     metrics = json.loads((ROOT / "studies/results/recipe/best-0.json").read_text())["metrics"]
     shown = numbers(r"\| the preset `best` \(one seed, 1,200,000 images\) \| ([\d.]+) \| ([\d.]+) \|", README)
