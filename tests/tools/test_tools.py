@@ -267,6 +267,15 @@ def test_results_in_git_that_are_missing_or_damaged_are_named(git_project: Path)
     assert only(checks.pipeline, git_project).state == "ok"
 
 
+def test_results_that_neither_git_nor_the_cache_has_may_be_missing(git_project: Path) -> None:
+    metrics = git_project / "reports/metrics.json"
+    metrics.unlink()
+    assert only(checks.pipeline, git_project).state == "note"
+    git(git_project, "rm", "-q", "--cached", "reports/metrics.json")
+    (git_project / ".gitignore").write_text("/reports/metrics.json\n")
+    assert only(checks.pipeline, git_project).state == "ok"
+
+
 def test_a_damaged_database_of_hashes_is_one_finding_with_a_remedy(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,8 +76,12 @@ def _runs(run_cache: Path) -> Iterator[Finding]:
 
 
 def _results(repo: Any) -> Iterator[Finding]:
-    """The results in Git that are missing, or that are not as DVC has last seen them."""
-    outs = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
+    """The results in Git that are missing, or that are not as DVC has last seen them.
+
+    Outputs that neither Git nor DVC's cache has are only where they were made, so they may be missing.
+    """
+    small = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
+    outs = [out for out in small if not repo.scm.is_ignored(out.fs_path)]
     states = [(out.def_path, state) for out in outs for state in out.workspace_status().values()]
     remedy = "make repro   (takes them from DVC's run cache, or runs their stage)"
     if missing := [name for name, state in states if state == "deleted"]:
