@@ -72,8 +72,13 @@ def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> 
     """Write the first judge that passes its checks, and the data in its features. Return its speed in training.
 
     The judge of the labels comes first, if there are classes, then the judge without labels. If neither passes, the
-    files say so.
+    files say so. Pictures without labels that are fewer than a batch get no judge.
     """
+    if len(data.classes) < 2 and (count := data.splits["train"].records) < settings.batch_size:
+        problem = f"{count:,} training images are fewer than a batch of {settings.batch_size} (features.batch_size)"
+        artifacts.write_json(new("reports/features.json"), {"judge": judges.NONE})
+        _write_none(new, data, settings, {judges.UNLABELLED: problem})
+        return {}
     if len(data.classes) < 2:
         shell.say("fewer than two classes: the judge learns from the pictures alone, and clusters replace classes")
     kinds = (_labelled_judge, _unlabelled_judge) if len(data.classes) > 1 else (_unlabelled_judge,)
@@ -90,21 +95,35 @@ def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> 
         shell.say(f"{judges.NAMES[candidate.network]} is not used: {candidate.problem}")
     network = judges.NONE if candidate.problem else candidate.network
     artifacts.write_json(new("reports/features.json"), {"judge": network, **figures, "instrument": checks})
-    reasons = {judges.REJECTED: rejected} if rejected else {}
     if candidate.problem:
-        shell.say("no judge: training will be scored by sliced Wasserstein distance")
-        reference.save(new("data/reference.npz"), None)
-        facts: dict[str, Any] = {"network": network, **reasons}
+        _write_none(new, data, settings, rejected)
     else:
         reference.save(new("data/reference.npz"), candidate.real)
-        facts = {"network": network, **reasons, **_save(candidate, new("models/features") / judges.FILE)}
+        reasons = {judges.REJECTED: rejected} if rejected else {}
+        facts: dict[str, Any] = {
+            "network": network,
+            **reasons,
+            **_save(candidate, new("models/features") / judges.FILE),
+        }
         if flattered := candidate.instrument.flattered:
             facts[judges.FLATTERED] = flattered
             names = " and ".join(flattered)
             shell.say(f"precision and density will not be measured: they do not fall with {names}")
-    facts |= {f"{split}_images": data.splits[split].records for split in ("train", "test")}
-    artifacts.write_json(new("models/features") / judges.FACTS, {**facts, "params": settings.judge_params})
+        _write_facts(new, data, settings, facts)
     return {"images_per_second": settings.images / candidate.seconds}
+
+
+def _write_none(new: New, data: Manifest, settings: Settings, rejected: dict[str, str]) -> None:
+    """Write that there is no judge, and why."""
+    shell.say("no judge: training will be scored by sliced Wasserstein distance")
+    reference.save(new("data/reference.npz"), None)
+    _write_facts(new, data, settings, {"network": judges.NONE, judges.REJECTED: rejected})
+
+
+def _write_facts(new: New, data: Manifest, settings: Settings, facts: dict[str, Any]) -> None:
+    """Write models/features/features.json: what is known of the judge, of its data, and its params."""
+    counts = {f"{split}_images": data.splits[split].records for split in ("train", "test")}
+    artifacts.write_json(new("models/features") / judges.FACTS, facts | counts | {"params": settings.judge_params})
 
 
 def _save(candidate: _Candidate, path: Path) -> dict[str, Any]:

@@ -64,6 +64,7 @@ EVERY_CLASS_ONCE = [*range(4, 68)]
         pytest.param([0, 1, 2, 3] * 50, [0, 3] * 20, "judge", id="a test split that lacks two classes"),
         pytest.param([0, 1] * 100, [0, 1], "judge_unlabelled", id="two test images"),
         pytest.param([0] * 200, [0] * 20, "judge_unlabelled", id="a single class"),
+        pytest.param([0] * 20, [0] * 10, "none", id="a single class with fewer pictures than a batch"),
     ],
 )
 def test_the_features_stage_keeps_the_judge_of_the_labels_if_it_passes(
@@ -78,5 +79,5 @@ def test_the_features_stage_keeps_the_judge_of_the_labels_if_it_passes(
         assert result.returncode == 0, result.stderr
     facts = json.loads((tmp_path / "models/features/features.json").read_text())
     assert facts["network"] == network
-    assert ("rejected" in facts) is (network != "judge" and len(set(train + test)) > 1)
+    assert ("rejected" in facts) is (network == "none" or (network != "judge" and len(set(train + test)) > 1))
     assert ("is not used" in result.stderr) is ("rejected" in facts)
