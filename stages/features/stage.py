@@ -76,6 +76,7 @@ def _write_judge(settings: Settings, folder: Path, data: Manifest, new: New) -> 
     """
     if len(data.classes) < 2 and (count := data.splits["train"].records) < settings.batch_size:
         problem = f"{count:,} training images are fewer than a batch of {settings.batch_size} (features.batch_size)"
+        shell.say(f"{judges.NAMES[judges.UNLABELLED]} is not used: {problem}")
         artifacts.write_json(new("reports/features.json"), {"judge": judges.NONE})
         _write_none(new, data, settings, {judges.UNLABELLED: problem})
         return {}
