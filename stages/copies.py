@@ -29,7 +29,7 @@ ZOOM = 1.1
 CANDIDATES = 64
 """This many training images per image, nearest at the resolution of `_COARSE`, are compared at full detail."""
 _COARSE = 8  # pixels a side
-_BLENDED = 48  # training images per image, of which all pairs are blended
+_BLENDED = 48  # training images that are blended in pairs, for each image
 _LIGHTEST = 0.25  # the smallest weight of an image in a blend
 _COMPONENTS = 128  # principal components
 _FITTED = 4096  # training images whose principal components are used
