@@ -1,7 +1,9 @@
 """Rebuild a network from Keras' own layers, so that its file loads wherever Keras is installed.
 
 Training needs layers that Keras lacks (layers.py). In inference, each of them equals one layer of Keras or a few. Each
-replacement does the same arithmetic in the same order, so the outputs are equal to the bit on one machine.
+replacement does the same arithmetic in the same order, so on one machine, for one batch size, the outputs are equal to
+the bit. There is one exception: layer norm in a fully connected layer. TensorFlow's graph optimizer adds its three
+addends in another order there, so outputs differ by up to 10⁻⁵ times their size.
 """
 
 from collections.abc import Callable
@@ -119,8 +121,8 @@ def _zero_insertion(layer: ZeroInsertion2D) -> list[keras.layers.Layer]:
         keras.layers.Reshape((height, 1, row), **_named(layer, "rows")),
         _zeros_at_the_end(row * (stride - 1), **_named(layer, "between_rows")),
         keras.layers.Reshape((height * stride, width * stride, channels), **_named(layer, "image")),
-        # Less padding would do instead of the crop, but TensorFlow merges padding and convolution, and then rounds
-        # differently for other numbers.
+        # Less padding would do instead of the crop, but TensorFlow merges the padding into the convolution, whose
+        # rounding depends on the sizes.
         keras.layers.Cropping2D([(0, stride - 1)] * 2, **_named(layer, "cropped")),
         keras.layers.ZeroPadding2D([layer.padding] * 2, **_named(layer)),
     ]
