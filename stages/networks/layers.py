@@ -1,7 +1,8 @@
 """The building blocks of the networks: the layers that Keras lacks, initial weights and precision.
 
-Each layer is registered with Keras, so that saved models load wherever this package is installed. To add a layer, write
-a registered class here, with `get_config` if its constructor takes arguments.
+Each layer is registered with Keras, so that saved networks load wherever this package is installed. To add a layer, write
+a registered class here, with `get_config` if its constructor takes arguments, and its equivalent in plain.py: published
+models have Keras' own layers only.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm
 _WEIGHT_STD = 0.02
 # The momentum and ε of the original DCGAN code. Keras' default momentum of 0.99 is so slow that it spoils samples.
 BATCH_NORM_MOMENTUM = 0.9
-_NORM_EPSILON = 1e-5
+NORM_EPSILON = 1e-5
 # Radford, Metz, Chintala 2016, section 4: "the slope of the leak was set to 0.2 in all models".
 _LEAK = 0.2
 _MAXOUT_PIECES = 2
@@ -81,7 +82,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"momentum": BATCH_NORM_MOMENTUM, "epsilon": _NORM_EPSILON, **options})
+        super().__init__(**{"momentum": BATCH_NORM_MOMENTUM, "epsilon": NORM_EPSILON, **options})
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Normalise NHWC by the batch's statistics and update the running ones (training), or by the running ones."""
@@ -128,7 +129,7 @@ class LayerNorm(keras.layers.Layer):
         # Not tf.nn.moments, which stops the gradient of the mean: wrong for the gradient of a gradient penalty.
         mean = tf.reduce_mean(x, (1, 2, 3), keepdims=True)
         variance = tf.reduce_mean(tf.square(x - mean), (1, 2, 3), keepdims=True)
-        outputs = tf.nn.batch_normalization(x, mean, variance, self.beta.value, self.gamma.value, _NORM_EPSILON)
+        outputs = tf.nn.batch_normalization(x, mean, variance, self.beta.value, self.gamma.value, NORM_EPSILON)
         return tf.cast(outputs, inputs.dtype)
 
 
@@ -238,9 +239,11 @@ class ZeroInsertion2D(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """(N, H, W, C) => (N, stride·H + k − 1, stride·W + k − 1, C)."""
-        return insert_zeros(inputs, self.stride, self._padding())
+        return insert_zeros(inputs, self.stride, self.padding)
 
-    def _padding(self) -> tuple[int, int]:
+    @property
+    def padding(self) -> tuple[int, int]:
+        """The zeros before and after the pixels of each row and column."""
         # The strided `same` convolution pads k − stride pixels, the smaller half first. Its transpose is a full
         # convolution (k − 1 pixels of padding) less those pixels.
         before = (self.kernel_size - self.stride) // 2

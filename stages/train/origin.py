@@ -12,6 +12,7 @@ import keras
 from stages import artifacts, resume
 from stages.errors import StageError
 from stages.networks import saving
+from stages.networks.plain import equivalent, take_weights
 
 _GENERATOR, _DISCRIMINATOR, _FACTS = "generator.keras", "discriminator.keras", "model.json"
 # Parts of a layer's config that do not change what it computes with given weights.
@@ -110,13 +111,22 @@ def _fetch(root: Path, revision: str, folder: Path) -> str:
     return str(commit)
 
 
-def check(start: Start, generator: keras.Model, discriminator: keras.Model) -> None:
-    """Raise StageError, naming the first difference, unless the networks are built like those to train."""
+def take_over(start: Start, generator: keras.Model, discriminator: keras.Model) -> None:
+    """Give the networks to train the weights of the other model.
+
+    Raises StageError, naming the first difference, unless the networks are built alike in inference.
+    """
     for name, theirs, ours in (
         ("generator", start.generator, generator),
         ("discriminator", start.discriminator, discriminator),
     ):
-        if difference := _difference(theirs, ours):
+        difference = _difference(theirs, ours)
+        if not difference:
+            try:
+                take_weights(ours, theirs)
+            except ValueError as error:
+                difference = str(error)
+        if difference:
             raise _problem(
                 start.origin.start_from,
                 f"its {name} has {difference}; set train.{name} and the prepared images as for that model",
@@ -124,21 +134,28 @@ def check(start: Start, generator: keras.Model, discriminator: keras.Model) -> N
 
 
 def _difference(theirs: keras.Model, ours: keras.Model) -> str:
-    """What differs between two networks, in words; empty if they are built alike."""
+    """What differs between two networks, in words; empty if they are built alike.
+
+    Published networks are plain, those of older versions are not, so both are compared by their plain layers.
+    """
     views: tuple[tuple[str, Callable[[keras.Model], Any]], ...] = (
         ("input", lambda model: tuple(model.input_shape[1:])),
         ("output", lambda model: tuple(model.output_shape[1:])),
-        ("layers", lambda model: len(model.layers)),
+        ("layers", lambda model: len(_layers(model))),
     )
     for name, view in views:
         if view(theirs) != view(ours):
             return f"{name} {view(theirs)} instead of {view(ours)}"
-    for their_layer, our_layer in zip(theirs.layers, ours.layers, strict=True):
+    for their_layer, our_layer in zip(_layers(theirs), _layers(ours), strict=True):
         a, b = ({"layer": type(layer).__name__} | _config(layer.get_config()) for layer in (their_layer, our_layer))
         for key in sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key):
                 return f"{key} {_text(a.get(key))} instead of {_text(b.get(key))} in the layer {our_layer.name}"
     return ""
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return [plain for layer in model.layers for plain in equivalent(layer)]
 
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:

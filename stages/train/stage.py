@@ -17,6 +17,7 @@ from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
 from stages.networks import saving
+from stages.networks.plain import plain
 from stages.train import devices, finished, flip, loop, origin, overfitting, scoring
 from stages.train.checkpoints import Checkpoints
 from stages.train.devices import Devices
@@ -218,13 +219,13 @@ def _environment(hardware: Devices) -> dict[str, object]:
 
 
 def _publish(trainer: Trainer, journal: Journal, facts: Mapping[str, object], new: Callable[[str], Path]) -> None:
-    """Write the networks of the best checkpoint, their description, and the timeline."""
+    """Write the networks of the best checkpoint, built from Keras' own layers, their description, and the timeline."""
     best = journal.best
     description: dict[str, object] = {}
     networks = trainer.networks(best.average, best.discriminator)
     for name, network in zip(("generator", "discriminator"), networks, strict=True):
         path = new(f"models/{name}.keras")
-        saving.save(network, path)
+        saving.save(plain(network), path)
         description[name] = {"sha256": artifacts.sha256(path), "parameters": network.count_params()}
     images_seen = [row.images for row in journal.rows if row.picture]
     np.savez(new("models/timeline.npz"), images_seen=np.array(images_seen), pictures=np.stack(journal.pictures))

@@ -136,13 +136,8 @@ class Trainer:
 
     def start_from(self, start: Start) -> None:
         """Take the weights of another model. The average starts at its generator. Raises StageError if it differs."""
-        origin.check(start, self.generator, self.discriminator)
-        for network, other in (
-            (self.generator, start.generator),
-            (self.average, start.generator),
-            (self.discriminator, start.discriminator),
-        ):
-            network.set_weights(other.get_weights())
+        origin.take_over(start, self.generator, self.discriminator)
+        self.average.set_weights(self.generator.get_weights())
 
     def _new_generator(self, compute: Precision) -> keras.Model:
         s = self._settings
