@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from stages.classes import Classes
 from stages.errors import StageError
 from stages.networks import saving
 from stages.pixels import batch_size_for
@@ -88,13 +89,19 @@ def directions(model: keras.Model, count: int) -> np.ndarray:
 
 
 class Sampler:
-    """A generator in inference mode: the image of a z does not depend on the rest of its batch."""
+    """A generator in inference mode: the image of a z does not depend on the rest of its batch.
 
-    def __init__(self, model: keras.Model) -> None:
-        self.dimensions = int(model.input_shape[-1])
+    `classes` are those of a conditional generator; else None.
+    """
+
+    def __init__(self, model: keras.Model, classes: Classes | None = None) -> None:
+        self.dimensions = int(model.inputs[0].shape[-1])
         self.shape: tuple[int, int, int] = tuple(model.output_shape[1:])
+        self.classes = classes
         self._batch = batch_size_for(self.shape)
-        self._infer = tf.function(lambda z: model(z, training=False), reduce_retracing=True)
+        self._infer = tf.function(
+            lambda *inputs: model(list(inputs) if classes else inputs[0], training=False), reduce_retracing=True
+        )
 
     @classmethod
     def load(cls, path: Path, shape: tuple[int, int, int] | None = None) -> Self:
@@ -104,23 +111,51 @@ class Sampler:
         """
         model = saving.load(path)
         shapes = [value.shape for value in (*model.inputs, *model.outputs)]
-        if [len(shape) for shape in shapes] != [2, 4]:
+        conditional = len(model.inputs) == 2
+        if [len(shape) for shape in shapes] != [2, 2, 4][not conditional :]:
             actual = ", ".join(str(shape[1:]) for shape in shapes)
             raise StageError(f"{path}: not a generator: expected z (d,) => image (H, W, C), got {actual}")
-        sampler = cls(model)
+        classes = saving.classes(path) if conditional else None
+        if conditional and (classes is None or len(classes.names) != shapes[1][-1]):
+            raise StageError(
+                f"{path}: a conditional generator of {shapes[1][-1]} classes without their names; use the file that "
+                "the train stage wrote"
+            )
+        sampler = cls(model, classes)
         if shape not in (None, sampler.shape):
             raise StageError(f"{path}: makes {sampler.shape} images, but the data set has {shape}; run `dvc repro`")
         return sampler
 
-    def __call__(self, z: np.ndarray) -> np.ndarray:
-        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches."""
-        parts = [z[i : i + self._batch] for i in range(0, len(z), self._batch)]
-        return np.concatenate([self._infer(tf.constant(part)).numpy() for part in parts])
+    def __call__(self, z: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches.
 
-    def batches(self, seeds: Sequence[int]) -> Iterator[np.ndarray]:
+        `weights`: those of the classes, float32 (N, K) with a sum of 1, for a conditional generator only. Raises
+        ValueError without them.
+        """
+        if (weights is None) != (self.classes is None):
+            raise ValueError("weights of classes belong to a conditional generator, and to no other")
+        inputs = [z] if weights is None else [z, weights]
+        parts = [[array[i : i + self._batch] for array in inputs] for i in range(0, len(z), self._batch)]
+        return np.concatenate([self._infer(*map(tf.constant, part)).numpy() for part in parts])
+
+    def weights(self, seeds: Iterable[int], index: int | None = None) -> np.ndarray | None:
+        """The classes of these seeds as `weights`, or the class `index` for all; None for an unconditional generator.
+
+        Without an index, the shares in the training data decide (Classes.of_seeds).
+        """
+        if self.classes is None:
+            return None
+        seeds = list(seeds)
+        return self.classes.vectors(self.classes.of_seeds(seeds) if index is None else [index] * len(seeds))
+
+    def images(self, seeds: Sequence[int], index: int | None = None) -> np.ndarray:
+        """The images of these seeds, all in memory: float32 (N, H, W, C) in [-1,1]. `index` is that of `weights`."""
+        return self(latent(seeds, self.dimensions), self.weights(seeds, index))
+
+    def batches(self, seeds: Sequence[int], index: int | None = None) -> Iterator[np.ndarray]:
         """The images of these seeds, batch by batch (pixels.batch_size_for): float32 (N, H, W, C) in [-1,1]."""
         for first in range(0, len(seeds), self._batch):
-            yield self(latent(seeds[first : first + self._batch], self.dimensions))
+            yield self.images(seeds[first : first + self._batch], index)
 
     def class_means(self, classes_of: Callable[[np.ndarray], np.ndarray], total: int) -> np.ndarray:
         """The mean z of each of `total` classes over 10,000 fixed seeds: float32 (total, dimensions).

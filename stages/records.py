@@ -67,21 +67,45 @@ def images_at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -
     return _decode(tf.constant([serialized[place] for place in places]), data, half)[0].numpy()
 
 
-def _epochs(names: Sequence[str], buffer: int, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
+def _equally(records: tf.data.Dataset, counts: Sequence[int], target: int) -> tf.data.Dataset:
+    """Serialised records with exactly `target` of each class, of which there are `counts`.
+
+    A record of a class with n records comes ⌊(i + 1) · target / n⌋ − ⌊i · target / n⌋ times, where i is its place
+    among the records of its class. So rare classes repeat, and frequent ones skip other records in each order.
+    """
+    of_class, feature = tf.constant(counts, tf.int64), {"label": tf.io.FixedLenFeature([], tf.int64)}
+
+    def times(seen: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        label = tf.io.parse_single_example(serialized, feature)["label"]
+        place, count = seen[label], of_class[label]
+        repeats = (place + 1) * target // count - place * target // count
+        return seen + tf.one_hot(label, len(counts), dtype=tf.int64), (serialized, repeats)
+
+    def repeated(serialized: tf.Tensor, repeats: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors(serialized).repeat(repeats)
+
+    return records.scan(tf.zeros(len(counts), tf.int64), times).flat_map(repeated)
+
+
+def _epochs(
+    names: Sequence[str], buffer: int, batch_size: int, seed: int, first: int, counts: Sequence[int], target: int
+) -> tf.data.Dataset:
     """Whole batches of serialised records, epoch after epoch from number `first`. Each epoch has a different order.
 
     An epoch shuffles the order of the shards, reads four of them in turn, and shuffles the records within a buffer.
+    `counts` and `target` are those of `_equally`; without counts, each record comes once.
     """
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         tf.random.set_seed(seed + 1)  # the seed of this function's graph, whatever seeds are set elsewhere
-        return (
+        records = (
             tf.data.Dataset.from_tensor_slices(names)
             .shuffle(len(names), number, reshuffle_each_iteration=False)
             .interleave(tf.data.TFRecordDataset, cycle_length=4, block_length=16)
-            .shuffle(buffer, number, reshuffle_each_iteration=False)
-            .batch(batch_size, drop_remainder=True)
         )
+        if counts:
+            records = _equally(records, counts, target)
+        return records.shuffle(buffer, number, reshuffle_each_iteration=False).batch(batch_size, drop_remainder=True)
 
     return tf.data.Dataset.range(first, tf.int64.max).flat_map(epoch)
 
@@ -94,6 +118,7 @@ def shuffled(
     *,
     first_batch: int = 0,
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    equal_classes: bool = False,
 ) -> tf.data.Dataset:
     """An endless stream of shuffled batches from verified shards: images float32 NHWC [-1,1] and labels int64 N.
 
@@ -102,12 +127,20 @@ def shuffled(
     shuffle, with at most 256 MB of records in memory.
 
     `augment(images, number)` changes the images of the batch of that number. `first_batch` k skips the first k batches:
-    the stream continues as if it had produced them.
+    the stream continues as if it had produced them. With `equal_classes` an epoch has equally many records of each
+    class (`_equally`); all records must have labels, and `files` must be all shards of a split.
 
     Raises ValueError if the shards have fewer records than one batch.
     """
     records = {shard.name: shard.records for split in data.splits.values() for shard in split.shards}
-    batches_per_epoch = sum(records[file.name] for file in files) // batch_size
+    total, target = sum(records[file.name] for file in files), 0
+    counts: tuple[int, ...] = ()
+    if equal_classes:
+        splits = (split for split in data.splits.values() if files[0].name in {shard.name for shard in split.shards})
+        counts = next(splits).labels
+        target = total // len(counts)
+        total = target * len(counts)
+    batches_per_epoch = total // batch_size
     if not batches_per_epoch:
         raise ValueError(f"the shards have fewer records than one batch ({batch_size})")
     epoch, skipped = divmod(first_batch, batches_per_epoch)
@@ -124,7 +157,7 @@ def shuffled(
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1  # batches run in parallel; splitting one costs more
     return (
-        _epochs([str(file) for file in files], buffer, batch_size, seed, epoch)
+        _epochs([str(file) for file in files], buffer, batch_size, seed, epoch, counts, target)
         .prefetch(8)  # serialised uint8 records need a quarter of the memory
         .skip(skipped)
         .enumerate(first_batch)

@@ -17,11 +17,16 @@ from stages.networks.layers import (
     width_before,
 )
 from stages.networks.settings import DiscriminatorSettings
-from stages.sizes import Size, doublings, grid, sides
+from stages.sizes import Size, doublings, sides
 
 
 def discriminator(
-    size: Size, channels: int, settings: DiscriminatorSettings, compute: Precision = "float32", seed: int = 0
+    size: Size,
+    channels: int,
+    settings: DiscriminatorSettings,
+    compute: Precision = "float32",
+    seed: int = 0,
+    classes: int = 0,
 ) -> keras.Model:
     """Build the network images (N, height, width, channels) in [-1,1] => logits float32 (N, 1).
 
@@ -31,6 +36,8 @@ def discriminator(
     - `settings`: a layer before a norm has no bias. With the head `gap` the images can have any size.
     - `compute`: the precision of the layers' arithmetic.
     - `seed`: decides the initial weights.
+    - `classes`: the number of classes K of a conditional discriminator. It has a second input, `class` (N, K), and says
+      whether an image is a real one of this class: see `_projection`.
 
     Raises ValueError for a size that stages/sizes.py does not allow.
     """
@@ -52,34 +59,61 @@ def discriminator(
                 name=f"down_{step}",
             )(x)
             x = normalise_and_activate(x, norm, settings.activation, step)
-        x = _head(x, settings, grid(size), settings.channels * 2 ** (steps - 1), init)
-        logits = layers.Reshape((1,), dtype=keras.config.dtype_policy().variable_dtype, name="logits")(x)
-    return keras.Model(image, logits, name="discriminator")
+        x = _features(x, settings, settings.channels * 2 ** (steps - 1), init)
+        exact = keras.config.dtype_policy().variable_dtype
+        logits = layers.Reshape((1,), dtype=exact, name="logits")(_last(x, settings, 1, init, "logit", bias=True))
+        inputs = image
+        if classes:
+            weights = keras.Input((classes,), name="class")
+            of_classes = _last(x, settings, classes, init, "class_logits", bias=False)
+            inputs, logits = [image, weights], _projection(logits, of_classes, weights, exact)
+    return keras.Model(inputs, logits, name="discriminator")
 
 
-def _head(
-    x: keras.KerasTensor, settings: DiscriminatorSettings, shape: tuple[int, int], width: int, init: Initializers
+def _projection(
+    logits: keras.KerasTensor, of_classes: keras.KerasTensor, classes: keras.KerasTensor, dtype: str
 ) -> keras.KerasTensor:
-    """(N, *shape, width) => logits, one for each image.
+    """The logits (N, 1) plus those of the classes (…, K), weighted by `classes` (N, K) => (N, 1).
 
-    `conv`: one convolution over the whole grid. `dense`: a fully connected hidden layer of `width` units, then a fully
-    connected layer. (One fully connected layer alone would be the same map as `conv`.) `gap`: global average pooling,
-    then a fully connected layer, which accepts images of any size.
+    Miyato, Koyama 2018 (arXiv:1802.05637), equation 3: ψ(φ(x)) + yᵀVφ(x), where φ are the features before the last
+    layer ψ. V is a second last layer without a bias, with an output for each class.
     """
-    spectral = settings.norm == "spectral"
-    conv, dense = (SpectralConv2D, SpectralDense) if spectral else (layers.Conv2D, layers.Dense)
+    of_classes = layers.Reshape((classes.shape[-1],), dtype=dtype, name="of_classes")(of_classes)
+    chosen = layers.Dot(1, dtype=dtype, name="of_class")([of_classes, classes])
+    return layers.Add(dtype=dtype, name="logits_of_class")([logits, chosen])
+
+
+def _features(
+    x: keras.KerasTensor, settings: DiscriminatorSettings, width: int, init: Initializers
+) -> keras.KerasTensor:
+    """(N, *shape, width) => the features before the last layer.
+
+    The head `conv` has none between: its last layer is one convolution over the whole grid. `dense`: a fully connected
+    hidden layer of `width` units, then a fully connected layer. (One fully connected layer alone would be the same map
+    as `conv`.) `gap`: global average pooling, then a fully connected layer, which accepts images of any size.
+    """
     if settings.head == "conv":
-        fan_in = math.prod(shape) * width
-        return conv(1, shape, padding="valid", kernel_initializer=init.kernel(fan_in), name="logit")(x)
+        return x
     if settings.head == "gap":
-        x = layers.GlobalAveragePooling2D(name="mean")(x)
-    elif settings.head == "dense":
-        fan_in = math.prod(shape) * width
+        return layers.GlobalAveragePooling2D(name="mean")(x)
+    if settings.head == "dense":
+        dense = SpectralDense if settings.norm == "spectral" else layers.Dense
+        fan_in = math.prod(x.shape[1:])
         x = layers.Reshape((1, 1, fan_in), name="flat")(x)
         units, norm = width_before(settings.activation, width), norm_after(settings.norm)
         kernel = init.kernel(fan_in, settings.activation)
         x = dense(units, use_bias=not norm, kernel_initializer=kernel, name="hidden")(x)
-        x = normalise_and_activate(x, norm, settings.activation, "hidden")
-    else:
-        assert_never(settings.head)
-    return dense(1, kernel_initializer=init.kernel(width), name="logit")(x)
+        return normalise_and_activate(x, norm, settings.activation, "hidden")
+    assert_never(settings.head)
+
+
+def _last(
+    x: keras.KerasTensor, settings: DiscriminatorSettings, outputs: int, init: Initializers, name: str, *, bias: bool
+) -> keras.KerasTensor:
+    """The features of an image => `outputs` numbers, by one linear layer."""
+    spectral = settings.norm == "spectral"
+    options = {"use_bias": bias, "kernel_initializer": init.kernel(math.prod(x.shape[1:])), "name": name}
+    if settings.head == "conv":
+        conv = SpectralConv2D if spectral else layers.Conv2D
+        return conv(outputs, x.shape[1:3], padding="valid", **options)(x)
+    return (SpectralDense if spectral else layers.Dense)(outputs, **options)(x)

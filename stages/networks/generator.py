@@ -13,14 +13,22 @@ from stages.networks.layers import (
     norm_after,
     normalise_and_activate,
     precision,
+    scale_by_class,
     width_before,
 )
 from stages.networks.settings import GeneratorSettings
 from stages.sizes import Size, doublings, grid
 
+_EMBEDDING = 32  # numbers that stand for the class beside z
+
 
 def generator(
-    size: Size, channels: int, settings: GeneratorSettings, compute: Precision = "float32", seed: int = 0
+    size: Size,
+    channels: int,
+    settings: GeneratorSettings,
+    compute: Precision = "float32",
+    seed: int = 0,
+    classes: int = 0,
 ) -> keras.Model:
     """Build the network z (N, latent_dim) => images float32 (N, height, width, channels) in [-1,1].
 
@@ -30,6 +38,9 @@ def generator(
     - `settings`: the stem has settings.channels · 2^(doublings − 1) channels. A layer before a norm has no bias.
     - `compute`: the precision of the layers' arithmetic.
     - `seed`: decides the initial weights.
+    - `classes`: the number of classes K of a conditional generator. It has a second input, `class` (N, K): weights with
+      a sum of 1, which are 0 and 1 for one class. An embedding of the class joins z (Mirza, Osindero 2014,
+      arXiv:1411.1784). With settings.class_norm each norm is conditional, too.
 
     Raises ValueError for a size that stages/sizes.py does not allow.
     """
@@ -38,36 +49,54 @@ def generator(
     width = settings.channels * 2 ** (steps - 1)
     norm, last_norm = norm_after(settings.norm), norm_after(settings.norm, excluded=True)
     with precision(compute):
-        z = keras.Input((settings.latent_dim,), name="z")
-        x = layers.Reshape((1, 1, settings.latent_dim), name="z_as_pixel")(z)
-        x = _stem(x, settings, grid(size), width, init)
+        z = x = keras.Input((settings.latent_dim,), name="z")
+        inputs, by_class = z, None
+        if classes:
+            weights = keras.Input((classes,), name="class")
+            inputs, by_class = [z, weights], weights if settings.class_norm else None
+            x = _join(z, weights, init)
+        x = layers.Reshape((1, 1, x.shape[-1]), name="z_as_pixel")(x)
+        x = _stem(x, settings, grid(size), width, init, by_class)
         for step in range(1, steps + 1):
-            x = normalise_and_activate(x, norm, settings.activation, step)
+            x = normalise_and_activate(x, norm, settings.activation, step, by_class)
             last = step == steps
             width //= 2
             filters = channels if last else width_before(settings.activation, width)
             x = _upsample(x, filters, settings, last, init, f"up_{step}")
         if last_norm:
             x = last_norm(name="norm_image")(x)
+            if by_class is not None:
+                x = scale_by_class(x, by_class, "norm_image")
         image = layers.Activation("tanh", dtype=keras.config.dtype_policy().variable_dtype, name="image")(x)
-    return keras.Model(z, image, name="generator")
+    return keras.Model(inputs, image, name="generator")
+
+
+def _join(z: keras.KerasTensor, classes: keras.KerasTensor, init: Initializers) -> keras.KerasTensor:
+    """z (N, d) and the weights of the classes (N, K) => z and the embedding of the class (N, d + 32)."""
+    options = {"use_bias": False, "kernel_initializer": init.embedding()}
+    return layers.Concatenate(name="z_and_class")([z, layers.Dense(_EMBEDDING, name="embedding", **options)(classes)])
 
 
 def _stem(
-    z: keras.KerasTensor, settings: GeneratorSettings, shape: tuple[int, int], width: int, init: Initializers
+    z: keras.KerasTensor,
+    settings: GeneratorSettings,
+    shape: tuple[int, int],
+    width: int,
+    init: Initializers,
+    classes: keras.KerasTensor | None,
 ) -> keras.KerasTensor:
-    """z as (N, 1, 1, latent_dim) => (N, *shape, channels), with the channels that give `width` after the activation.
+    """z as (N, 1, 1, d) => (N, *shape, channels), with the channels that give `width` after the activation.
 
     `conv`: one transposed convolution. `dense`: a fully connected hidden layer of `width` units, then a fully connected
     layer. (One fully connected layer alone would be the same map as `conv`.)
     """
     channels, norm = width_before(settings.activation, width), norm_after(settings.norm)
-    options = {"use_bias": not norm, "kernel_initializer": init.kernel(settings.latent_dim, settings.activation)}
+    options = {"use_bias": not norm, "kernel_initializer": init.kernel(z.shape[-1], settings.activation)}
     if settings.stem == "conv":
         return layers.Conv2DTranspose(channels, shape, padding="valid", name="stem", **options)(z)
     if settings.stem == "dense":
         x = layers.Dense(channels, name="hidden", **options)(z)
-        x = normalise_and_activate(x, norm, settings.activation, 0)
+        x = normalise_and_activate(x, norm, settings.activation, 0, classes)
         options["kernel_initializer"] = init.kernel(width, settings.activation)
         x = layers.Dense(math.prod(shape) * channels, name="stem", **options)(x)
         return layers.Reshape((*shape, channels), name="stem_as_image")(x)

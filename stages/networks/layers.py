@@ -66,6 +66,11 @@ class Initializers:
         deviation = _WEIGHT_STD if self._scheme == "dcgan" else gain / math.sqrt(fan_in)
         return keras.initializers.RandomNormal(0.0, deviation, seed=self._next)
 
+    def embedding(self) -> keras.initializers.Initializer:
+        """The distribution of z, for the vector that joins z."""
+        self._next += 1
+        return keras.initializers.RandomNormal(0.0, 1.0, seed=self._next)
+
     def he(self) -> keras.initializers.Initializer:
         """The normal distribution of He et al. 2015, for ReLU networks that are not trained against another one."""
         self._next += 1
@@ -299,9 +304,34 @@ def norm_after(norm: GeneratorNorm | DiscriminatorNorm, *, excluded: bool = Fals
 
 
 def normalise_and_activate(
-    x: keras.KerasTensor, norm: type[keras.layers.Layer] | None, activation: Activation, name: int | str
+    x: keras.KerasTensor,
+    norm: type[keras.layers.Layer] | None,
+    activation: Activation,
+    name: int | str,
+    classes: keras.KerasTensor | None = None,
 ) -> keras.KerasTensor:
-    """Apply the norm if there is one, then the activation."""
+    """Apply the norm if there is one, then the scale and offset of the classes if there are any, then the activation.
+
+    `classes`: the weights of the classes (N, K), for a conditional norm.
+    """
     if norm:
         x = norm(name=f"norm_{name}")(x)
+        if classes is not None:
+            x = scale_by_class(x, classes, f"norm_{name}")
     return activate(x, activation, f"{activation}_{name}")
+
+
+def scale_by_class(x: keras.KerasTensor, classes: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """γ_y · x + β_y of (N, H, W, C) or (N, 1, 1, C), with a scale and an offset for each class and channel.
+
+    After a batch norm this is conditional batch norm (Dumoulin et al. 2017, arXiv:1610.07629, equation 5). The norm
+    keeps its own scale and offset, which the classes share. `classes` (N, K) are weights with a sum of 1, so a blend of
+    classes has the blend of their scales and offsets. These are 1 and 0 at first. They are plain Keras layers.
+    """
+    channels = x.shape[-1]
+    for kind, initial, join in (("scale", "ones", keras.layers.Multiply), ("offset", "zeros", keras.layers.Add)):
+        options = {"use_bias": False, "kernel_initializer": initial}
+        values = keras.layers.Dense(channels, name=f"{name}_{kind}", **options)(classes)
+        values = keras.layers.Reshape((1, 1, channels), name=f"{name}_{kind}_as_pixel")(values)
+        x = join(name=f"{name}_by_class_{kind}")([x, values])
+    return x

@@ -1,5 +1,6 @@
 """Save and load networks. The same network gives the same bytes, and loading runs no code from the file."""
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 import keras
 
 from stages.artifacts import missing
+from stages.classes import Classes
 from stages.errors import StageError
 from stages.networks import layers  # noqa: F401 - registers our layers with Keras
 
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
+_CLASSES = "classes"  # the key of the metadata
 
 
 def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
@@ -26,15 +29,19 @@ def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
     return [_renumbered(value, numbers) for value in config] if isinstance(config, list) else config
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Write `model` as a .keras file without dates and memory addresses, which would make every file differ."""
+def save(model: keras.Model, path: Path, classes: Classes | None = None) -> None:
+    """Write `model` as a .keras file without dates and memory addresses, which would make every file differ.
+
+    The classes of a conditional model become part of the file's metadata, which Keras ignores.
+    """
     dated = path.with_name(f"{path.stem}.dated.keras")
     model.save(dated)
     with zipfile.ZipFile(dated) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
-                content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+                extra = {_CLASSES: dataclasses.asdict(classes)} if classes else {}
+                content = json.dumps({**json.loads(content), "date_saved": "", **extra}).encode()
             elif name == "config.json":
                 content = json.dumps(_renumbered(json.loads(content), {})).encode()
             target.writestr(zipfile.ZipInfo(name, _NO_DATE), content)
@@ -44,6 +51,19 @@ def save(model: keras.Model, path: Path) -> None:
 def _unreadable(path: Path, reason: str) -> StageError:
     advice = "if it belongs to this project, delete it and run `dvc checkout`, `dvc pull` or `dvc repro`"
     return StageError(f"{path}: cannot be read as a Keras model ({reason}); {advice}")
+
+
+def classes(path: Path) -> Classes | None:
+    """The classes of the conditional model in a .keras file; None if the file names none.
+
+    Raises StageError, naming the file, if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            values = json.loads(file.read("metadata.json")).get(_CLASSES)
+        return Classes(tuple(map(str, values["names"])), tuple(map(float, values["shares"]))) if values else None
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, str(error)) from error
 
 
 def load(path: Path) -> keras.Model:

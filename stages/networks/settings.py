@@ -18,7 +18,7 @@ from stages.networks.choices import (
     Stem,
     Upsampling,
 )
-from stages.params import FORBID_UNKNOWN, Int
+from stages.params import FORBID_UNKNOWN, Bool, Int
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class GeneratorSettings:
     initializer: Initializer = "dcgan"
     """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the standard deviation of He et al. 2015. It keeps the
     scale of the activations from layer to layer, which a network without a norm needs."""
+    class_norm: Bool = False
+    """A scale and an offset for each class after each norm (conditional batch norm), for `train.conditional`."""
 
 
 @dataclass(frozen=True)

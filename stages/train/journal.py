@@ -147,11 +147,17 @@ class Journal:
         self._progress.advance(images, losses)
         self._watch.advance(self._progress.done, losses)
 
+    def _fixed_samples(self, sampler: Sampler) -> np.ndarray:
+        """The samples of the fixed z. A conditional generator makes the classes in turn, again from the first."""
+        if sampler.classes is None:
+            return sampler(self._fixed_z)
+        return sampler(self._fixed_z, sampler.classes.vectors(np.arange(FIXED_Z) % len(sampler.classes.names)))
+
     def draw_if_due(self, images: int, sampler: Sampler) -> None:
         """Show the samples of the fixed z on the page, if it is time for a picture. Prints the path of the first."""
         if not self._watch.is_due():
             return
-        pictures = sampler(self._fixed_z)
+        pictures = self._fixed_samples(sampler)
         if not np.isfinite(pictures).all():  # the next row flags it
             return
         path = self._watch.add(png.grid(pictures, _COLUMNS), pictures.shape[1], images)
@@ -173,7 +179,7 @@ class Journal:
         """
         before = len(self.flags)
         non_finite = next((name for name, value in means.items() if not math.isfinite(value)), None)
-        pictures = sampler(self._fixed_z) if sampler else np.zeros(0)
+        pictures = self._fixed_samples(sampler) if sampler else np.zeros(0)
         if non_finite or not np.isfinite(pictures).all():
             self._flag(images, "non_finite", f"{non_finite or 'a sample'} is not finite: training has diverged")
             return self.flags[before:]
@@ -214,7 +220,7 @@ class Journal:
         row = Row(images, {}, True)
         self._collapsed = True  # an untrained network needs no flag
         self._score(row, sampler)
-        self._add(row, sampler(self._fixed_z))
+        self._add(row, self._fixed_samples(sampler))
 
     def keep_if_best(self, average: Sequence[np.ndarray], discriminator: Sequence[np.ndarray]) -> None:
         """Keep these weights if the newest row has the best score so far, and stop if patience has run out."""

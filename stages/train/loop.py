@@ -47,7 +47,7 @@ class _Chief:
     ) -> None:
         self._trainer, self._settings, self._journal, self._checkpoints = trainer, settings, journal, checkpoints
         self._probe = probe
-        self._sampler = Sampler(trainer.average)  # one for all scores, because each is compiled
+        self._sampler = Sampler(trainer.average, trainer.classes)  # one for all scores, because each is compiled
         self._every, self._last = _seconds_between_checkpoints(), time.monotonic()
         self._last_shared = last_shared(trainer.steps, settings.steps_per_score, trainer.constant_rate_steps)
 

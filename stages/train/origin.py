@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from stages import artifacts, resume
+from stages.classes import Classes
 from stages.errors import StageError
 from stages.networks import saving
 from stages.networks.plain import equivalent, take_weights
@@ -45,10 +46,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Start:
-    """The two networks of another model, and their origin."""
+    """The two networks of another model, the classes of a conditional one (else None), and their origin."""
 
     generator: keras.Model
     discriminator: keras.Model
+    classes: Classes | None
     origin: Origin
 
 
@@ -80,7 +82,7 @@ def load(start_from: str) -> Start:
             str(about.get("data_manifest_sha256", "")),
             str(about.get("data_title", "")),
         )
-        return Start(saving.load(generator), saving.load(discriminator), origin)
+        return Start(saving.load(generator), saving.load(discriminator), saving.classes(generator), origin)
 
 
 def _problem(start_from: str, text: str) -> StageError:
@@ -111,11 +113,22 @@ def _fetch(root: Path, revision: str, folder: Path) -> str:
     return str(commit)
 
 
-def take_over(start: Start, generator: keras.Model, discriminator: keras.Model) -> None:
+def take_over(start: Start, generator: keras.Model, discriminator: keras.Model, classes: Classes | None) -> None:
     """Give the networks to train the weights of the other model.
 
-    Raises StageError, naming the first difference, unless the networks are built alike in inference.
+    Raises StageError, naming the first difference, unless the networks are built alike in inference. The classes of
+    conditional networks must have the same names in the same order.
     """
+    if bool(start.classes) != bool(classes):
+        state, other = ("conditional", "none") if classes is None else ("unconditional", "classes")
+        raise _problem(
+            start.origin.start_from, f"it is {state}, but train.conditional is {other}; set train.conditional as there"
+        )
+    if start.classes and classes and start.classes.names != classes.names:
+        raise _problem(
+            start.origin.start_from,
+            f"its classes are {', '.join(start.classes.names)}, but those of the data are {', '.join(classes.names)}",
+        )
     for name, theirs, ours in (
         ("generator", start.generator, generator),
         ("discriminator", start.discriminator, discriminator),
@@ -139,7 +152,7 @@ def _difference(theirs: keras.Model, ours: keras.Model) -> str:
     Published networks are plain, those of older versions are not, so both are compared by their plain layers.
     """
     views: tuple[tuple[str, Callable[[keras.Model], Any]], ...] = (
-        ("input", lambda model: tuple(model.input_shape[1:])),
+        ("input", lambda model: tuple(model.inputs[0].shape[1:])),
         ("output", lambda model: tuple(model.output_shape[1:])),
         ("layers", lambda model: len(_layers(model))),
     )

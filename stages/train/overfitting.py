@@ -60,28 +60,32 @@ def next_probability(probability: float, outputs: Outputs, settings: AugmentSett
 class Probe:
     """Measures how D rates the three kinds of images, as it sees them: augmented, with fixed random numbers."""
 
-    def __init__(self, trainer: Trainer, images: Mapping[str, np.ndarray]) -> None:
-        """`images` are the training and the held-out images, uint8 NHWC, by `train` and `test`: see `read`."""
+    def __init__(self, trainer: Trainer, images: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """`images` are the training and the held-out images and their labels, by `train` and `test`: see `read`."""
         self._trainer, self._images = trainer, images
-        self._sampler = Sampler(trainer.generator)  # not the average: D was trained on samples of the generator itself
+        # Not the average: D was trained on samples of the generator itself.
+        self._sampler = Sampler(trainer.generator, trainer.classes)
 
     def __call__(self, row: int, *, score: bool) -> Outputs:
         """D's outputs at a row of the log (the first is 0): for all images at a score, else for a few."""
         first, count = (0, _IMAGES) if score else (row * _IMAGES_OF_A_ROW, _IMAGES_OF_A_ROW)
 
-        def mean(images: np.ndarray) -> float:
+        def mean(split: str) -> float:
+            images, labels = self._images[split]
             places = np.arange(first, first + min(count, len(images))) % len(images)
-            return self._trainer.mean_output(pixels.normalise(images[places]))
+            classes = self._trainer.classes.vectors(labels[places]) if self._trainer.classes else None
+            return self._trainer.mean_output(pixels.normalise(images[places]), classes)
 
         seeds = [_FIRST_SEED + place % _IMAGES for place in range(first, first + count)]
         samples = np.concatenate(list(self._sampler.batches(seeds)))
-        return Outputs(mean(self._images["train"]), mean(self._images["test"]), self._trainer.mean_output(samples))
+        weights = self._sampler.weights(seeds)
+        return Outputs(mean("train"), mean("test"), self._trainer.mean_output(samples, weights))
 
 
-def read(folder: Path, data: Manifest) -> dict[str, np.ndarray]:
-    """The first images of each split, at most 1000, for a `Probe`: uint8 NHWC."""
+def read(folder: Path, data: Manifest) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The first images of each split, at most 1000, for a `Probe`: uint8 NHWC and labels int64 (N,)."""
     images = {}
     for split in ("train", "test"):
-        ((batch, _),) = records.batches(folder, data, split, min(_IMAGES, data.splits[split].records)).take(1)
-        images[split] = pixels.to_uint8(batch.numpy())
+        ((batch, labels),) = records.batches(folder, data, split, min(_IMAGES, data.splits[split].records)).take(1)
+        images[split] = pixels.to_uint8(batch.numpy()), labels.numpy()
     return images

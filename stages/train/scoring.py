@@ -42,14 +42,16 @@ def scorer(
         raise StageError(f"{folder}: test images: {held_out}; scoring needs at least 2")
     ((images, _),) = records.batches(folder, data, "test", min(_VARIETY_IMAGES, held_out)).take(1)
     real = Real(guards.variety(images.numpy()), len(judge.names) if judge else 0)
+    drawn = " of classes in the data's shares" if settings.conditional == "classes" else ""
     if judge is None:
         count = min(settings.scoring.samples, held_out)
-        name = f"Sliced Wasserstein distance ×10³, {count} samples against test images"
+        name = f"Sliced Wasserstein distance ×10³, {count} samples{drawn} against test images"
         return _patch_scorer(folder, data, count), real, name
     if reference is None:
         raise StageError("data/reference.npz: made from a data set without a judge; run `dvc repro`")
     measure = _feature_scorer(judge, reference, judge.shares, settings.scoring.samples)
-    return measure, real, f"Fréchet distance in the judge's features, {settings.scoring.samples} samples"
+    name = f"Fréchet distance in the judge's features, {settings.scoring.samples} samples"
+    return measure, real, name + drawn
 
 
 def _feature_scorer(

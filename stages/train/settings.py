@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from stages.networks.choices import Precision
+from stages.networks.choices import Conditional, Precision
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.params import FORBID_UNKNOWN, Float, Int, Scheduled, Seed, number_or_pair
 from stages.train.augment.settings import AugmentSettings
@@ -92,6 +92,12 @@ class Settings:
     horizontal_flip: Literal[True, False, "auto"] = False
     """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters. auto:
     if the training images have no left and right (flip.py)."""
+    conditional: Conditional = "none"
+    """classes: both networks get the class of each image, so that samples of one class can be drawn. The data needs
+    labels."""
+    class_shares: Literal["data", "equal"] = "data"
+    """How often each class comes in the batches of a conditional training, in real images and samples alike. data: as
+    in the data. equal: all equally often; images of rare classes repeat, and each epoch skips some of frequent ones."""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
@@ -140,6 +146,16 @@ class Settings:
             raise ValueError(
                 f"discriminator.norm: expected no batch norm, since {penalised} a gradient penalty, got "
                 f"{self.discriminator.norm!r}; write `discriminator.norm: none` (or layer or spectral)"
+            )
+        if self.conditional == "none" and self.class_shares != "data":
+            raise ValueError(
+                f"class_shares: expected data, since conditional is none, got {self.class_shares}; write "
+                "`conditional: classes`"
+            )
+        if self.generator.class_norm and (self.conditional == "none" or self.generator.norm == "none"):
+            key, other = ("conditional", "classes") if self.conditional == "none" else ("generator.norm", "batch")
+            raise ValueError(
+                f"generator.class_norm: expected false, since {key} is none, got true; write `{key}: {other}`"
             )
         pairs = {key: value for group in (self.optimizer, self.loss) for key, value in vars(group).items()}
         moving = [key for key, value in pairs.items() if isinstance(value, tuple)]

@@ -13,6 +13,7 @@ import tensorflow as tf
 import yaml
 
 from stages import artifacts, locks, machine, manifest, records, reference, resume, shell
+from stages.classes import Classes
 from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
@@ -31,6 +32,8 @@ from stages.train.watch import Watch
 from stages.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parents[2]
+# A class with fewer training images is an error: G would repeat them.
+_FEWEST_IMAGES = 10
 _OUTPUTS = (
     "models/generator.keras",
     "models/discriminator.keras",
@@ -108,9 +111,35 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> _Inputs:
 
 def _new_trainer(settings: Settings, inputs: _Inputs, hardware: Devices) -> Trainer:
     try:
-        return Trainer(settings, inputs.data.shape[:2], inputs.data.shape[2], hardware.strategy)
+        classes = _classes(settings, inputs)
+        return Trainer(settings, inputs.data.shape[:2], inputs.data.shape[2], hardware.strategy, classes)
     except ValueError as error:
         raise StageError(f"{inputs.folder / manifest.FILE}: {error}") from None
+
+
+def _classes(settings: Settings, inputs: _Inputs) -> Classes | None:
+    """The classes of a conditional training; else None. Raises StageError if the data's labels do not suffice."""
+    if settings.conditional == "none":
+        return None
+    names, train = inputs.data.classes, inputs.data.splits["train"]
+    if len(names) < 2:
+        raise StageError(
+            f"train.conditional: expected none, since the data has {len(names) or 'no'} "
+            f"{'class' if len(names) == 1 else 'classes'}, got 'classes'; put the pictures of each class in a folder, "
+            "or set prepare.labels"
+        )
+    for name, split in inputs.data.splits.items():
+        if unlabelled := split.records - sum(split.labels):
+            raise StageError(
+                f"train.conditional: {unlabelled:,} of the {split.records:,} images of the split {name} have no label; "
+                "label them, remove them or set train.conditional: none"
+            )
+    if few := [f"{name} ({count})" for name, count in zip(names, train.labels, strict=True) if count < _FEWEST_IMAGES]:
+        raise StageError(
+            f"train.conditional: classes with fewer than {_FEWEST_IMAGES} training images: {', '.join(few)}; add "
+            "pictures, join classes or remove them"
+        )
+    return Classes(names, tuple(train.shares.tolist()))
 
 
 def _inputs_of(settings: Settings, inputs: _Inputs) -> tuple[object, ...]:
@@ -170,6 +199,7 @@ def _stream(settings: Settings, inputs: _Inputs, mirrored: bool) -> Callable[[in
                 *(inputs.shards, inputs.data, settings.batch_size, settings.seed),
                 first_batch=first,
                 augment=mirror if mirrored else None,
+                equal_classes=settings.class_shares == "equal",
             )
         )
 
@@ -198,6 +228,7 @@ def _facts(settings: Settings, inputs: _Inputs, hardware: Devices, score: str) -
         "paired": LOSSES[settings.loss.name].paired,
         "data_manifest_sha256": artifacts.sha256(inputs.folder / manifest.FILE),
         "data_title": inputs.data.source.get("title", ""),
+        **({"classes": list(inputs.data.classes)} if settings.conditional == "classes" else {}),
         **({"start_from": inputs.start.origin.facts()} if inputs.start else {}),
         "params": dataclasses.asdict(settings),
         "environment": _environment(hardware),
@@ -225,7 +256,7 @@ def _publish(trainer: Trainer, journal: Journal, facts: Mapping[str, object], ne
     networks = trainer.networks(best.average, best.discriminator)
     for name, network in zip(("generator", "discriminator"), networks, strict=True):
         path = new(f"models/{name}.keras")
-        saving.save(plain(network), path)
+        saving.save(plain(network), path, trainer.classes)
         description[name] = {"sha256": artifacts.sha256(path), "parameters": network.count_params()}
     images_seen = [row.images for row in journal.rows if row.picture]
     np.savez(new("models/timeline.npz"), images_seen=np.array(images_seen), pictures=np.stack(journal.pictures))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from stages.classes import Classes
 from stages.errors import StageError
 from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
@@ -26,6 +27,9 @@ from stages.train.settings import OptimizerSettings, Settings
 
 STEP_METRICS = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
 """The values that `Trainer.run` returns, in this order."""
+
+_Batch = tuple[tf.Tensor, tf.Tensor | None]
+"""Real images (N, H, W, C) and, if the networks are conditional, the weights of their classes (N, K)."""
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):
@@ -57,14 +61,22 @@ def ema_decay(images: tf.Tensor, batch: int, halflife: float, rampup: float) -> 
     return 0.5 ** (batch / tf.minimum(halflife, rampup * images))
 
 
-class _Pass:
-    """A batch of images (N, H, W, C) that has passed through D in training mode: D's outputs (N, 1)."""
+def _with_classes(tensor: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor | list[tf.Tensor]:
+    """The inputs of a network: z or images, and the weights of the classes (N, K) if it is conditional."""
+    return tensor if classes is None else [tensor, classes]
 
-    def __init__(self, discriminator: keras.Model, images: tf.Tensor) -> None:
-        self.images = images
+
+class _Pass:
+    """A batch of images (N, H, W, C) that has passed through D in training mode: D's outputs (N, 1).
+
+    `classes` are their classes (N, K) for a conditional D; else None.
+    """
+
+    def __init__(self, discriminator: keras.Model, images: tf.Tensor, classes: tf.Tensor | None = None) -> None:
+        self.images, self.classes = images, classes
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as self._tape:
             self._tape.watch(images)
-            self.outputs = discriminator(images, training=True)
+            self.outputs = discriminator(_with_classes(images, classes), training=True)
         self._slopes: tf.Tensor | None = None
 
     def slopes(self, *, keep: bool) -> tf.Tensor:
@@ -86,13 +98,25 @@ class Trainer:
 
     Under a `strategy` with several replicas, each replica takes an equal part of every batch. Gradients and batch
     norm's statistics are those of the whole batch, so the result equals that of one device except for rounding.
+
+    With `train.conditional`, sample i of a batch has the class of the batch's real image i. So the classes of real
+    images and samples are equally frequent, and the two images of a pair have the same class.
     """
 
     def __init__(
-        self, settings: Settings, size: Size, channels: int, strategy: tf.distribute.Strategy | None = None
+        self,
+        settings: Settings,
+        size: Size,
+        channels: int,
+        strategy: tf.distribute.Strategy | None = None,
+        classes: Classes | None = None,
     ) -> None:
-        """Raises StageError if a batch cannot be shared equally, and ValueError for a size that the networks lack."""
+        """`classes`: those of the data, for `train.conditional`; else None.
+
+        Raises StageError if a batch cannot be shared equally, and ValueError for a size that the networks lack.
+        """
         self._settings = s = settings
+        self.classes = classes
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
         if s.batch_size % self._replicas:
@@ -136,16 +160,24 @@ class Trainer:
 
     def start_from(self, start: Start) -> None:
         """Take the weights of another model. The average starts at its generator. Raises StageError if it differs."""
-        origin.take_over(start, self.generator, self.discriminator)
+        origin.take_over(start, self.generator, self.discriminator, self.classes)
         self.average.set_weights(self.generator.get_weights())
 
     def _new_generator(self, compute: Precision) -> keras.Model:
         s = self._settings
-        return generator(self._size, self._channels, s.generator, compute, seed=2 * s.seed)
+        return generator(self._size, self._channels, s.generator, compute, 2 * s.seed, self._class_count)
 
     def _new_discriminator(self, compute: Precision) -> keras.Model:
         s = self._settings
-        return discriminator(self._size, self._channels, s.discriminator, compute, seed=2 * s.seed + 1)
+        return discriminator(self._size, self._channels, s.discriminator, compute, 2 * s.seed + 1, self._class_count)
+
+    @property
+    def _class_count(self) -> int:
+        return len(self.classes.names) if self.classes else 0
+
+    def _class_weights(self, labels: tf.Tensor) -> tf.Tensor | None:
+        """Labels int64 (N,) => the networks' input (N, K); None for unconditional networks."""
+        return tf.one_hot(labels, self._class_count) if self.classes else None
 
     def _networks(self) -> dict[str, keras.Model]:
         return {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
@@ -177,27 +209,31 @@ class Trainer:
         numbers = transforms.draw(s.seed, number, kind, s.batch_size, len(s.augment.transforms))
         return transforms.apply(s.augment.transforms, images, self._replica_part(numbers), self._probability)
 
-    def _real(self, batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        """What D sees, in its step `number`, of this replica's part of a batch."""
-        return self._augmented(self._replica_part(batch), number, transforms.REAL)
+    def _real(self, batch: _Batch, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """What D sees, in its step `number`, of this replica's part of a batch; and the classes of these images."""
+        images, classes = batch
+        real = self._augmented(self._replica_part(images), number, transforms.REAL)
+        return real, None if classes is None else self._replica_part(classes)
 
-    def _fake(self, number: tf.Tensor) -> tf.Tensor:
-        """What D sees, in its step `number`, of new samples."""
-        return self._augmented(self.generator(self._latent(number), training=True), number, transforms.FAKE)
+    def _fake(self, number: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
+        """What D sees, in its step `number`, of new samples of these classes."""
+        samples = self.generator(_with_classes(self._latent(number), classes), training=True)
+        return self._augmented(samples, number, transforms.FAKE)
 
     def _discriminator_turn(
-        self, real: tf.Tensor, fake: tf.Tensor, number: tf.Tensor
+        self, real: tf.Tensor, fake: tf.Tensor, classes: tf.Tensor | None, number: tf.Tensor
     ) -> tuple[_Pass, _Pass, tf.Tensor, list[tf.Tensor]]:
         """Pass both batches through D in its step `number`: the passes, the loss without penalties, D's gradients."""
+        d = self.discriminator
         s = self._settings.loss
         with tf.GradientTape() as tape:
             # Two batches, because batch norm must not mix the statistics of real and fake images. Without batch norm,
             # one batch of both is not faster: two keep two cores busy.
-            real_pass, fake_pass = _Pass(self.discriminator, real), _Pass(self.discriminator, fake)
+            real_pass, fake_pass = _Pass(d, real, classes), _Pass(d, fake, classes)
             loss = total = self._formulas.discriminator(real_pass.outputs, fake_pass.outputs, s.label_smoothing)
             if s.penalties:
                 total += self._penalty(real_pass, fake_pass, number)
-        return real_pass, fake_pass, loss, tape.gradient(total, self.discriminator.trainable_variables, self._share)
+        return real_pass, fake_pass, loss, tape.gradient(total, d.trainable_variables, self._share)
 
     def _penalty(self, real: _Pass, fake: _Pass, number: tf.Tensor) -> tf.Tensor:
         """The weighted sum of the gradient penalties in D's step `number`. In a step without them it costs nothing."""
@@ -212,7 +248,11 @@ class Trainer:
             ]
             if self._loss.penalty:
                 mix = tf.random.stateless_uniform((s.batch_size, 1, 1, 1), tf.stack([s.seed, -1 - number]))
-                value = gradient_penalty(self.discriminator, real.images, fake.images, self._replica_part(mix))
+
+                def outputs(images: tf.Tensor, training: bool) -> tf.Tensor:
+                    return self.discriminator(_with_classes(images, real.classes), training=training)
+
+                value = gradient_penalty(outputs, real.images, fake.images, self._replica_part(mix))
                 terms.append(s.loss.gradient_penalty * value)
             return every * tf.add_n(terms)
 
@@ -221,28 +261,31 @@ class Trainer:
     def _descend(self, network: keras.Model, gradients: Sequence[tf.Tensor]) -> None:
         self._optimizers[network.name].apply_gradients(zip(gradients, network.trainable_variables, strict=True))
 
-    def _train_step(self, batches: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
+    def _train_step(self, batches: Sequence[_Batch], index: tf.Tensor) -> tf.Tensor:
         """One update of D for each batch, and one of G on the last fake batch, after or before D's last update.
 
         Alternating and simultaneous gradient descent (Mescheder et al. 2018, arXiv:1801.04406, section 2). The second
         saves a pass through D, a tenth of the step.
         """
         number = index * len(batches)
-        for i, real_images in enumerate(batches[:-1]):
-            real, fake = self._real(real_images, number + i), self._fake(number + i)
-            *_, d_gradients = self._discriminator_turn(real, fake, number + i)
+        for i, batch in enumerate(batches[:-1]):
+            real_images, classes = self._real(batch, number + i)
+            *_, d_gradients = self._discriminator_turn(
+                real_images, self._fake(number + i, classes), classes, number + i
+            )
             self._descend(self.discriminator, d_gradients)
         number += len(batches) - 1
+        real_images, classes = self._real(batches[-1], number)
         with tf.GradientTape() as tape:
-            fake_images = self._fake(number)
-        real, fake, d_loss, d_gradients = self._discriminator_turn(self._real(batches[-1], number), fake_images, number)
+            fake_images = self._fake(number, classes)
+        real, fake, d_loss, d_gradients = self._discriminator_turn(real_images, fake_images, classes, number)
         answers = self._answers(real.outputs, fake.outputs)
         alternating = self._settings.optimizer.updates == "alternating"
         if alternating:
             self._descend(self.discriminator, d_gradients)
-            fake = _Pass(self.discriminator, fake.images)
+            fake = _Pass(self.discriminator, fake.images, classes)
             if self._loss.paired:
-                real = _Pass(self.discriminator, real.images)
+                real = _Pass(self.discriminator, real.images, classes)
         g_loss, slopes = self._generator_loss(real, fake)
         g_gradients = tape.gradient(fake_images, self.generator.trainable_variables, slopes)
         if not alternating:
@@ -282,7 +325,8 @@ class Trainer:
     def _train_steps(self, batches: Iterator, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros(len(STEP_METRICS))
         for i in tf.range(count):
-            real = [next(batches)[0] for _ in range(self._settings.optimizer.discriminator_steps)]
+            read = [next(batches) for _ in range(self._settings.optimizer.discriminator_steps)]
+            real = [(images, self._class_weights(labels)) for images, labels in read]
             if self._replicas == 1:
                 sums += self._train_step(real, first + i)
             else:
@@ -311,22 +355,26 @@ class Trainer:
     def probability(self, value: float) -> None:
         self._probability.assign(value)
 
-    def mean_output(self, images: np.ndarray) -> float:
+    def mean_output(self, images: np.ndarray, classes: np.ndarray | None = None) -> float:
         """D's mean output, before any sigmoid, for images (float32 NHWC [-1,1]). It changes nothing.
+
+        `classes`: the weights of their classes, float32 (N, K), for a conditional D.
 
         The images are augmented as in training, with random numbers that depend on an image's place only. D is not in
         training mode, so its output for an image does not depend on the others.
         """
         size = batch_size_for(images.shape[1:])
-        parts = [images[first : first + size] for first in range(0, len(images), size)]
-        outputs = [self._outputs(tf.constant(part), tf.constant(i)).numpy() for i, part in enumerate(parts)]
+        arrays = [images] if classes is None else [images, classes]
+        parts = [[tf.constant(a[first : first + size]) for a in arrays] for first in range(0, len(images), size)]
+        outputs = [self._outputs(tf.constant(i), *part).numpy() for i, part in enumerate(parts)]
         return float(np.concatenate(outputs).mean(dtype=np.float64))
 
     @tf.function(reduce_retracing=True)
-    def _outputs(self, images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def _outputs(self, number: tf.Tensor, images: tf.Tensor, classes: tf.Tensor | None = None) -> tf.Tensor:
         names = self._settings.augment.transforms
         numbers = transforms.draw(self._settings.seed, number, transforms.MEASURED, tf.shape(images)[0], len(names))
-        return self.discriminator(transforms.apply(names, images, numbers, self._probability), training=False)
+        seen = transforms.apply(names, images, numbers, self._probability)
+        return self.discriminator(_with_classes(seen, classes), training=False)
 
     def _variables(self) -> dict[str, keras.Variable | tf.Variable]:
         """Everything that a step changes, by a unique name."""

@@ -58,7 +58,8 @@ def test_a_score_rates_all_images_and_a_row_rates_a_few_that_change_from_row_to_
     rated: list[list[float]] = []
 
     class Watched(Trainer):
-        def mean_output(self, images: np.ndarray) -> float:
+        def mean_output(self, images: np.ndarray, classes: np.ndarray | None = None) -> float:
+            assert classes is None
             rated.append(images[:, 0, 0, 0].tolist())
             return 0.0
 
@@ -67,7 +68,7 @@ def test_a_score_rates_all_images_and_a_row_rates_a_few_that_change_from_row_to_
     for array in images.values():
         array[:, 0, 0, 0] = np.arange(len(array))
     names = pixels.normalise(np.arange(100, dtype=np.uint8)).tolist()
-    probe = Probe(trainer, images)
+    probe = Probe(trainer, {split: (array, np.zeros(len(array), np.int64)) for split, array in images.items()})
     probe(3, score=True)
     assert rated[0] == names
     assert rated[1] == names[:20]
@@ -86,7 +87,7 @@ def test_the_samples_are_those_of_the_generator_itself() -> None:
     trainer.average.set_weights([np.zeros_like(weight) for weight in trainer.average.get_weights()])
     z = latent(range(_FIRST_SEED, _FIRST_SEED + 64), 100)
     expected = trainer.mean_output(trainer.generator(z, training=False).numpy())
-    images = np.zeros((8, 16, 16, 1), np.uint8)
+    images = np.zeros((8, 16, 16, 1), np.uint8), np.zeros(8, np.int64)
     outputs = Probe(trainer, {"train": images, "test": images})(0, score=False)
     assert outputs.generated == pytest.approx(expected, rel=1e-4)
     assert outputs.train == outputs.held_out

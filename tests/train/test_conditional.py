@@ -1,0 +1,229 @@
+"""Conditional training: a step by hand, several devices, resuming, equal classes, and labels that do not suffice."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages import manifest, records, tfrecord
+from stages.classes import Classes
+from stages.errors import StageError
+from stages.manifest import Manifest, Shard, Split
+from stages.networks.choices import DiscriminatorNorm
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+from stages.train import stage
+from stages.train.augment import transforms
+from stages.train.augment.settings import AugmentSettings
+from stages.train.losses.settings import LossSettings
+from stages.train.overfitting import Probe
+from stages.train.settings import OptimizerSettings, Settings
+from stages.train.trainer import Trainer
+from tests.conftest import Project
+
+CLASSES = Classes(("a", "b", "c"), (0.5, 0.25, 0.25))
+SETTINGS = Settings(
+    images=80,
+    batch_size=8,
+    conditional="classes",
+    generator=GeneratorSettings(channels=4, class_norm=True),
+    discriminator=DiscriminatorSettings(channels=4, norm="none", initializer="he"),
+    loss=LossSettings("relativistic", r1=2.0, r2=3.0),
+    augment=AugmentSettings(tuple(transforms.TRANSFORMS), probability=0.7),
+    optimizer=OptimizerSettings(1e-3, 1e-3),
+)
+
+
+def batches() -> Iterator:
+    images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
+    return iter(tf.data.Dataset.from_tensor_slices((images, np.arange(80) // 2 % 3)).batch(8).repeat())
+
+
+def weights(model: keras.Model) -> list[np.ndarray]:
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def by_hand() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The networks' weights after one step on the first batch: at the start, Adam moves a weight by its rate."""
+    expected = Trainer(SETTINGS, 16, 1, classes=CLASSES)
+    g, d = expected.generator, expected.discriminator
+    names, probability = SETTINGS.augment.transforms, SETTINGS.augment.probability
+
+    def seen(images: tf.Tensor, kind: int) -> tf.Tensor:
+        return transforms.apply(names, images, transforms.draw(0, tf.constant(0), kind, 8, len(names)), probability)
+
+    images, labels = next(batches())
+    y, z = tf.constant(np.eye(3, dtype=np.float32)[labels.numpy()]), tf.random.stateless_normal((8, 100), [0, 0])
+    real, fake = seen(images, transforms.REAL), seen(g([z, y], training=True), transforms.FAKE)
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch((real, fake))
+            outputs = d([real, y], training=True), d([fake, y], training=True)
+        slopes = inner.gradient(outputs, (real, fake))
+        loss = tf.reduce_mean(tf.math.log(1 + tf.exp(outputs[1] - outputs[0])))
+        loss += sum(gamma / 2 * tf.reduce_sum(slope**2) / 8 for gamma, slope in zip((2.0, 3.0), slopes, strict=True))
+
+    def move(network: keras.Model, gradients: list[tf.Tensor]) -> None:
+        for weight, gradient in zip(network.trainable_variables, gradients, strict=True):
+            weight.assign_sub(1e-3 * gradient / (abs(gradient) + 1e-7 / np.sqrt(1 - 0.999)))
+
+    move(d, outer.gradient(loss, d.trainable_variables))
+    with tf.GradientTape() as tape:
+        fake = seen(g([z, y], training=True), transforms.FAKE)
+        loss = tf.reduce_mean(tf.math.log(1 + tf.exp(d([real, y], training=True) - d([fake, y], training=True))))
+    move(g, tape.gradient(loss, g.trainable_variables))
+    return weights(g), weights(d)
+
+
+def test_a_conditional_step_equals_one_by_hand() -> None:
+    """Real images come with their labels, and sample i has the class of real image i."""
+    trainer = Trainer(SETTINGS, 16, 1, classes=CLASSES)
+    trainer.run(batches(), 0, 1)
+    for network, expected in zip((trainer.generator, trainer.discriminator), by_hand(), strict=True):
+        for ours, theirs in zip(weights(network), expected, strict=True):
+            # Where a gradient is almost zero, Adam's step depends on its rounding.
+            assert np.quantile(abs(ours - theirs), 0.99) < 1e-5
+
+
+@pytest.mark.parametrize(("loss", "norm"), [("wasserstein_gp", "spectral"), ("hinge", "batch")])
+def test_a_conditional_training_restored_in_the_middle_ends_the_same(loss: str, norm: DiscriminatorNorm) -> None:
+    settings = dataclasses.replace(
+        SETTINGS,
+        loss=LossSettings(loss),
+        discriminator=DiscriminatorSettings(channels=4, norm=norm),
+        optimizer=OptimizerSettings(discriminator_steps=2),
+        precision="mixed_bfloat16" if norm == "batch" else "float32",
+    )
+    trainer = Trainer(settings, 16, 1, classes=CLASSES)
+    initial, ends = trainer.state(), []
+    for portions in ([4], [1, 3]):
+        trainer.restore(initial)
+        stream, done = batches(), 0
+        for count in portions:
+            means = trainer.run(stream, done, count)
+            trainer.restore(trainer.state())
+            done += count
+        assert np.isfinite(list(means.values())).all()
+        ends.append(b"".join(value.tobytes() for value in trainer.state().values()))
+    assert ends[0] == ends[1]
+
+
+MIRRORED = """
+import numpy as np, tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+from tests.train.test_conditional import CLASSES, SETTINGS, Trainer, batches
+states = []
+for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    trainer = Trainer(SETTINGS, 16, 1, strategy, CLASSES)
+    trainer.run(batches(), 0, 10)
+    states.append(trainer.state())
+print(max(float(np.abs(states[0][name] - states[1][name]).max()) for name in states[0]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_conditional_networks_as_one_does(tiny: Project) -> None:
+    command = [sys.executable, "-c", MIRRORED]
+    done = subprocess.run(command, env=tiny.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 2e-3
+
+
+def test_the_probe_gives_d_the_class_of_each_image() -> None:
+    """D is replaced by the class, so the mean output is the mean class."""
+
+    class Watched(Trainer):
+        def mean_output(self, images: np.ndarray, classes: np.ndarray | None = None) -> float:
+            assert classes is not None
+            assert len(images) == len(classes)
+            return float(classes.argmax(1).mean())
+
+    images, labels = np.zeros((64, 16, 16, 1), np.uint8), np.arange(64) % 3
+    probe = Probe(Watched(SETTINGS, 16, 1, classes=CLASSES), {"train": (images, labels), "test": (images, labels * 0)})
+    outputs = probe(0, score=False)
+    assert (outputs.train, outputs.held_out) == (labels.mean(), 0)
+    assert outputs.generated == pytest.approx(0.75, abs=0.4), "0.5 · 0 + 0.25 · 1 + 0.25 · 2"
+
+
+def write(folder: Path, labels: list[int], names: tuple[str, ...]) -> Manifest:
+    """Write a data set of images whose first pixel is their place."""
+    writers = []
+    for i, part in enumerate(np.array_split(np.arange(len(labels)), 2)):
+        path = folder / f"train-{i:05d}-of-00002.tfrecord"
+        with tfrecord.Writer(path) as writer:
+            for place in part:
+                writer.write(tfrecord.encode(np.full((16, 16, 1), place, np.uint8), labels[place], str(place)))
+        writers.append(Shard(path.name, writer.sha256, len(part)))
+    counts = tuple(np.bincount(labels, minlength=len(names)).tolist())
+    splits = {"train": Split(len(labels), counts, tuple(writers)), "test": Split(0, (0,) * len(names), ())}
+    return Manifest((16, 16, 1), "uint8", names, splits, {}, {}, {})
+
+
+def equal(folder: Path, data: Manifest, first: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    files = manifest.verified_shards(folder, data, "train")
+    stream = records.shuffled(files, data, 5, 0, first_batch=first, equal_classes=True)
+    return list(stream.take(count).as_numpy_iterator())
+
+
+def test_equal_classes_come_equally_often_in_an_epoch(tmp_path: Path) -> None:
+    labels = [0] * 80 + [1] * 37 + [2] * 3
+    data = write(tmp_path, labels, ("a", "b", "c"))
+    for epoch in range(2):
+        read = equal(tmp_path, data, 24 * epoch, 24)
+        assert np.bincount(np.concatenate([part for _, part in read])).tolist() == [40, 40, 40]
+        places = (np.concatenate([images for images, _ in read])[:, 0, 0, 0] * 127.5 + 127.5).round().astype(int)
+        times = np.bincount(places, minlength=120)
+        assert (times[:80].max(), times[80:117].min(), times[80:117].max()) == (1, 1, 2)
+        assert sorted(times[117:]) == [13, 13, 14]
+
+
+def test_a_stream_of_equal_classes_resumes_at_any_batch(tmp_path: Path) -> None:
+    data = write(tmp_path, [0] * 20 + [1] * 11, ("a", "b"))
+    whole, rest = equal(tmp_path, data, 0, 14), equal(tmp_path, data, 9, 5)
+    for (images, labels), (other_images, other_labels) in zip(whole[9:], rest, strict=True):
+        assert np.array_equal(labels, other_labels)
+        assert np.array_equal(images, other_images)
+
+
+@pytest.mark.parametrize(
+    ("names", "counts", "records_of_train", "message"),
+    [
+        ((), (), 40, "since the data has no classes, got 'classes'; put the pictures of each class in a folder"),
+        (("a",), (40,), 40, "since the data has 1 class, got 'classes'"),
+        (("a", "b"), (20, 18), 40, "2 of the 40 images of the split train have no label"),
+        (("a", "b", "c"), (20, 9, 0), 29, r"classes with fewer than 10 training images: b \(9\), c \(0\)"),
+    ],
+)
+def test_labels_that_do_not_suffice_are_an_error(
+    tmp_path: Path, names: tuple[str, ...], counts: tuple[int, ...], records_of_train: int, message: str
+) -> None:
+    splits = {"train": Split(records_of_train, counts, ())}
+    data = Manifest((16, 16, 1), "uint8", names, splits, {}, {}, {})
+    inputs = stage._Inputs(tmp_path, data, [], tmp_path, tmp_path, None)
+    with pytest.raises(StageError, match=f"^train.conditional: .*{message}"):
+        stage._classes(SETTINGS, inputs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"conditional": "none"}, "generator.class_norm: expected false, since conditional is none, got true"),
+        (
+            {"conditional": "none", "generator": GeneratorSettings(), "class_shares": "equal"},
+            "class_shares: expected data, since conditional is none, got equal",
+        ),
+        (
+            {"generator": GeneratorSettings(norm="none", class_norm=True)},
+            "generator.class_norm: expected false, since generator.norm is none, got true",
+        ),
+    ],
+)
+def test_settings_that_need_conditional_networks_are_an_error_without_them(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SETTINGS, **changes)
