@@ -15,7 +15,7 @@ from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
 from stages.evaluate.networks import Networks, load_networks
 from stages.evaluate.plane import POINTS, plane, typical
 from stages.evaluate.settings import Settings
-from stages.latent import Sampler, latent
+from stages.latent import Sampler
 from stages.manifest import Manifest
 from stages.metrics.modes import class_histogram
 from stages.metrics.prdc import realism
@@ -33,7 +33,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     data = manifest.read(folder)
     networks = load_networks(workspace, data)
     model = workspace.input("models/generator.keras")
-    sampler = Sampler.load(model, data.shape)
+    sampler = Sampler.load(model, data.shape, data.classes)
     count = _compared_images(settings, folder, data)
 
     started = time.monotonic()
@@ -189,7 +189,7 @@ def _draw_lowest(
     seeds = [settings.first_seed + int(index) for index in lowest]
     generator_sha256 = artifacts.sha256(model)
     png.save_png(
-        png.grid(sampler(latent(seeds, sampler.dimensions)), _COLUMNS),
+        png.grid(sampler.images(seeds), _COLUMNS),
         target,
         _SCALE,
         png.Provenance(
