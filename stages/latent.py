@@ -104,8 +104,10 @@ class Sampler:
         )
 
     @classmethod
-    def load(cls, path: Path, shape: tuple[int, int, int] | None = None) -> Self:
+    def load(cls, path: Path, shape: tuple[int, int, int] | None = None, names: tuple[str, ...] = ()) -> Self:
         """Load the generator in a .keras file, which must make images of the data set's `shape`, if there is one.
+
+        The classes of a conditional generator must be those of the data set, `names`, if there is one.
 
         Raises StageError, naming the file, if it holds anything else.
         """
@@ -124,6 +126,9 @@ class Sampler:
         sampler = cls(model, classes)
         if shape not in (None, sampler.shape):
             raise StageError(f"{path}: makes {sampler.shape} images, but the data set has {shape}; run `dvc repro`")
+        if shape and classes and classes.names != names:
+            theirs, ours = ", ".join(classes.names), ", ".join(names) or "none"
+            raise StageError(f"{path}: its classes are {theirs}, but the data set has {ours}; run `dvc repro`")
         return sampler
 
     def __call__(self, z: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

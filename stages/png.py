@@ -31,7 +31,8 @@ class Provenance:
 
     People read `description` and `source`; programs read the other fields and never the captions. `params` are the
     settings it was drawn with. `stage` is the stage that drew it, or `demo`. `seeds` (as `--seeds` takes them) and
-    `grid` (rows x columns, 8x8) are set only if the picture shows exactly the samples of these seeds, row by row.
+    `grid` (rows x columns, 8x8) are set only if the picture shows exactly the samples of these seeds, row by row. With
+    `classes`, it shows the samples of all seeds for the first class, then those for the next, and so on.
     `scale` is the side of a pixel's block; `save_png` and `save_animation` set it.
     """
 
@@ -43,6 +44,7 @@ class Provenance:
     generator_sha256: str = ""
     manifest_sha256: str = ""
     grid: str = ""
+    classes: tuple[str, ...] = ()
     scale: int = 0
 
 
@@ -55,9 +57,11 @@ KEYWORDS = {
     "generator_sha256": "Generator-SHA256",
     "manifest_sha256": "Manifest-SHA256",
     "grid": "Grid",
+    "classes": "Classes",
     "scale": "Scale",
 }
 """The keyword in the PNG for each field of `Provenance`."""
+_JSON = ("params", "classes")  # fields whose text is JSON
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def _text(provenance: Provenance) -> PngInfo:
     for name, keyword in KEYWORDS.items():
         value = getattr(provenance, name)
         if value:
-            text.add_itxt(keyword, json.dumps(value) if name == "params" else str(value))
+            text.add_itxt(keyword, json.dumps(value) if name in _JSON else str(value))
     return text
 
 
@@ -175,16 +179,20 @@ def _provenance(info: Mapping[Any, Any]) -> Provenance:
     text = {name: info[keyword] for name, keyword in KEYWORDS.items() if isinstance(info.get(keyword), str)}
     forms = {"generator_sha256": "[0-9a-f]{64}", "manifest_sha256": "[0-9a-f]{64}", "scale": "[0-9]{1,3}"}
     text = {name: value for name, value in text.items() if re.fullmatch(forms.get(name, "(?s:.*)"), value)}
-    return Provenance(**text | {"params": _params(text.get("params", "")), "scale": int(text.get("scale", 0))})
+    params, classes = (_parsed(text.pop(name, "")) for name in _JSON)
+    return Provenance(
+        **text | {"scale": int(text.get("scale", 0))},
+        params=params if isinstance(params, dict) else {},
+        classes=tuple(map(str, classes)) if isinstance(classes, list) else (),
+    )
 
 
-def _params(text: str) -> dict[str, Any]:
-    """The params in a PNG's text; empty if the text is not a JSON object."""
+def _parsed(text: str) -> Any:
+    """The JSON value in a PNG's text; None if the text is not JSON."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return None
 
 
 def read(path: Path) -> Picture:

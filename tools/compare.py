@@ -26,6 +26,7 @@ from scmrepo.exceptions import SCMError as GitError
 
 from stages import artifacts, png, templates
 from stages.errors import StageError
+from stages.metrics.catalog import CLASS_PROTOCOL
 from stages.metrics.catalog import METRICS as CATALOG
 from stages.png import Picture
 from stages.shell import run_command
@@ -174,12 +175,19 @@ def _protocol(metrics: Mapping[str, Any]) -> dict[str, str]:
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Row, ...]:
     """The differences between the protocols of two metrics files; a file without a protocol differs from every other.
 
+    A conditional generator can be compared with an unconditional one: see CLASS_PROTOCOL.
+
     Reads the files themselves, because `dvc metrics diff` skips lists and nulls, and a crop can be a list.
     """
     protocols = _protocol(a), _protocol(b)
     if not any(protocols):
         return (Row("protocol", "missing", "missing"),)
-    names = protocols[0] | protocols[1]
+    names = {
+        name: None
+        for name in protocols[0] | protocols[1]
+        # One of two generators is not conditional: the metrics that both have do not depend on these keys.
+        if name.removeprefix("protocol.") not in CLASS_PROTOCOL or all(name in side for side in protocols)
+    }
     rows = [Row(one_line(name), *(side.get(name, "missing") for side in protocols)) for name in names]
     return tuple(row for row in rows if row.a != row.b)
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,12 +190,14 @@ def _fact_lines(origin: Origin, card: str) -> Iterator[str]:
 def _sample_options(provenance: Provenance) -> str:
     """The options of `python -m stages.sample` that lay the samples out like the picture."""
     scale = f" --scale {provenance.scale}" if provenance.scale else ""
+    classes = "".join(f" --class {shlex.quote(name)}" for name in provenance.classes)
     with contextlib.suppress(StageError):
-        count = len(parse_seeds(provenance.seeds))
-        layout = parse_grid(provenance.grid, count)
-        if layout != parse_grid(None, count):
-            return f" --grid {layout[0]}x{layout[1]}{scale}"
-    return scale
+        rows = len(provenance.classes)
+        count = len(parse_seeds(provenance.seeds)) * max(rows, 1)
+        layout = parse_grid(provenance.grid, count, rows)
+        if layout != parse_grid(None, count, rows):
+            return f"{classes} --grid {layout[0]}x{layout[1]}{scale}"
+    return classes + scale
 
 
 def _seeds(provenance: Provenance) -> str:
@@ -259,7 +262,8 @@ def whence(project: Path, path: Path, picture: Picture) -> Iterator[str]:
     yield one_line(str(path))
     for name, keyword in png.KEYWORDS.items():
         if value := getattr(picture.provenance, name):
-            yield f"  {keyword}: {one_line(json.dumps(value, ensure_ascii=False) if name == 'params' else str(value))}"
+            text = str(value) if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
+            yield f"  {keyword}: {one_line(text)}"
     origin = find(project, path, picture)
     if origin.model:
         yield f"  The working tree has this generator: {GENERATOR}"

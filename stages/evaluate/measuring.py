@@ -20,23 +20,30 @@ from stages.progress import Progress
 
 @dataclass(frozen=True)
 class Samples:
-    """Statistics of `count` samples. `classes` is None without a judge, `features` without a feature network."""
+    """Statistics of `count` samples. `classes` is None without a judge, `features` without a feature network.
+
+    `asked` (N,) are the classes that a conditional generator was asked for, if there is a judge of the labels; else
+    None.
+    """
 
     count: int
     images: ImageStatistics
     classes: np.ndarray | None
     features: FeatureStatistics | None
+    asked: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class HeldOutImages:
     """Statistics of the first test images, and their classes int64 (N,), -1 for images without one.
 
-    The classes are their labels or, with a judge without labels, their clusters.
+    The classes are their labels or, with a judge without labels, their clusters. `judged` are the judge's classes, for
+    a conditional generator; else None.
     """
 
     images: ImageStatistics
     classes: np.ndarray
+    judged: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,10 @@ def measure_samples(sampler: Sampler, networks: Networks, settings: Settings, co
     classes: list[np.ndarray] = []
     features = FeatureStatistics(networks.reference) if networks.reference else None
     total = settings.samples if features else count
+    seeds = range(settings.first_seed, settings.first_seed + total)
+    asked = sampler.classes.of_seeds(seeds) if sampler.classes and networks.labelled else None
     with Progress("evaluate", total, "samples") as progress:
-        for batch in sampler.batches(range(settings.first_seed, settings.first_seed + total)):
+        for batch in sampler.batches(seeds):
             images.add(batch)
             batch_classes, batch_features = networks.infer(batch)
             if batch_classes is not None:
@@ -67,18 +76,25 @@ def measure_samples(sampler: Sampler, networks: Networks, settings: Settings, co
             if features and batch_features is not None:
                 features.add(batch_features)
             progress.advance(len(batch))
-    return Samples(total, images, np.concatenate(classes) if classes else None, features)
+    return Samples(total, images, np.concatenate(classes) if classes else None, features, asked)
 
 
-def measure_test_images(folder: Path, data: Manifest, networks: Networks, count: int) -> HeldOutImages:
-    """Measure the first `count` test images. They are a random choice, because the prepare stage shuffles."""
-    images, classes = ImageStatistics(count, data.shape), []
-    clustering = networks.judge if networks.judge and not networks.judge.labelled else None
+def measure_test_images(
+    folder: Path, data: Manifest, networks: Networks, count: int, *, judged: bool = False
+) -> HeldOutImages:
+    """Measure the first `count` test images. They are a random choice, because the prepare stage shuffles.
+
+    `judged`: whether a judge of the labels classifies them, too.
+    """
+    images, classes, answers = ImageStatistics(count, data.shape), [], []
+    clustering = networks.judge if networks.judge and not networks.labelled else None
     size = pixels.batch_size_for(data.shape)
     for batch, labels in records.batches(folder, data, "test", size).take(-(-count // size)):
         images.add(batch.numpy())
         classes.append(clustering(batch.numpy()).classes if clustering else labels.numpy())
-    return HeldOutImages(images, np.concatenate(classes)[:count])
+        if judged and networks.judge:
+            answers.append(networks.judge(batch.numpy()).classes)
+    return HeldOutImages(images, np.concatenate(classes)[:count], np.concatenate(answers)[:count] if answers else None)
 
 
 def measure_training_images(folder: Path, data: Manifest, count: int, samples: Views, test: Views) -> TrainingImages:

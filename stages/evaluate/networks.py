@@ -31,6 +31,11 @@ class Networks:
     precise: bool = True
 
     @property
+    def labelled(self) -> bool:
+        """Whether there is a judge of the labels."""
+        return self.judge is not None and self.judge.labelled
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the judge's classes; empty without a judge."""
         return self.judge.names if self.judge else ()

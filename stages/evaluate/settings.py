@@ -18,5 +18,8 @@ class Settings:
     """The number of samples to measure."""
     first_seed: Seed = 1_000_000
     """The samples use this seed and the following ones. By default none of them is in the sample stage's grid."""
+    class_accuracy: Annotated[Int, Field(ge=0)] = 0
+    """Train a judge on this many samples of a conditional generator, for the classification accuracy score; 0: do not.
+    It takes about as long as the features stage takes for as many images, and a pass of the generator."""
     mode_threshold: Annotated[Float, Field(gt=0, le=1)] = 0.1
     """A class is covered if its share among the samples is at least this fraction of its share in the data."""

@@ -10,15 +10,16 @@ import pandas as pd
 
 from stages import artifacts, manifest, png, records, shell
 from stages.errors import StageError
-from stages.evaluate import collectors, measuring, values
+from stages.evaluate import class_accuracy, collectors, measuring, values
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
 from stages.evaluate.networks import Networks, load_networks
 from stages.evaluate.plane import POINTS, plane, typical
 from stages.evaluate.settings import Settings
-from stages.latent import Sampler, latent
+from stages.latent import Sampler
 from stages.manifest import Manifest
 from stages.metrics.modes import class_histogram
 from stages.metrics.prdc import realism
+from stages.metrics.within_classes import OfClass, confusion
 from stages.networks import judge as judges
 from stages.workspace import Workspace
 
@@ -33,27 +34,41 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     data = manifest.read(folder)
     networks = load_networks(workspace, data)
     model = workspace.input("models/generator.keras")
-    sampler = Sampler.load(model, data.shape)
+    sampler = Sampler.load(model, data.shape, data.classes)
     count = _compared_images(settings, folder, data)
 
     started = time.monotonic()
     samples = measuring.measure_samples(sampler, networks, settings, count)
     seconds = time.monotonic() - started
-    test = measuring.measure_test_images(folder, data, networks, count)
+    conditional = samples.asked is not None
+    if sampler.classes:
+        shell.say("evaluate: the classes of the samples have the shares of the training data")
+    test = measuring.measure_test_images(folder, data, networks, count, judged=conditional)
     train = measuring.measure_training_images(folder, data, count, samples.images.views, test.images.views)
 
     rejected = {"judge_rejected": 1} if judges.rejected(workspace.input("models/features")) else {}
     metrics = rejected | values.compute(samples, test, train, networks.shares, settings.mode_threshold)
+    if conditional and settings.class_accuracy:
+        metrics["class_accuracy"] = _class_accuracy(settings, workspace, folder, data, sampler, count)
     if not networks.precise:
-        metrics = {name: value for name, value in metrics.items() if name not in ("precision", "density")}
+        imprecise = ("precision", "density", "class_precision")
+        metrics = {name: value for name, value in metrics.items() if name not in imprecise}
     manifest_sha256 = artifacts.sha256(folder / manifest.FILE)
     protocol = _protocol(settings, manifest_sha256, data, networks, samples, train, count)
+    of_classes = values.of_classes(samples, test, len(networks.names))
+    if conditional:
+        protocol |= _class_protocol(settings, of_classes)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
         artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
         tables = new("reports/evaluate")
         tables.mkdir()
         _class_shares(networks, samples).to_csv(tables / "modes.csv", index=False)
         _points(settings, networks, samples, test).to_csv(tables / "points.csv", index=False)
+        if samples.asked is not None and samples.classes is not None and test.judged is not None:
+            of_samples = confusion(samples.asked, samples.classes, len(networks.names))
+            of_real = confusion(test.classes, test.judged, len(networks.names))
+            _confusion(networks, of_samples).to_csv(tables / "confusion.csv", index=False)
+            _class_table(networks, of_samples, of_real, of_classes).to_csv(tables / "classes.csv", index=False)
         _draw_clusters(settings, folder, data, networks, test, manifest_sha256, tables / "clusters.png")
         _draw_lowest(settings, sampler, networks, samples, model, manifest_sha256, tables / "lowest.png")
     shell.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
@@ -103,6 +118,67 @@ def _protocol(
             "compared_samples": len(samples.features.pairs[0]),
         }
     return protocol
+
+
+def _class_accuracy(
+    settings: Settings, workspace: Workspace, folder: Path, data: Manifest, sampler: Sampler, count: int
+) -> float:
+    """The accuracy, on the first `count` test images, of a judge trained on samples."""
+    facts = artifacts.read_json(workspace.input("models/features") / judges.FACTS, "params")["params"]
+    images = max(settings.class_accuracy, facts["batch_size"])
+    judge = class_accuracy.train_on_samples(sampler, data, facts, settings.first_seed, images)
+    correct = seen = 0
+    for batch, labels in records.batches(folder, data, "test", 1000):
+        labels = labels[: count - seen]
+        correct += int((judge(batch.numpy()[: len(labels)]).classes == labels.numpy()).sum()) if len(labels) else 0
+        seen += len(labels)
+    return artifacts.rounded(correct / count)
+
+
+def _class_protocol(settings: Settings, of_classes: list[OfClass]) -> dict[str, str | int | float]:
+    """The conditions of the metrics of a conditional generator (metrics/catalog.py, CLASS_PROTOCOL)."""
+    protocol: dict[str, str | int | float] = {"class_shares": "as in the training data"}
+    compared = [one.compared for one in of_classes if one.fid is not None]
+    if compared:
+        protocol["class_compared_samples"] = sum(compared)
+    if settings.class_accuracy:
+        protocol["class_accuracy_images"] = settings.class_accuracy
+    return protocol
+
+
+def _confusion(networks: Networks, counts: np.ndarray) -> pd.DataFrame:
+    """The number of samples for each class asked for and each class that the judge sees."""
+    names = np.array(networks.names)
+    asked, judged = np.indices(counts.shape).reshape(2, -1)
+    return pd.DataFrame({"class": names[asked], "judged": names[judged], "samples": counts.ravel()})
+
+
+def _class_table(
+    networks: Networks, of_samples: np.ndarray, of_real: np.ndarray, of_classes: list[OfClass]
+) -> pd.DataFrame:
+    """A row for each class: its samples, the agreement with the judge, and the comparison within the class.
+
+    A cell is empty if there are too few images.
+    """
+
+    def agreements(counts: np.ndarray) -> list[float | None]:
+        return [artifacts.rounded(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(counts)]
+
+    def compared(name: str) -> list[float | None]:
+        numbers = [getattr(one, name) for one in of_classes] or [None] * len(networks.names)
+        return [None if number is None else artifacts.rounded(number) for number in numbers]
+
+    return pd.DataFrame(
+        {
+            "class": networks.names,
+            "samples": of_samples.sum(1),
+            "agreement": agreements(of_samples),
+            "agreement_real": agreements(of_real),
+            "fid": compared("fid"),
+            "precision": compared("precision"),
+            "recall": compared("recall"),
+        }
+    )
 
 
 def _class_shares(networks: Networks, samples: Samples) -> pd.DataFrame:
@@ -189,7 +265,7 @@ def _draw_lowest(
     seeds = [settings.first_seed + int(index) for index in lowest]
     generator_sha256 = artifacts.sha256(model)
     png.save_png(
-        png.grid(sampler(latent(seeds, sampler.dimensions)), _COLUMNS),
+        png.grid(sampler.images(seeds), _COLUMNS),
         target,
         _SCALE,
         png.Provenance(

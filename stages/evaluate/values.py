@@ -7,12 +7,13 @@ import numpy as np
 from stages.artifacts import rounded
 from stages.evaluate.collectors import SWD_SEED, FeatureStatistics
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
-from stages.metrics import memorization
+from stages.metrics import memorization, within_classes
 from stages.metrics.catalog import FEATURE_MODULES, METRICS
 from stages.metrics.checkerboard import checkerboard
 from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.modes import class_histogram, modes
 from stages.metrics.swd import sliced_wasserstein
+from stages.metrics.within_classes import OfClass, agreement, confusion
 
 
 def compute(
@@ -26,6 +27,13 @@ def compute(
     values = _image_values(samples, test, train)
     if samples.classes is not None:
         values |= modes(class_histogram(samples.classes, len(shares)), shares, mode_threshold)
+        if samples.asked is not None and test.judged is not None:
+            total = len(shares)
+            values |= {
+                "class_agreement": agreement(confusion(samples.asked, samples.classes, total)),
+                "class_agreement_real": agreement(confusion(test.classes, test.judged, total)),
+            }
+            values |= within_classes.means(of_classes(samples, test, total))
     if samples.features:
         values |= _feature_values(samples.features)
     position = {name: index for index, name in enumerate(METRICS)}
@@ -33,6 +41,14 @@ def compute(
         name: values[name] if isinstance(values[name], int) else rounded(values[name])
         for name in sorted(values, key=position.__getitem__)
     }
+
+
+def of_classes(samples: Samples, test: HeldOutImages, total: int) -> list[OfClass]:
+    """What compares the samples of each class with its held-out images; empty without features or conditions."""
+    if samples.features is None or samples.asked is None:
+        return []
+    generated, real = samples.features.first, samples.features.reference.held_out[: len(test.classes)]
+    return within_classes.compare(generated, samples.asked[: len(generated)], real, test.classes[: len(real)], total)
 
 
 def _image_values(samples: Samples, test: HeldOutImages, train: TrainingImages) -> dict[str, float]:

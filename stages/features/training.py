@@ -1,19 +1,17 @@
 """Train the judge, and check it on the test images."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from stages import manifest, records
 from stages.errors import StageError
 from stages.features.settings import Settings
 from stages.manifest import Manifest
 from stages.metrics import proportions
-from stages.networks.judge import Judge, judge
+from stages.networks.judge import Judge, judge, train_step
 from stages.progress import Progress
 
 _READ_BATCH = 1000
@@ -29,7 +27,7 @@ def train_judge(folder: Path, data: Manifest, settings: Settings) -> keras.Model
         data.shape[:2], data.shape[2], len(data.classes), base_channels=settings.base_channels, seed=settings.seed
     )
     steps = settings.images // settings.batch_size
-    step = _train_step(model, settings.learning_rate, steps)
+    step = train_step(model, settings.learning_rate, steps)
     files = manifest.verified_shards(folder, data, "train")
     batches = records.shuffled(files, data, settings.batch_size, settings.seed).take(steps)
     with Progress("train the judge", steps * settings.batch_size, "images") as progress:
@@ -51,23 +49,6 @@ def finite(features: np.ndarray) -> np.ndarray:
     if not np.isfinite(features).all():
         raise StageError("features: the judge's training diverged; lower features.learning_rate")
     return features
-
-
-def _train_step(model: keras.Model, learning_rate: float, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A function that trains the model on a batch of images and labels, and returns the loss."""
-    variables = model.trainable_variables
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
-    optimizer.build(variables)
-
-    @tf.function
-    def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logits, _ = model(images, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
-
-    return step
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,39 @@ _ROWS = (
     ),
     Metric("rarest_mode", "share of the rarest class", "Smallest share of a class among the samples", "higher"),
     Metric(
+        "class_agreement",
+        "class agreement",
+        "Share of a conditional generator's samples that the judge assigns to the class asked for",
+        "near class_agreement_real",
+        headline=True,
+    ),
+    Metric(
+        "class_agreement_real",
+        "class agreement of real images",
+        "`class_agreement` of held-out real images with their labels: the judge's accuracy",
+    ),
+    Metric(
+        "class_fid",
+        "Fréchet distance within the classes",
+        "Mean over the classes of the Fréchet distance between samples of a class and held-out images of it, equally "
+        "many of each. Only for a conditional generator",
+        "lower",
+    ),
+    Metric(
+        "class_precision",
+        "precision within the classes",
+        "`precision` of samples of a class among held-out images of it, mean over the classes",
+        "higher",
+    ),
+    Metric("class_recall", "recall within the classes", "`recall` in the same way", "higher"),
+    Metric(
+        "class_accuracy",
+        "classification accuracy score",
+        "Accuracy, on held-out real images, of a judge trained on samples and the classes asked for (Ravuri, Vinyals "
+        "2019); only with `evaluate.class_accuracy`",
+        "near class_agreement_real",
+    ),
+    Metric(
         "swd",
         "sliced Wasserstein distance",
         "Distance ×10³ between patches of the images' Laplacian pyramids, mean over the levels (Karras 2018). It needs "
@@ -183,5 +216,10 @@ _ROWS = (
 )
 METRICS = {metric.name: metric for metric in _ROWS}
 """By name, in the order of reports/metrics.json."""
+CLASS_PROTOCOL = ("class_shares", "class_compared_samples", "class_accuracy_images")
+"""Keys of the protocol that decide only the metrics `class_…`. An unconditional generator has neither.
+
+Its other metrics can be compared with those of a conditional generator whose samples have the data's class shares.
+"""
 FEATURE_MODULES = tuple(dict.fromkeys(metric.module for metric in _ROWS if metric.module))
 """The files of stages/metrics that compare two sets of features."""

@@ -4,6 +4,7 @@ It is a classifier if the data has labels. Without labels, its features are trai
 of the training pictures take the place of classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,23 @@ def judge(size: Size, channels: int, classes: int, *, base_channels: int = 32, s
     x = layers.Dropout(0.3, seed=seed, name="dropout")(features)
     logits = layers.Dense(classes, kernel_initializer=init.he(), name="logits")(x)
     return keras.Model(image, [logits, features], name="judge")
+
+
+def train_step(model: keras.Model, learning_rate: float, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function that trains the model on a batch of images and labels, and returns the loss."""
+    variables = model.trainable_variables
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
+    optimizer.build(variables)
+
+    @tf.function
+    def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits, _ = model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    return step
 
 
 @dataclass(frozen=True)

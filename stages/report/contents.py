@@ -40,7 +40,7 @@ _OPTIONAL_CURVES = (
 # The over-fitting from which the discriminator knows the training images partly, and by heart.
 _PARTLY, _BY_HEART = 0.25, 0.6
 # Columns that hold names: read as text, even "01".
-_TEXT_COLUMNS = dict.fromkeys(("split", "class", "reason", "outcome", "kind"), str)
+_TEXT_COLUMNS = dict.fromkeys(("split", "class", "judged", "reason", "outcome", "kind"), str)
 _NETWORKS = {
     "judge": "the judge's features",
     "judge_unlabelled": "the features of the judge without labels",
@@ -59,7 +59,8 @@ class Contents:
     The curves `output/real` and `output/fake` are the discriminator's mean probability of "real" if `model` says that
     its loss is logistic, else its mean output. If `model` says that the loss is paired, each image is compared with one
     of the other kind. The curves `overfitting/…` are its mean outputs at the scores, before any sigmoid, and the
-    measure that follows from them. `presets` are whole params files by name.
+    measure that follows from them. `presets` are whole params files by name. `confusion` and `by_class` are tables of a
+    conditional generator's samples; they are empty for any other, and without a judge of the labels.
     """
 
     data: Manifest
@@ -72,6 +73,8 @@ class Contents:
     metrics: dict[str, Any]
     modes: pd.DataFrame
     points: pd.DataFrame
+    confusion: pd.DataFrame
+    by_class: pd.DataFrame
     presets: dict[str, dict[str, Any]]
     curves: dict[str, pd.DataFrame]
     pictures: dict[str, Picture]
@@ -239,11 +242,18 @@ def _picture(path: Path) -> Picture:
     return picture
 
 
-def _table(path: Path, *columns: str) -> pd.DataFrame:
-    """A table with exactly these columns, numeric except for names. Raises StageError, naming the file, otherwise."""
+def _table(path: Path, *columns: str, empty_cells: bool = False) -> pd.DataFrame:
+    """A table with exactly these columns, numeric except for names. Raises StageError, naming the file, otherwise.
+
+    `empty_cells`: whether a number can be missing; it is NaN then.
+    """
     try:
         table = pd.read_csv(
-            path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False, dtype=_TEXT_COLUMNS
+            path,
+            sep="\t" if path.suffix == ".tsv" else ",",
+            keep_default_na=False,
+            na_values=dict.fromkeys(set(columns) - set(_TEXT_COLUMNS), "") if empty_cells else None,
+            dtype=_TEXT_COLUMNS,
         )
     except FileNotFoundError:
         raise artifacts.missing(path) from None
@@ -255,6 +265,13 @@ def _table(path: Path, *columns: str) -> pd.DataFrame:
     if list(table.columns) != list(columns) or not numeric:
         raise artifacts.damaged(path, f"expected the columns {', '.join(columns)}")
     return table
+
+
+def _optional_table(path: Path, *columns: str, empty_cells: bool = False) -> pd.DataFrame:
+    """A `_table`; empty if the file is missing."""
+    if path.exists():
+        return _table(path, *columns, empty_cells=empty_cells)
+    return pd.DataFrame({column: [] for column in columns})
 
 
 def _flags(path: Path, value: object) -> tuple[Flag, ...]:
@@ -309,7 +326,12 @@ def _judge(workspace: Workspace) -> tuple[dict[str, Any], dict[str, float] | Non
 
 def _pictures(samples: Path, evaluated: Path, data: Path) -> dict[str, Picture]:
     required = [*(samples / f"{name}.png" for name in _PICTURES), data / "contact_sheet.png"]
-    optional = [samples / "arithmetic.png", evaluated / "clusters.png", evaluated / "lowest.png"]
+    optional = [
+        samples / "arithmetic.png",
+        samples / "class_blends.png",
+        evaluated / "clusters.png",
+        evaluated / "lowest.png",
+    ]
     return {path.stem: _picture(path) for path in required + [path for path in optional if path.exists()]}
 
 
@@ -333,6 +355,12 @@ def gather(workspace: Workspace) -> Contents:
         metrics=_metrics(workspace.input("reports/metrics.json"), has_judge=judge["network"] != "none"),
         modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
         points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
+        confusion=_optional_table(evaluated / "confusion.csv", "class", "judged", "samples"),
+        by_class=_optional_table(
+            evaluated / "classes.csv",
+            *("class", "samples", "agreement", "agreement_real", "fid", "precision", "recall"),
+            empty_cells=True,
+        ),
         presets=_presets(workspace),
         curves=_curves(workspace.input("reports/train/plots/metrics"), flags),
         pictures=_pictures(samples, evaluated, data),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 _MARKS = ("o", "^", "s", "D", "v")
 _GROUPS = len(_COLOURS) * len(_MARKS)
 _OTHERS = "other classes"
+_WRITTEN = 16  # classes in a confusion matrix whose shares are written as numbers
 _MAX_LABEL = 40  # characters of a name in a legend
 _INK = "#010203"  # a placeholder that `_svg` replaces with the page's text colour
 _STYLE: Any = {
@@ -91,6 +93,28 @@ def class_shares(classes: Sequence[str], generated: Sequence[float], real: Seque
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return _svg(draw, height=0.9 + 0.28 * len(classes))
+
+
+def confusion(counts: pd.DataFrame) -> str:
+    """A square of shades: the share of each row's images in each column. Percentages are written in few classes."""
+    names = [_plain(str(name)) for name in counts.index]
+    shown = counts.to_numpy(float)
+    shown = 100 * shown / shown.sum(1, keepdims=True).clip(min=1)
+
+    def draw(axes: Axes) -> None:
+        axes.imshow(shown, cmap="Blues", vmin=0, vmax=100)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("class according to the judge")
+        axes.set_ylabel("class asked for")
+        if len(names) <= _WRITTEN:
+            for (row, column), share in np.ndenumerate(shown):
+                # The shades have colours of their own, so these are black and white in both colour schemes.
+                axes.text(
+                    column, row, f"{share:.0f}", ha="center", va="center", color=("white", "black")[int(share < 50)]
+                )
+
+    return _svg(draw, height=min(1.6 + 0.42 * len(names), 9))
 
 
 def shares(values: dict[str, float]) -> str:

@@ -15,6 +15,7 @@ def recipe(train: dict[str, Any]) -> str:
         f"{_LOSSES.get(loss['name'], loss['name'].replace('_', '-'))} loss{_penalties(loss, optimizer['burn_in'])}",
         f"label smoothing {loss['label_smoothing']:g}" if loss["label_smoothing"] else "",
         _augmentation(train["augment"]),
+        _conditional(train),
         _norms(train["generator"]["norm"], train["discriminator"]["norm"]),
         f"Adam (β {optimizer['beta_1']:g} and {beta_2})",
         *_rates(optimizer),
@@ -50,6 +51,15 @@ def _augmentation(augment: dict[str, Any]) -> str:
     if augment["probability"] == "adaptive":
         return f"adaptive augmentation ({names}; over-fitting {augment['target']:g})"
     return f"augmentation ({names}; probability {augment['probability']:g})"
+
+
+def _conditional(train: dict[str, Any]) -> str:
+    """How the networks get the classes; empty for unconditional networks, and for models from before the param."""
+    if train.get("conditional", "none") == "none":
+        return ""
+    norm = ", a conditional norm" if train["generator"]["class_norm"] else ""
+    shares = ", all classes equally often" if train["class_shares"] == "equal" else ""
+    return f"conditional on the class (an embedding beside z{norm} and a projection in the discriminator{shares})"
 
 
 def _norms(generator: str, discriminator: str) -> str:

@@ -100,6 +100,9 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
     if contents.has_judge:
         modes = contents.modes
         svgs["modes"] = figures.class_shares(list(modes["class"]), list(modes["generated"]), list(modes["real"]))
+    if len(contents.confusion):
+        counts = contents.confusion.pivot_table(index="class", columns="judged", values="samples", sort=False)
+        svgs["confusion"] = figures.confusion(counts)
     if "recall" in contents.metrics:
         svgs["neighbourhoods"] = figures.shares(
             {METRICS[name].label: contents.metrics[name] for name in _NEIGHBOURHOODS if name in contents.metrics}

@@ -5,7 +5,8 @@
 Reads models/generator.keras, models/timeline.npz, data/prepared, the judge and the `sample` section of the params.
 Writes reports/samples/: grid.png (one sample per seed, none picked), real.png (test images, none picked), timeline.png
 (one row per score during training, always for the same z), timeline_animated.png, interpolation.png, nearest.png (the
-first samples with the training images nearest to them) and, if `sample.arithmetic` names classes, arithmetic.png. Each
+first samples with the training images nearest to them) and, if `sample.arithmetic` names classes, arithmetic.png. For
+a conditional generator, grid.png has a row for each class, and class_blends.png leads from each class to the next. Each
 PNG holds its own provenance as text. Takes less than half a minute. Prints:
 
     sample: loading TensorFlow ...
@@ -15,6 +16,7 @@ To draw the samples of any seeds, as one picture or as a folder with one file pe
 
     python -m stages.sample --seeds 1,2,3 --out x.png [--grid 4x8]
     python -m stages.sample --seeds 0-99 --out pictures/
+    python -m stages.sample --class Sneaker --seeds 0-7 --out sneakers.png
 
 `python -m stages.sample --seeds 0 --help` lists the options.
 """
@@ -27,6 +29,8 @@ from stages.sample import command_line
 from stages.sample.settings import Settings
 from stages.workspace import Workspace
 
+_OPTIONS = ("--seeds", "--model", "--grid", "--scale", "--class", "--every-class")
+
 
 def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Run the stage. The import is here so that --help and errors in the params do not wait for it."""
@@ -37,7 +41,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the stage, or draw samples of the given seeds if an option of stages/sample/command_line.py is used."""
-    if any(argument.startswith(("--seeds", "--model", "--grid", "--scale")) for argument in arguments):
+    if any(argument.startswith(_OPTIONS) for argument in arguments):
         command_line.main(arguments)
     else:
         shell.run_stage("sample", "sample", Settings, sample, __doc__, tensorflow=True)

@@ -3,6 +3,11 @@
     python -m stages.sample --seeds 1,2,3 --out x.png
     python -m stages.sample --seeds 0-31 --grid 4x8 --out x.png
     python -m stages.sample --seeds 7,100-199 --out pictures/
+    python -m stages.sample --class Sneaker --seeds 0-7 --out sneakers.png
+    python -m stages.sample --every-class --seeds 0-7 --out x.png
+
+A conditional generator makes the classes that you name. With several, each has a row, and the same z in each column.
+Without a class, the seed decides it, by the shares of the classes in the training data.
 
 A seed always gives the same z. With the same generator it gives the same picture, alone or in any grid.
 """
@@ -17,6 +22,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stages import artifacts, pixels, png, shell
 from stages.errors import StageError
@@ -43,8 +50,13 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def parse_grid(text: str | None, count: int) -> tuple[int, int]:
-    """4x8 => rows and columns (4, 8); None => about a square. Raises StageError if `count` pictures do not fit."""
+def parse_grid(text: str | None, count: int, classes: int = 0) -> tuple[int, int]:
+    """4x8 => rows and columns (4, 8). Raises StageError if `count` pictures do not fit.
+
+    None => about a square, or a row for each of several classes.
+    """
+    if text is None and classes > 1:
+        return classes, count // classes
     if text is None:
         columns = math.isqrt(count - 1) + 1
         return -(-count // columns), columns
@@ -53,7 +65,8 @@ def parse_grid(text: str | None, count: int) -> tuple[int, int]:
     if rows < 1 or columns < 1 or rows * columns > _MAX_SEEDS:
         raise StageError(f"--grid: expected rows and columns such as 4x8, at most {_MAX_SEEDS:,} places, got {text!r}")
     if rows * columns < count:
-        raise StageError(f"--grid: {text} has room for {rows * columns} pictures, but there are {count} seeds")
+        things = "pictures" if classes else "seeds"
+        raise StageError(f"--grid: {text} has room for {rows * columns} pictures, but there are {count} {things}")
     return rows, columns
 
 
@@ -72,45 +85,97 @@ def _check(arguments: argparse.Namespace) -> bool:
     return separate
 
 
+def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | list[None]:
+    """The classes to draw; one None without a choice. Raises StageError for a class that the model does not have."""
+    if not (arguments.classes or arguments.every_class):
+        if sampler.classes:
+            shell.say("sample: no --class: the seed decides the class, by the shares in the training data")
+        return [None]
+    option = "--class" if arguments.classes else "--every-class"
+    if sampler.classes is None:
+        raise StageError(
+            f"{option}: {arguments.model} is not conditional, so it has no classes; train one with train.conditional: "
+            "classes, or leave this option out"
+        )
+    if arguments.every_class:
+        return list(range(len(sampler.classes.names)))
+    return [sampler.classes.index(name, "--class") for name in arguments.classes]
+
+
 def _draw(arguments: argparse.Namespace) -> None:
     seeds = parse_seeds(arguments.seeds)
-    rows, columns = parse_grid(arguments.grid, len(seeds))
+    if not (arguments.classes or arguments.every_class):
+        parse_grid(arguments.grid, len(seeds))
     separate = _check(arguments)
     shell.load_tensorflow("sample")
     from stages.latent import Sampler
 
     sampler = Sampler.load(arguments.model)
+    indices = _indices(arguments, sampler)
+    names = tuple(sampler.classes.names[index] for index in indices if index is not None) if sampler.classes else ()
+    if len(seeds) * len(indices) > _MAX_SEEDS:
+        raise StageError(f"--seeds: expected at most {_MAX_SEEDS:,} pictures, got {len(seeds) * len(indices):,}")
+    rows, columns = parse_grid(arguments.grid, len(seeds) * len(indices), len(names))
     generator_sha256 = artifacts.sha256(arguments.model)
     provenance = Provenance(
         source=f"{arguments.model.name}, SHA-256 {generator_sha256}",
         params={"seeds": arguments.seeds, "scale": arguments.scale},
         stage="sample",
         generator_sha256=generator_sha256,
+        classes=names,
     )
     if separate:
-        _save_files(Path(arguments.out), sampler, seeds, arguments.scale, provenance)
+        _save_files(Path(arguments.out), sampler, seeds, indices, arguments.scale, provenance)
     else:
         provenance = replace(provenance, seeds=re.sub(r"\s", "", arguments.seeds), grid=f"{rows}x{columns}")
-        _save_grid(Path(arguments.out), sampler, seeds, arguments.scale, provenance)
+        _save_grid(Path(arguments.out), sampler, seeds, indices, arguments.scale, provenance)
 
 
-def _save_grid(out: Path, sampler: "Sampler", seeds: list[int], scale: int, provenance: Provenance) -> None:
-    from stages.latent import latent
+def _of_classes(names: Sequence[str]) -> str:
+    """The end of a description: the classes, if there are any."""
+    if not names:
+        return ""
+    return f", of the class {names[0]}" if len(names) == 1 else f", of each of the classes {', '.join(names)}"
 
+
+def _save_grid(
+    out: Path,
+    sampler: "Sampler",
+    seeds: list[int],
+    indices: Sequence[int | None],
+    scale: int,
+    provenance: Provenance,
+) -> None:
     rows, columns = map(int, provenance.grid.split("x"))
     samples = f"Samples of the seeds {provenance.seeds}, in this order"
-    provenance = replace(provenance, description=samples if len(seeds) > 1 else f"Sample of the seed {seeds[0]}")
-    picture = png.grid(sampler(latent(seeds, sampler.dimensions)), columns, rows=rows)
+    description = samples if len(seeds) > 1 else f"Sample of the seed {seeds[0]}"
+    provenance = replace(provenance, description=description + _of_classes(provenance.classes))
+    images = np.concatenate([sampler.images(seeds, index) for index in indices])
+    picture = png.grid(images, columns, rows=rows)
     _write(out, lambda path: png.save_png(picture, path, scale, provenance))
-    shell.say(f"{out}: {len(seeds):,} samples")
+    shell.say(f"{out}: {len(images):,} samples")
 
 
-def _save_files(folder: Path, sampler: "Sampler", seeds: list[int], scale: int, provenance: Provenance) -> None:
-    images = (image for batch in sampler.batches(seeds) for image in pixels.to_uint8(batch))
-    for seed, image in zip(seeds, images, strict=True):
-        of_seed = replace(provenance, description=f"Sample of the seed {seed}", seeds=str(seed), grid="1x1")
-        _write(folder / f"seed-{seed:06d}.png", partial(png.save_png, image, scale=scale, provenance=of_seed))
-    shell.say(f"{folder}: {len(seeds):,} pictures, seed-{seeds[0]:06d}.png and so on")
+def _save_files(
+    folder: Path,
+    sampler: "Sampler",
+    seeds: list[int],
+    indices: Sequence[int | None],
+    scale: int,
+    provenance: Provenance,
+) -> None:
+    files: list[str] = []
+    for i, index in enumerate(indices):
+        names = provenance.classes[i : i + 1]
+        # Not the class's name, which need not be the name of a file.
+        start = "" if index is None else f"class-{index:03d}-"
+        images = (image for batch in sampler.batches(seeds, index) for image in pixels.to_uint8(batch))
+        for seed, image in zip(seeds, images, strict=True):
+            description = f"Sample of the seed {seed}{_of_classes(names)}"
+            of_seed = replace(provenance, description=description, seeds=str(seed), grid="1x1", classes=names)
+            files.append(f"{start}seed-{seed:06d}.png")
+            _write(folder / files[-1], partial(png.save_png, image, scale=scale, provenance=of_seed))
+    shell.say(f"{folder}: {len(files):,} pictures, {files[0]} and so on")
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
@@ -127,6 +192,15 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m stages.sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", required=True, help="seeds and ranges of seeds: 1,2,10-19")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--class",
+        dest="classes",
+        metavar="NAME",
+        action="append",
+        help="a class of a conditional generator; repeat it for several, a row each (default: the seed decides)",
+    )
+    chosen.add_argument("--every-class", action="store_true", help="all classes, a row each")
     parser.add_argument(
         "--grid", help="rows and columns, such as 4x8; empty places stay white (default: about a square)"
     )

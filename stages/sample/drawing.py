@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stages import copies, records
+from stages.classes import Classes
 from stages.errors import StageError
 from stages.latent import Sampler, latent, near, rescaled, slerp
 from stages.manifest import Manifest
@@ -20,9 +21,22 @@ _BAND_GAP = 12  # pixels
 
 
 def interpolations(sampler: Sampler, seeds: Sequence[int], steps: int) -> np.ndarray:
-    """Rows of `steps` images from each seed to the next: float32 NHWC in [-1,1]."""
-    ends = latent(seeds, sampler.dimensions)
-    return sampler(np.concatenate([slerp(a, b, steps) for a, b in itertools.pairwise(ends)]))
+    """Rows of `steps` images from each seed to the next: float32 NHWC in [-1,1].
+
+    A conditional generator makes the first row of its first class, and so on; after the last class, again the first.
+    """
+    ends, weights = latent(seeds, sampler.dimensions), None
+    if sampler.classes:
+        weights = sampler.classes.vectors(np.arange(len(ends) - 1).repeat(steps) % len(sampler.classes.names))
+    return sampler(np.concatenate([slerp(a, b, steps) for a, b in itertools.pairwise(ends)]), weights)
+
+
+def class_blends(sampler: Sampler, classes: Classes, seed: int, steps: int) -> np.ndarray:
+    """Rows of `steps` images of one z from each class to the next, and from the last to the first: float32 NHWC."""
+    vectors = classes.vectors(range(len(classes.names)))
+    to = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    weights = np.concatenate([(1 - to) * a + to * b for a, b in zip(vectors, np.roll(vectors, -1, 0), strict=True)])
+    return sampler(latent([seed], sampler.dimensions).repeat(len(weights), 0), weights)
 
 
 def timeline(history: np.ndarray) -> tuple[np.ndarray, list[int]]:

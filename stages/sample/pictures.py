@@ -80,14 +80,30 @@ class Drawing:
 
 
 def grid(inputs: Inputs) -> Drawing:
-    """A sample for each seed, none picked."""
+    """A sample for each seed, none picked. A conditional generator has a row for each class, with the same z."""
     first, last, columns = inputs.seeds[0], inputs.seeds[-1], inputs.settings.columns
+    if classes := inputs.sampler.classes:
+        return _grid_of_classes(inputs, classes.names, inputs.seeds[:columns])
     provenance = inputs.provenance(
         f"Samples of the seeds {first} to {last} in order, uncurated",
         seeds=f"{first}-{last}",
         grid=png.grid_layout(len(inputs.seeds), columns),
     )
     return Drawing("grid", "count", [png.grid(inputs.samples, columns)], provenance)
+
+
+def _grid_of_classes(inputs: Inputs, names: tuple[str, ...], seeds: range) -> Drawing:
+    rows = min(len(names), png.max_rows(inputs.data.shape, len(seeds)))
+    images = np.concatenate([inputs.sampler.images(seeds, index) for index in range(rows)])
+    description = (
+        f"Samples of the seeds {seeds[0]} to {seeds[-1]}, uncurated, of each class, a row each: "
+        f"{', '.join(names[:rows])}. A column has the same z"
+    )
+    provenance = dataclasses.replace(
+        inputs.provenance(description, seeds=f"{seeds[0]}-{seeds[-1]}", grid=f"{rows}x{len(seeds)}"),
+        classes=names[:rows],
+    )
+    return Drawing("grid", "columns", [png.grid(images, len(seeds))], provenance)
 
 
 def real(inputs: Inputs) -> Drawing:
@@ -111,6 +127,10 @@ def timeline(inputs: Inputs) -> Drawing:
     rows = "each score" if len(scores) == len(images_seen) else f"{len(scores)} of {len(images_seen)} scores"
     description = f"The same z at {rows} during training, from top to bottom; images seen: "
     description += ", ".join(str(images_seen[score]) for score in scores)
+    if classes := inputs.sampler.classes:
+        shown = range(min(inputs.settings.columns, inputs.history.shape[1]))
+        names = (classes.names[column % len(classes.names)] for column in shown)
+        description += f"; classes from left to right: {', '.join(names)}"
     return Drawing("timeline", "columns", [picture], inputs.provenance(description, _training_source(inputs)))
 
 
@@ -130,7 +150,24 @@ def interpolation(inputs: Inputs) -> Drawing:
     seeds, steps = inputs.settings.interpolate, inputs.settings.interpolation_steps
     images = drawing.interpolations(inputs.sampler, seeds, steps)
     description = f"Spherical interpolations, a row from each seed to the next: {' → '.join(map(str, seeds))}"
+    if classes := inputs.sampler.classes:
+        names = (classes.names[row % len(classes.names)] for row in range(len(seeds) - 1))
+        description += f"; classes from top to bottom: {', '.join(names)}"
     return Drawing("interpolation", "interpolate", [png.grid(images, steps)], inputs.provenance(description))
+
+
+def class_blends(inputs: Inputs) -> Drawing | None:
+    """A row of samples of one z from each class to the next; None for an unconditional generator."""
+    classes, seed, steps = inputs.sampler.classes, inputs.seeds[0], inputs.settings.interpolation_steps
+    if classes is None:
+        return None
+    images = drawing.class_blends(inputs.sampler, classes, seed, steps)
+    description = (
+        f"The z of the seed {seed} under each class, with linear blends to the next class, a row each: "
+        f"{' → '.join((*classes.names, classes.names[0]))}"
+    )
+    picture = png.grid(images[: steps * png.max_rows(inputs.data.shape, steps)], steps)
+    return Drawing("class_blends", "interpolation_steps", [picture], inputs.provenance(description))
 
 
 def nearest(inputs: Inputs) -> Drawing:
@@ -152,6 +189,8 @@ def nearest(inputs: Inputs) -> Drawing:
 def arithmetic(inputs: Inputs) -> Drawing | None:
     """A row for each A − B + C of `sample.arithmetic`; None if the setting is empty or no row can be drawn."""
     requested = inputs.settings.arithmetic
+    if requested and inputs.sampler.classes:
+        shell.say("sample.arithmetic: skipped: the generator is conditional, so its z does not decide the class")
     if inputs.judge is None:
         return None
     images, rows = drawing.arithmetic(inputs.sampler, inputs.judge, inputs.data.classes, requested)
@@ -169,5 +208,5 @@ def arithmetic(inputs: Inputs) -> Drawing | None:
     return Drawing("arithmetic", "arithmetic", [picture], inputs.provenance(description))
 
 
-PICTURES = (grid, real, timeline, animation, interpolation, nearest, arithmetic)
+PICTURES = (grid, real, timeline, animation, interpolation, class_blends, nearest, arithmetic)
 """The functions that draw the pictures, in the order in which the stage writes them."""

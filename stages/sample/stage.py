@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages import artifacts, manifest, pixels, png
 from stages.errors import StageError
-from stages.latent import Sampler, latent
+from stages.latent import Sampler
 from stages.networks import judge as judges
 from stages.sample.pictures import PICTURES, Drawing, Inputs
 from stages.sample.settings import Settings
@@ -29,9 +29,10 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> Inputs:
     generator_sha256 = artifacts.sha256(model)
     folder = workspace.input("data/prepared")
     data = manifest.read(folder)
-    sampler = Sampler.load(model, data.shape)
-    judge = judges.load(workspace.input("models/features"), data) if settings.arithmetic else None
-    if settings.arithmetic and (judge is None or not judge.labelled):
+    sampler = Sampler.load(model, data.shape, data.classes)
+    needs_judge = bool(settings.arithmetic) and sampler.classes is None
+    judge = judges.load(workspace.input("models/features"), data) if needs_judge else None
+    if needs_judge and (judge is None or not judge.labelled):
         rejected = judges.rejected(workspace.input("models/features"))
         reason = "the judge of the labels was rejected" if judges.LABELLED in rejected else "the data has no classes"
         raise StageError(f"sample.arithmetic: {reason}; remove this setting or make it empty")
@@ -48,7 +49,7 @@ def _read_inputs(settings: Settings, workspace: Workspace) -> Inputs:
         images_seen=images_seen,
         history=pixels.normalise(history),
         seeds=seeds,
-        samples=sampler(latent(seeds, sampler.dimensions)),
+        samples=sampler.images(seeds),
     )
 
 

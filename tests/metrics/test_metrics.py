@@ -35,19 +35,21 @@ def image_statistics(seed: int) -> ImageStatistics:
     return statistics
 
 
-def samples(held_out: int = 20) -> Samples:
+def samples(held_out: int = 20, *, conditional: bool = False) -> Samples:
     """Statistics of 20 random samples, compared with random features of `held_out` test images."""
     generator = np.random.default_rng(0)
     features = FeatureStatistics(
         Reference(gaussian(generator.normal(size=(50, 4))), generator.normal(size=(held_out, 4)))
     )
     features.add(generator.normal(size=(20, 4)))
-    return Samples(20, image_statistics(1), generator.integers(0, CLASSES, 20), features)
+    asked = np.arange(20) // 7 if conditional else None
+    return Samples(20, image_statistics(1), generator.integers(0, CLASSES, 20), features, asked)
 
 
 def compute(measured: Samples) -> dict[str, float]:
     """All metrics of these samples."""
-    test = HeldOutImages(image_statistics(2), np.zeros(20, int))
+    judged = None if measured.asked is None else np.arange(20) % CLASSES
+    test = HeldOutImages(image_statistics(2), np.arange(20) // 7, judged)
     generator = np.random.default_rng(3)
     places = np.zeros((20, 51), int)
     of_samples, of_real = (
@@ -60,7 +62,13 @@ def compute(measured: Samples) -> dict[str, float]:
 def test_evaluate_computes_every_metric_of_the_catalog_in_its_order() -> None:
     absent = {f"swd_{side}" for side in SIDES if side not in (SIZE, SIZE // 2)}
     absent |= {"judge_rejected"}  # these samples have a judge
-    assert list(compute(samples())) == [name for name in METRICS if name not in absent]
+    absent |= {"class_accuracy"}  # the stage trains a judge for it
+    assert list(compute(samples(conditional=True))) == [name for name in METRICS if name not in absent]
+
+
+def test_only_a_conditional_generator_has_the_metrics_of_classes() -> None:
+    missing = set(compute(samples(conditional=True))) - set(compute(samples()))
+    assert missing == {name for name in METRICS if name.startswith("class_")} - {"class_accuracy"}
 
 
 def test_with_fewer_than_six_test_images_the_feature_modules_compute_nothing() -> None:
