@@ -17,6 +17,7 @@ from stages.evaluate.plane import POINTS, plane, typical
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler, latent
 from stages.manifest import Manifest
+from stages.metrics import files
 from stages.metrics.modes import class_histogram
 from stages.metrics.prdc import realism
 from stages.networks import judge as judges
@@ -49,9 +50,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     manifest_sha256 = artifacts.sha256(folder / manifest.FILE)
     protocol = _protocol(settings, manifest_sha256, data, networks, samples, train, count)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
-        artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
+        headlines, details = files.split(metrics)
+        artifacts.write_json(new("reports/metrics.json"), headlines)
         tables = new("reports/evaluate")
         tables.mkdir()
+        artifacts.write_json(tables / Path(files.DETAILS).name, details)
+        artifacts.write_json(tables / Path(files.PROTOCOL).name, protocol)
         _class_shares(networks, samples).to_csv(tables / "modes.csv", index=False)
         _points(settings, networks, samples, test).to_csv(tables / "points.csv", index=False)
         _draw_clusters(settings, folder, data, networks, test, manifest_sha256, tables / "clusters.png")

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 
 from stages import artifacts, params
 from stages.errors import StageError
+from stages.metrics import files
 from stages.train.settings import Settings
 from studies import cell, claims, seeds
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, metrics_of
 
 STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
 STUDIES = {name: stage for name, stage in STAGES.items() if "matrix" in stage}
@@ -116,7 +117,7 @@ def test_finished_seeds_are_not_run_again(tiny_copy: Project, monkeypatch: pytes
     first = seeds.run_seeds(2)
     assert [r["params"]["seed"] for r in first] == [0, 1]
     assert first[0]["metrics"]["fid"] != first[1]["metrics"]["fid"]
-    assert first[0]["metrics"] == json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
+    assert first[0]["metrics"] == metrics_of(tiny_copy.folder)
     monkeypatch.setattr(cell, "run", lambda *_: pytest.fail("the seed was run again"))
     assert seeds.run_seeds(2) == first
 
@@ -142,7 +143,9 @@ class Stages:
             (work / "reports/train/plots/metrics").mkdir(parents=True, exist_ok=True)
             (work / "reports/train/plots/metrics/score.tsv").write_text("step\tscore\n9\t1.5\n")
         else:
-            artifacts.write_json(work / "reports/metrics.json", {"fid": 1.5, "protocol": {}})
+            for file, values in zip(files.FILES, ({"fid": 1.5}, {"fid_floor": 0.5}, {"samples": 9}), strict=True):
+                (work / file).parent.mkdir(parents=True, exist_ok=True)
+                artifacts.write_json(work / file, values)
         return subprocess.CompletedProcess(command, 0)
 
 
