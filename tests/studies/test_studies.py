@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -364,3 +365,23 @@ def test_the_committed_page_matches_the_committed_cells(monkeypatch: pytest.Monk
     assert (ROOT / "studies/README.md").read_text() == claims.render(claims.complete_cells())
     drawn = {claim.name for claim in claims.complete_claims(claims.complete_cells())}
     assert {path.stem for path in (ROOT / "studies/figures").iterdir()} == drawn
+
+
+def test_dvc_ignores_the_pipelines_of_the_studies_unless_it_runs_as_the_module_studies(tmp_path: Path) -> None:
+    pipelines = [str(path.relative_to(ROOT)) for path in (ROOT / "studies").rglob("dvc.yaml")]
+    for name in (".dvcignore", ".dvcignore-studies"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("dvc.yaml", *pipelines):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("stages: {one: {cmd: 'true', outs: [out]}}\n")
+
+    def run(module: str, *arguments: str) -> list[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    run("dvc", "init", "--no-scm", "--quiet")
+    assert run("dvc", "stage", "list", "--all", "--name-only") == ["one"]
+    listed = run("studies", "stage", "list", "--all", "--name-only")
+    assert sorted(listed) == sorted(["one", *(f"{name}:one" for name in pipelines)])
