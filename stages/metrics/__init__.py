@@ -1,1 +1,1 @@
-"""Metrics: one file each, arrays in, numbers out. catalog.py lists them, files.py reads and splits their files."""
+"""Metrics: one file each, arrays in, numbers out. catalog.py lists them."""
