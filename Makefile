@@ -4,6 +4,7 @@
 # make test-slow         run the slow tests: interrupts, full disks, remotes, clones, clusters, Pythons, fuzzing, docs
 # make seeds N=3         train params.yaml with several seeds and print each metric's mean and standard deviation
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
+# make experiments       print a table of experiments, tags and branches (SORT=fid, FORMAT=md or csv)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
 # make demo              serve a web page for playing with the generator in models/ or in any revision
 # make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
@@ -20,7 +21,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro own seeds compare whence demo test test-slow bench fresh doctor trends lock
+.PHONY: help setup repro own seeds compare experiments whence demo test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -73,6 +74,11 @@ A ?= HEAD
 B ?= workspace
 compare: setup
 	@python -m tools.compare "$(A)" "$(B)"
+
+SORT ?=
+FORMAT ?= text
+experiments: setup
+	@python -m tools.experiments --sort "$(SORT)" --format "$(FORMAT)"
 
 PNG ?=
 whence: setup

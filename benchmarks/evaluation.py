@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.data import RESULTS
 from stages import artifacts
 from stages.machine import processor
+from stages.metrics import files
 
 ROUNDS = 3
 
@@ -36,12 +37,12 @@ def main(report: Callable[[str], None] = print) -> None:
         sys.exit("error: models/generator.keras: missing; `make repro` makes it, `dvc pull` fetches it")
     with tempfile.TemporaryDirectory() as scratch:
         seconds = [seconds_of("evaluate", Path(scratch)) for _ in range(ROUNDS)]
-        metrics = artifacts.read_json(Path(scratch) / "reports/metrics.json", "protocol")
+        protocol = artifacts.read_json(Path(scratch) / files.PROTOCOL)
     result = {
         "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0))},
         "rounds": ROUNDS,
-        "samples": metrics["protocol"]["samples"],
-        "feature_network": metrics["protocol"]["feature_network"],
+        "samples": protocol["samples"],
+        "feature_network": protocol["feature_network"],
         "evaluate_seconds": round(statistics.median(seconds), 1),
         "evaluate_peak_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3),
     }

@@ -19,12 +19,13 @@ from stages import artifacts, manifest, neighbours, pixels, records
 from stages.errors import StageError
 from stages.latent import Sampler, directions, latent
 from stages.manifest import Manifest
+from stages.metrics import files as metrics_files
 from stages.networks import judge as judges
 from stages.networks import saving
 from stages.pixels import batch_size_for, to_uint8
 
 GENERATOR, DISCRIMINATOR, FACTS = "models/generator.keras", "models/discriminator.keras", "models/model.json"
-TIMELINE, METRICS, MANIFEST = "models/timeline.npz", "reports/metrics.json", f"data/prepared/{manifest.FILE}"
+TIMELINE, MANIFEST = "models/timeline.npz", f"data/prepared/{manifest.FILE}"
 JUDGE, DATA = "models/features", "data/prepared"
 
 # A picture's score is compared with the scores of this many real images and samples.
@@ -37,6 +38,12 @@ _MAX_MODELS = 4
 _LIST_SECONDS = 10.0
 
 T = TypeVar("T")
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    """The metrics with their protocol; empty if the folder has none."""
+    parts = (artifacts.read_json(folder / name) if (folder / name).exists() else {} for name in metrics_files.FILES)
+    return metrics_files.joined(*parts)
 
 
 def _once(work: Callable[[Any], T]) -> T:
@@ -66,7 +73,7 @@ class Model:
         self.sha256 = artifacts.sha256(folder / GENERATOR)
         self.sampler = Sampler(self.generator)
         self.facts = artifacts.read_json(folder / FACTS) if (folder / FACTS).exists() else {}
-        self.metrics = artifacts.read_json(folder / METRICS) if (folder / METRICS).exists() else {}
+        self.metrics = _metrics(folder)
         self.directions = directions(self.generator, DIRECTIONS)
         for count in (1, 2, 3):  # TensorFlow compiles for one batch size, for a second, and then for any
             self.sampler(np.zeros((count, self.sampler.dimensions), np.float32))
@@ -238,7 +245,7 @@ class Models:
         # A model that has left memory may still be reading from its copy, so a copy never changes.
         if not folder.exists():
             part = folder.with_suffix(".part")
-            files = (GENERATOR, DISCRIMINATOR, FACTS, TIMELINE, METRICS, MANIFEST)
+            files = (GENERATOR, DISCRIMINATOR, FACTS, TIMELINE, MANIFEST, *metrics_files.FILES)
             revisions.fetch(self._project, revision, files, (JUDGE,), part)
             if not (part / GENERATOR).exists():
                 raise StageError(f"{revision.name} ({revision.commit[:7]}): has no {GENERATOR}")

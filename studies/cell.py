@@ -25,6 +25,7 @@ import yaml
 
 from stages import artifacts, params, resume, shell
 from stages.errors import StageError
+from stages.metrics import files
 from stages.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,7 +96,7 @@ def run(base: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
     scores = (work / _SCORES).read_text(encoding="utf-8").splitlines()[1:]
     return {
         "scores": [{"images": int(images), "score": float(score)} for images, score in map(str.split, scores)],
-        "metrics": artifacts.read_json(work / "reports/metrics.json"),
+        "metrics": files.joined(*(artifacts.read_json(work / name) for name in files.FILES)),
         "images_seen": model["images_seen"],
         "best_images_seen": model["best_images_seen"],
         "stopped": model["stopped"],

@@ -1,6 +1,6 @@
 """Claims about DCGANs, tested on the cells of the study `claims`: a figure, a table and a verdict for each.
 
-    dvc repro studies/dvc.yaml:page            # run the missing and stale cells, then write the page
+    python -m studies repro studies/dvc.yaml:page    # run the missing and stale cells, then write the page
     python -m studies.claims                   # write studies/README.md and the figures from the existing cells
 
 A comparison is decided if Welch's t-test over the seeds gives p < 0.05. Three seeds decide only large differences.
@@ -268,7 +268,9 @@ def complete_cells() -> dict[str, list[dict[str, Any]]]:
         if all(path.is_file() for path in paths):
             complete[name] = [artifacts.read_json(path, "metrics", "scores", "flags", "parameters") for path in paths]
         elif name == BASE:
-            raise StageError(f"{paths[0]}: this or another seed is missing; run `dvc repro studies/dvc.yaml:claims`")
+            raise StageError(
+                f"{paths[0]}: this or another seed is missing; run `python -m studies repro studies/dvc.yaml:claims`"
+            )
     return complete
 
 

@@ -55,7 +55,7 @@ def study_results(study: str) -> dict[str, list[dict[str, Any]]]:
     for path in sorted((cell.RESULTS / study).glob("*.json")):
         variants.setdefault(path.stem.rpartition("-")[0], []).append(artifacts.read_json(path, "metrics", "flags"))
     if not variants:
-        raise StageError(f"{cell.RESULTS / study}: no results; run `dvc repro studies/dvc.yaml`")
+        raise StageError(f"{cell.RESULTS / study}: no results; run `python -m studies repro studies/dvc.yaml`")
     return variants
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ import pytest
 from benchmarks.photos import photo
 from stages.artifacts import sha256
 from stages.locks import INTERRUPTS
+from stages.metrics import files
 
 ROOT = Path(__file__).resolve().parents[1]
 # One name breaks any page that does not escape it.
@@ -176,6 +178,13 @@ def tiny_copy(tiny: Project, tmp_path: Path) -> Project:
     """A copy of the tiny project that a test may change."""
     shutil.copytree(tiny.folder, tmp_path / "copy")
     return Project(tmp_path / "copy")
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    """All metrics of a project's folder, with their protocol."""
+    metrics = files.read(lambda name: (folder / name).read_text())
+    assert metrics is not None
+    return metrics
 
 
 def contents(folder: Path) -> dict[str, bytes]:

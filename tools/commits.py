@@ -39,12 +39,20 @@ def introducing(project: Path, has: Callable[[str], bool], *search: str) -> list
     return list(commits.values())
 
 
-def text_at(project: Path, revision: str, path: str) -> str:
-    """A text file of a revision; empty where the revision does not have it."""
+def text_at(project: Path, revision: str, path: str) -> str | None:
+    """A text file of a revision; None where the revision does not have it."""
     try:
         return git(project, "show", f"{revision}:./{path}")
     except StageError:
-        return ""
+        return None
+
+
+def text_now(project: Path, path: str) -> str | None:
+    """A text file of the working tree; None if it is missing."""
+    try:
+        return (project / path).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def path_of_blob(project: Path, revision: str, blob: str, folder: str) -> str:

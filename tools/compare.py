@@ -10,10 +10,9 @@ writes the page and then exits with 1. Warns if the working tree's results do no
 """
 
 import argparse
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from scmrepo.exceptions import SCMError as GitError
 
 from stages import artifacts, png, templates
 from stages.errors import StageError
+from stages.metrics import files
 from stages.metrics.catalog import CLASS_PROTOCOL
 from stages.metrics.catalog import METRICS as CATALOG
 from stages.png import Picture
@@ -35,7 +35,6 @@ from tools import fresh
 from tools.terminal import one_line, to_json
 
 WORKSPACE = "workspace"  # DVC's name for the working tree
-METRICS = "reports/metrics.json"
 PICTURES = "reports/samples"
 PAGE = "reports/comparison.html"
 _CELL = 40  # characters of a value on the terminal; the page shows all of them
@@ -115,14 +114,6 @@ def _unusable(name: str, reason: object) -> StageError:
     return StageError(f"{one_line(name)}: {lines}; {restore if name == WORKSPACE else 'name another revision'}")
 
 
-def _metrics(content: bytes) -> dict[str, Any]:
-    """The metrics in a file's bytes. Raises ValueError unless they are a JSON object."""
-    value = json.loads(content)
-    if not isinstance(value, dict):
-        raise ValueError("expected an object")
-    return value
-
-
 def _picture(content: bytes) -> Picture | None:
     try:
         return png.decode(content)
@@ -151,13 +142,11 @@ def _side(repo: Repo, name: str, revision: str) -> Side:
     """Read a revision. Raises StageError where it has no metrics."""
     try:
         with repo.switch(revision):
-            content = _read(repo.dvcfs, f"/{METRICS}")
-            if content is None:
-                raise _unusable(name, f"{METRICS} is missing")
-            return Side(one_line(name), _title(repo, revision), _metrics(content), _pictures(repo.dvcfs))
-    except ValueError as error:
-        raise _unusable(name, f"{METRICS} is damaged ({error})") from None
-    except DvcException as error:  # a dvc.yaml that cannot be read
+            metrics = files.read(lambda file: _read(repo.dvcfs, f"/{file}"))
+            if metrics is None:
+                raise _unusable(name, f"{files.HEADLINES} is missing")
+            return Side(one_line(name), _title(repo, revision), metrics, _pictures(repo.dvcfs))
+    except (ValueError, DvcException) as error:  # damaged metrics, or a dvc.yaml that cannot be read
         raise _unusable(name, error) from None
 
 
@@ -175,9 +164,7 @@ def _protocol(metrics: Mapping[str, Any]) -> dict[str, str]:
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Row, ...]:
     """The differences between the protocols of two metrics files; a file without a protocol differs from every other.
 
-    A conditional generator can be compared with an unconditional one: see CLASS_PROTOCOL.
-
-    Reads the files themselves, because `dvc metrics diff` skips lists and nulls, and a crop can be a list.
+    A conditional generator can be compared with an unconditional one: see CLASS_PROTOCOL. A crop can be a list.
     """
     protocols = _protocol(a), _protocol(b)
     if not any(protocols):
@@ -192,10 +179,13 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Ro
     return tuple(row for row in rows if row.a != row.b)
 
 
-def _subtracted(difference: float | None) -> str:
-    if not difference:
-        return "" if difference is None else "0"
-    return f"{difference:+d}" if isinstance(difference, int) else f"{artifacts.rounded(difference):+}"
+def _difference(a: object, b: object) -> str:
+    """B − A with its sign; empty unless both are numbers."""
+    if not isinstance(a, int | float) or not isinstance(b, int | float):
+        return ""
+    if a == b:
+        return "0"
+    return f"{b - a:+d}" if isinstance(b - a, int) else f"{artifacts.rounded(b - a):+}"
 
 
 def _better(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -211,26 +201,34 @@ def _better(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     return f"{direction}; within the noise (±{noise:.3g})" if 0 < abs(kid[0] - kid[1]) < noise else direction
 
 
-def _is_clutter(name: str, cell: Mapping[str, Any]) -> bool:
+def _is_clutter(name: str, a: object, b: object) -> bool:
     """Whether a value is the same on both sides and says nothing about the generator, only about the data."""
-    return cell["old"] == cell["new"] and (name.endswith(("_floor", "_real")) or name == "modes_total")
+    return a == b and (name.endswith(("_floor", "_real")) or name == "modes_total")
 
 
-def _metric_rows(repo: Repo, revisions: Sequence[str], a: Side, b: Side, subtract: bool) -> tuple[Row, ...]:
-    """`dvc metrics diff` in the file's order, without the protocol; with differences and directions if `subtract`."""
-    file = str(Path(repo.root_dir) / METRICS)
-    cells = repo.metrics.diff(*revisions, all=True, targets=[file]).get("diff", {}).get(METRICS, {})
-    places = {name: place for place, name in enumerate(a.metrics | b.metrics)}
+def _values(value: object, name: str = "") -> Iterator[tuple[str, int | float | str]]:
+    """The numbers and texts of metrics, by dotted name, without the protocol. Skips lists and nulls, as DVC does."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if name or key != "protocol":
+                yield from _values(part, f"{name}.{key}" if name else key)
+    elif isinstance(value, int | float | str):
+        yield name, value
+
+
+def _metric_rows(a: Side, b: Side, subtract: bool) -> tuple[Row, ...]:
+    """The metrics of both sides, without the protocol; with differences and directions if `subtract`."""
+    old, new = dict(_values(a.metrics)), dict(_values(b.metrics))
     return tuple(
         Row(
             one_line(name),
-            one_line(cell["old"]),
-            one_line(cell["new"]),
-            _subtracted(cell.get("diff")) if subtract else "",
+            one_line(old.get(name)),
+            one_line(new.get(name)),
+            _difference(old.get(name), new.get(name)) if subtract else "",
             _better(name, a.metrics, b.metrics) if subtract else "",
         )
-        for name, cell in sorted(cells.items(), key=lambda item: (places.get(item[0].split(".")[0], 0), item[0]))
-        if name.split(".")[0] != "protocol" and not _is_clutter(name, cell)
+        for name in files.in_order(old | new)
+        if not _is_clutter(name, old.get(name), new.get(name))
     )
 
 
@@ -265,7 +263,7 @@ def compare(repo: Repo, a: str, b: str) -> Comparison:
         side_b,
         protocol_differences=differences,
         protocol={one_line(name): value for name, value in _protocol(side_a.metrics).items()},
-        metrics=_metric_rows(repo, revisions, side_a, side_b, subtract=not differences),
+        metrics=_metric_rows(side_a, side_b, subtract=not differences),
         params=_param_rows(repo, revisions, (side_a, side_b)),
         stale=one_line(stale) if stale else "",
     )

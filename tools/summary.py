@@ -8,14 +8,16 @@ import argparse
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 
 from stages import artifacts
 from stages.errors import StageError
+from stages.metrics import files
 from stages.shell import run_command
-from tools import compare
+from tools import commits, compare
 from tools.terminal import one_line
 
 _PICTURES = ("grid.png", "real.png", "timeline.png")
@@ -42,8 +44,10 @@ def _picture(name: str) -> str:
     return f"{compare.PICTURES}/{name}"
 
 
-def _alone(path: Path) -> Iterator[str]:
-    metrics = artifacts.read_json(path)
+def _alone() -> Iterator[str]:
+    metrics = files.read(partial(commits.text_now, Path()))
+    if metrics is None:
+        raise artifacts.missing(files.HEADLINES)
     yield from _table(
         ("metric", "here"),
         ((one_line(name), one_line(value)) for name, value in metrics.items() if name != "protocol"),
@@ -84,7 +88,7 @@ def summary(base: str) -> str:
         with compare.open_repo() as repo:
             lines += _compared(compare.compare(repo, base, compare.WORKSPACE))
     except (StageError, DvcException) as error:
-        lines += [f"No comparison: {_cell(str(error))}", "", *_alone(Path(compare.METRICS))]
+        lines += [f"No comparison: {_cell(str(error))}", "", *_alone()]
     lines += ["", "## Pictures", ""]
     names = [name for name in _PICTURES if Path(compare.PICTURES, name).exists()]
     lines += [f"**{name}**\n\n![{name}]({_picture(name)})\n" for name in names] or ["No pictures.", ""]

@@ -1,14 +1,15 @@
 """The headline metrics over the Git history: `make trends`, or python -m tools.trends [REVISION] [--out FILE]
 
-Reads reports/metrics.json from every commit that changed it, following first parents back from REVISION (HEAD), and
-from the working tree if it differs. Checks nothing out and runs nothing. Writes a picture (reports/trends.svg) and,
+Reads the metrics from every commit that changed them, following first parents back from REVISION (HEAD), and from the
+working tree if they differ. Checks nothing out and runs nothing. Writes a picture (reports/trends.svg) and,
 next to it, the same numbers as a table (.csv). A line joins revisions measured under one protocol and breaks where the
 protocol changes, because metrics of different protocols are not comparable.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from matplotlib.ticker import MaxNLocator
 
 from stages import shell
 from stages.errors import StageError
+from stages.metrics import files
 from stages.metrics.catalog import METRICS as CATALOG
 from stages.metrics.catalog import Metric
 from stages.shell import run_command
 from stages.workspace import Workspace
+from tools import commits
 from tools.git import git
 
-METRICS = "reports/metrics.json"
 PICTURE = "reports/trends.svg"
 _WORKSPACE = "workspace"
 _HEADLINES = tuple(metric for metric in CATALOG.values() if metric.headline)
@@ -34,22 +36,18 @@ _COLUMNS = 2
 _MAX_LABELS = 40  # revisions whose names fit below an axis
 
 
-def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, str]]:
-    """(name, date, subject, content of the metrics file), oldest first."""
+def _revisions(project: Path, revision: str) -> Iterator[tuple[str, str, str, Callable[[str], str | None]]]:
+    """(name, date, subject, function that reads a file), oldest first. The working tree is last."""
     # --no-show-signature: the user's log.showSignature would add lines. --end-of-options: a revision can begin with a
     # dash. ./: a path after a colon is otherwise relative to the repository's root.
     form = "--format=%h%x09%cs%x09%D%x09%s"
     log = ("log", "--no-show-signature", "--first-parent", "--reverse", form, "--end-of-options", revision)
-    for line in git(project, *log, "--", METRICS).splitlines():
+    for line in git(project, *log, "--", *files.FILES).splitlines():
         commit, date, refs, subject = line.split("\t", 3)
         tags = [ref.removeprefix("tag: ") for ref in refs.split(", ") if ref.startswith("tag: ")]
-        try:
-            yield tags[0] if tags else commit, date, subject, git(project, "show", f"{commit}:./{METRICS}")
-        except StageError:
-            continue  # the commit that removed it
-    now = project / METRICS
-    if now.exists() and git(project, "status", "--porcelain", "--", METRICS).strip():
-        yield _WORKSPACE, "", "not committed", now.read_text(encoding="utf-8")
+        yield tags[0] if tags else commit, date, subject, partial(commits.text_at, project, commit)
+    if git(project, "status", "--porcelain", "--", *files.FILES).strip():
+        yield _WORKSPACE, "", "not committed", partial(commits.text_now, project)
 
 
 def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
@@ -58,18 +56,20 @@ def history(project: Path, revision: str = "HEAD") -> pd.DataFrame:
     protocols: list[str] = []
     for name, date, subject, content in _revisions(project, revision):
         try:
-            metrics = json.loads(content)
-            protocol = json.dumps(metrics.pop("protocol", None), sort_keys=True)
-        except (ValueError, AttributeError):
-            shell.say(f"{name}: {METRICS} is damaged in this revision; skipped")
+            metrics = files.read(content)
+        except ValueError as error:
+            shell.say(f"{name}: {error} in this revision; skipped")
             continue
+        if metrics is None:
+            continue  # the commit that removed it
+        protocol = json.dumps(metrics.pop("protocol", None), sort_keys=True)
         if protocol not in protocols:
             protocols.append(protocol)
         numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
         about = {"revision": name, "date": date, "subject": subject, "protocol": protocols.index(protocol)}
         rows.append({**about, **numbers})
     if not rows:
-        raise StageError(f"{revision}: no commit has {METRICS}; run `make repro` and commit reports/")
+        raise StageError(f"{revision}: no commit has {files.HEADLINES}; run `make repro` and commit reports/")
     return pd.DataFrame(rows)
 
 
@@ -78,7 +78,7 @@ def draw(table: pd.DataFrame) -> Figure:
     metrics = [metric for metric in _HEADLINES if metric.name in table]
     if not metrics:
         names = ", ".join(metric.name for metric in _HEADLINES)
-        raise StageError(f"{METRICS}: no revision has any of {names}; run `make repro` to measure them")
+        raise StageError(f"{files.HEADLINES}: no revision has any of {names}; run `make repro` to measure them")
     lines = -(-len(metrics) // _COLUMNS)
     with style.context("default"):
         figure = Figure(figsize=(11, 1 + 2.3 * lines), layout="constrained")

@@ -90,7 +90,7 @@ def _model_here(project: Path, generator: str) -> dict[str, Any]:
 
 
 def _has_card(project: Path, origin: Origin, revision: str) -> bool:
-    return origin.wanted in commits.text_at(project, revision, CARD)
+    return origin.wanted in (commits.text_at(project, revision, CARD) or "")
 
 
 def _has_file(project: Path, origin: Origin, revision: str) -> bool:
@@ -155,7 +155,7 @@ def _card(project: Path, origin: Origin) -> str:
     The working tree's card counts only if it names the generator: after training, it is still the previous run's.
     """
     if origin.run:
-        return commits.text_at(project, origin.run.full, CARD)
+        return commits.text_at(project, origin.run.full, CARD) or ""
     path, generator = project / CARD, origin.provenance.generator_sha256
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     return text if generator and generator in text else ""

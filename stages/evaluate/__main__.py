@@ -3,12 +3,13 @@
     python -m stages.evaluate
 
 Reads models/generator.keras, data/prepared, the judge (models/features) and Inception (models/inception) with their
-reference data, and the `evaluate` section of the params. Writes reports/metrics.json (the metrics and the protocol of
-their measurement) and reports/evaluate/: modes.csv (the share of each class), points.csv (real and generated features
-as points of a plane), for a conditional generator confusion.csv and classes.csv (the judge's classes, and a comparison
-within each class), lowest.png (the samples of lowest realism) and, for a judge without labels, clusters.png (images
-typical of each cluster). If no judge passed its checks, it skips the metrics that need a network's features unless you
-choose Inception; the tables then hold only their headers. Takes about a minute.
+reference data, and the `evaluate` section of the params. Writes reports/metrics.json (the headline metrics) and
+reports/evaluate/: details.json (the other metrics), protocol.json (the protocol of the measurement), modes.csv (the
+share of each class), points.csv (real and generated features as points of a plane), for a conditional generator
+confusion.csv and classes.csv (the judge's classes, and a comparison within each class), lowest.png (the samples of
+lowest realism) and, for a judge without labels, clusters.png (images typical of each cluster). If no judge passed its
+checks, it skips the metrics that need a network's features unless you choose Inception; the tables then hold only their
+headers. Takes about a minute.
 Prints the metrics:
 
     evaluate: loading TensorFlow ...

@@ -17,6 +17,7 @@ from stages.evaluate.plane import POINTS, plane, typical
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler
 from stages.manifest import Manifest
+from stages.metrics import files
 from stages.metrics.modes import class_histogram
 from stages.metrics.prdc import realism
 from stages.metrics.within_classes import OfClass, confusion
@@ -59,9 +60,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     if conditional:
         protocol |= _class_protocol(settings, of_classes)
     with workspace.outputs("reports/metrics.json", "reports/evaluate") as new:
-        artifacts.write_json(new("reports/metrics.json"), {**metrics, "protocol": protocol})
+        headlines, details = files.split(metrics)
+        artifacts.write_json(new("reports/metrics.json"), headlines)
         tables = new("reports/evaluate")
         tables.mkdir()
+        artifacts.write_json(tables / Path(files.DETAILS).name, details)
+        artifacts.write_json(tables / Path(files.PROTOCOL).name, protocol)
         _class_shares(networks, samples).to_csv(tables / "modes.csv", index=False)
         _points(settings, networks, samples, test).to_csv(tables / "points.csv", index=False)
         if samples.asked is not None and samples.classes is not None and test.judged is not None:

@@ -1,6 +1,6 @@
 """The table of metrics: each one's name, label, meaning and direction.
 
-This is the order of reports/metrics.json. The evaluate stage, `make compare`, `make trends`, the report and
+This is their order everywhere. The evaluate stage, `make compare`, `make trends`, the report and
 docs/metrics.md read this table.
 """
 
@@ -11,11 +11,11 @@ from stages.sizes import SIDES
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of reports/metrics.json.
+    """A number that the evaluate stage writes.
 
     `better`: lower, higher, or the value (`near 1`) or the metric (`near ms_ssim_real`) that good samples come close
-    to. Empty for floors, errors and totals, which only help to read another metric. `headline`: shown when only a few
-    metrics fit.
+    to. Empty for floors, errors and totals, which only help to read another metric. `headline`: shown where only a few
+    metrics fit, such as reports/metrics.json, which DVC's tables show.
 
     `module`: a file of stages/metrics that compares two sets of features. The evaluate stage calls its
     `compute(generated (N, d), real (N, d)) -> dict[str, float]`, N at least 6, which returns the metrics whose rows
@@ -215,7 +215,7 @@ _ROWS = (
     ),
 )
 METRICS = {metric.name: metric for metric in _ROWS}
-"""By name, in the order of reports/metrics.json."""
+"""By name, in the order of every table."""
 CLASS_PROTOCOL = ("class_shares", "class_compared_samples", "class_accuracy_images")
 """Keys of the protocol that decide only the metrics `class_…`. An unconditional generator has neither.
 

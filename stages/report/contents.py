@@ -14,7 +14,7 @@ from stages import artifacts, manifest, params, png
 from stages.errors import StageError
 from stages.flags import Flag
 from stages.manifest import Manifest
-from stages.metrics import memorization
+from stages.metrics import files, memorization
 from stages.metrics.catalog import METRICS, Metric
 from stages.png import Picture
 from stages.workspace import Workspace
@@ -86,7 +86,7 @@ class Contents:
 
     @property
     def measured(self) -> list[tuple[Metric, Any]]:
-        """The metrics with their values, in the order of reports/metrics.json."""
+        """The metrics with their values, in the order of the catalog."""
         return [
             (METRICS.get(name) or Metric(name, name, ""), value)
             for name, value in self.metrics.items()
@@ -303,13 +303,16 @@ def _presets(workspace: Workspace) -> dict[str, dict[str, Any]]:
     return {path.stem: params.read_file(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def _metrics(path: Path, *, has_judge: bool) -> dict[str, Any]:
-    metrics = artifacts.read_json(path, *_METRICS, *(_MODES if has_judge else ()), "protocol")
-    if not isinstance(metrics["protocol"], dict) or "feature_network" not in metrics["protocol"]:
-        raise artifacts.damaged(path, "the protocol of the metrics is missing")
-    if metrics["protocol"]["feature_network"] != "none":
-        artifacts.read_json(path, *_IN_FEATURES)
-    return metrics
+def _metrics(headlines: Path, evaluated: Path, *, has_judge: bool) -> dict[str, Any]:
+    protocol = artifacts.read_json(evaluated / Path(files.PROTOCOL).name, "feature_network")
+    names = {
+        *_METRICS,
+        *(_MODES if has_judge else ()),
+        *(_IN_FEATURES if protocol["feature_network"] != "none" else ()),
+    }
+    shown, others = (tuple(part) for part in files.split(dict.fromkeys(names)))
+    details = artifacts.read_json(evaluated / Path(files.DETAILS).name, *others)
+    return files.joined(artifacts.read_json(headlines, *shown), details, protocol)
 
 
 def _judge(workspace: Workspace) -> tuple[dict[str, Any], dict[str, float] | None]:
@@ -352,7 +355,7 @@ def gather(workspace: Workspace) -> Contents:
         accuracy=accuracy,
         model=model,
         flags=flags,
-        metrics=_metrics(workspace.input("reports/metrics.json"), has_judge=judge["network"] != "none"),
+        metrics=_metrics(workspace.input("reports/metrics.json"), evaluated, has_judge=judge["network"] != "none"),
         modes=_table(evaluated / "modes.csv", "class", "generated", "real"),
         points=_table(evaluated / "points.csv", "kind", "class", "x", "y"),
         confusion=_optional_table(evaluated / "confusion.csv", "class", "judged", "samples"),

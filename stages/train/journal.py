@@ -16,6 +16,7 @@ from stages.progress import Progress
 from stages.train import guards
 from stages.train.guards import Magnitude, Variety
 from stages.train.settings import Settings
+from stages.train.tensorboard import TensorBoard
 from stages.train.watch import Watch
 
 FIXED_Z = 32
@@ -65,7 +66,7 @@ class Journal:
     """Keeps the record of one training run. A checkpoint can hold it (`state`, `restore`).
 
     DVCLive's files in `folder` are written row by row. After an interrupt they are rewritten from the checkpoint, so
-    no row is missing or duplicated. The page `watch` shows the same pictures, and others between them.
+    no row is missing or duplicated. The page `watch` shows the same curves and pictures, and others between them.
     """
 
     def __init__(
@@ -94,15 +95,19 @@ class Journal:
         self._folder, self._total, self._watch = folder, total, watch
         self._has_drawn = False
         self._live: Live | None = None
+        self._board: TensorBoard | None = None
         self._progress: Progress | None = None
 
     def __enter__(self) -> "Journal":
         """Open the log and write the rows from a checkpoint."""
         self._live = Live(str(self._folder), dvcyaml=False, save_dvc_exp=False).__enter__()
         self._watch.begin()
+        if self._settings.tensorboard:
+            self._board = TensorBoard(self._watch.page.parent / "tensorboard")
         pictures = iter(self.pictures)
         for row in self.rows:
             self._write(row, next(pictures) if row.picture else None)
+        self._show_log()
         images = self.rows[-1].images if self.rows else 0
         self._progress = Progress("train", self._total, "images", images).__enter__()
         return self
@@ -112,6 +117,8 @@ class Journal:
         assert self._live is not None and self._progress is not None  # noqa: S101 - set by __enter__
         self._progress.__exit__(*error)  # type: ignore[arg-type]
         self._watch.end("interrupted" if error[0] else "finished")
+        if self._board is not None:
+            self._board.close()
         if error[0] is None:
             for kind in KINDS:
                 count = sum(flag.kind == kind for flag in self.flags)
@@ -125,8 +132,10 @@ class Journal:
         self._live.step = row.images
         for name, value in row.values.items():
             self._live.log_metric(name, value)
-        if picture is not None:
-            grid = png.grid(pixels.normalise(picture), _COLUMNS)
+        grid = None if picture is None else png.grid(pixels.normalise(picture), _COLUMNS)
+        if self._board is not None:
+            self._board.write(row.images, row.values, grid)
+        if picture is not None and grid is not None:
             self._live.log_image(f"fixed_z/{row.images}.png", grid[..., 0] if grid.shape[2] == 1 else grid)
             self._watch.add(grid, picture.shape[1], row.images, row.values["score"])
         self._live.next_step()
@@ -214,6 +223,13 @@ class Journal:
         if row.picture:
             self.pictures.append(pixels.to_uint8(pictures))
         self._write(row, self.pictures[-1] if row.picture else None)
+        self._show_log()
+
+    def _show_log(self) -> None:
+        """Show the log outside the outputs, which are not in place yet."""
+        names = dict.fromkeys(name for row in self.rows for name in row.values)
+        curves = {name: [(row.images, row.values[name]) for row in self.rows if name in row.values] for name in names}
+        self._watch.show_log(self._folder, curves)
 
     def record_untrained(self, images: int, sampler: Sampler) -> None:
         """Write a row with the score of the initial networks, for training that ended before its first score."""

@@ -112,6 +112,8 @@ class Settings:
     loss is not finite. continue: only a loss that is not finite ends training. stop: each of them does. rollback:
     return to the last good score (to the start if training explodes before one) and halve the learning rates, at most
     three times, then stop."""
+    tensorboard: Annotated[bool, Strict()] = False
+    """Also write the log as TensorBoard's event files, to reports/train/live/tensorboard. No result depends on it."""
     seed: Seed = 0
     """Seed of the initial weights, the order of the images and every z."""
 

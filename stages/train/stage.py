@@ -1,5 +1,6 @@
 """The train stage: train the DCGAN and keep the best checkpoint."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -69,12 +70,12 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
             checkpoints, course = Checkpoints(state), _course(settings, inputs)
             finished.continue_from(workspace.out, course, settings, trainer, checkpoints)
             total = trainer.steps * settings.images_per_step
-            watch = Watch(workspace.out / "reports/train/live", total)
-            _announce(trainer, state, watch.page)
             bounds = LOSSES[settings.loss.name].formulas.bounds(settings.loss.label_smoothing)
-            journal = Journal(log, settings, bounds, measure, real, total, watch)
             probe = Probe(trainer, overfitting.read(inputs.folder, inputs.data))
-            speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
+            with contextlib.closing(Watch(workspace.out / "reports/train/live", total)) as watch:
+                _announce(trainer, state, watch.page)
+                journal = Journal(log, settings, bounds, measure, real, total, watch)
+                speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
             _publish(trainer, journal, _facts(settings, inputs, hardware, score) | {"mirrored": mirrored}, new)
             finished.write(new("models/training_state.npz"), course, settings, checkpoints)
     _say_result(journal)
@@ -148,7 +149,8 @@ def _inputs_of(settings: Settings, inputs: _Inputs) -> tuple[object, ...]:
     versions = tf.__version__, keras.__version__, np.__version__
     # A branch may move and a file may change, but they keep their name in the settings.
     start = [inputs.start.origin] if inputs.start else []
-    return dataclasses.asdict(settings), [artifacts.sha256(path) for path in files], versions, *start
+    deciding = dataclasses.replace(settings, tensorboard=False)  # event files change no result
+    return dataclasses.asdict(deciding), [artifacts.sha256(path) for path in files], versions, *start
 
 
 def _key(settings: Settings, inputs: _Inputs) -> str:

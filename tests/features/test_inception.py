@@ -24,7 +24,7 @@ from stages.metrics.frechet import frechet_distance, gaussian
 from stages.networks import inception
 from stages.networks.inception import FACTS, FEATURES, FILE, REFERENCE, Inception
 from stages.pixels import to_uint8
-from tests.conftest import Project
+from tests.conftest import Project, metrics_of
 from tests.servers import Server
 
 GraphDef: TypeAlias = tf.compat.v1.GraphDef
@@ -533,9 +533,7 @@ def test_samples_are_measured_in_inceptions_features_and_the_report_says_so(tiny
     for stage in ("evaluate", "report"):
         result = tiny.run(stage, "--out", str(measured), "--base", str(tiny.folder))
         assert result.returncode == 0, result.stderr
-    metrics, judge_metrics = (
-        json.loads((folder / "reports/metrics.json").read_text()) for folder in (measured, tiny.folder)
-    )
+    metrics, judge_metrics = (metrics_of(folder) for folder in (measured, tiny.folder))
     assert metrics["protocol"]["feature_network"] == "inception"
     assert metrics["protocol"]["feature_network_sha256"] == SHA256
     sampler = Sampler.load(tiny.folder / "models/generator.keras")

@@ -27,7 +27,7 @@ from stages.metrics.frechet import frechet_distance, gaussian
 from stages.metrics.ms_ssim import ms_ssim
 from stages.networks.judge import load as load_judge
 from studies.cell import with_changes
-from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project, contents, draw
+from tests.conftest import CLASSES, STAGES, TINY_PARAMS, Project, contents, draw, metrics_of
 from tests.prepare.test_prepare import write_archive
 
 WITHOUT_NETWORK = {"swd", "swd_16", "swd_floor", "ms_ssim", "ms_ssim_real"}
@@ -85,7 +85,7 @@ def unlabelled(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
 
 
 def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> None:
-    metrics = read(tiny, "reports/metrics.json")
+    metrics = metrics_of(tiny.folder)
     protocol = metrics.pop("protocol")
     by_classes = {"modes_covered", "modes_total", "mode_kl", "rarest_mode"}
     in_features = {"fid", "fid_floor", "fid_bias"} | {name for name, metric in METRICS.items() if metric.module}
@@ -105,7 +105,7 @@ def test_metrics_are_strict_finite_json_with_their_protocol(tiny: Project) -> No
 
 def test_the_metrics_equal_those_computed_by_hand_from_samples_and_data(tiny: Project) -> None:
     """Repeats the whole computation of each metric."""
-    metrics = read(tiny, "reports/metrics.json")
+    metrics = metrics_of(tiny.folder)
     data = manifest.read(tiny.folder / "data/prepared")
     judge = load_judge(tiny.folder / "models/features", data)
     assert judge is not None
@@ -158,7 +158,7 @@ def test_without_labels_the_files_say_which_judge_there_is(unlabelled: Project) 
 
 
 def test_without_labels_every_metric_is_measured(unlabelled: Project, tiny: Project) -> None:
-    metrics, labelled = (read(project, "reports/metrics.json") for project in (unlabelled, tiny))
+    metrics, labelled = (metrics_of(project.folder) for project in (unlabelled, tiny))
     protocol = metrics.pop("protocol")
     assert set(metrics) == set(labelled) - {"protocol"}
     assert all(math.isfinite(value) for value in numbers(metrics))
@@ -176,7 +176,7 @@ def test_without_labels_clusters_take_the_place_of_classes(unlabelled: Project) 
     assert modes["real"].to_numpy() == pytest.approx(shares, abs=1e-5)
     points = pd.read_csv(unlabelled.folder / "reports/evaluate/points.csv")
     assert set(points["class"]) <= set(names)
-    assert read(unlabelled, "reports/metrics.json")["modes_total"] == len(names)
+    assert metrics_of(unlabelled.folder)["modes_total"] == len(names)
 
 
 def test_without_labels_the_judge_puts_the_training_images_into_the_clusters_of_those_shares(
@@ -204,7 +204,7 @@ def test_without_labels_a_second_run_of_a_stage_gives_the_same_bytes(
 
 def test_without_labels_the_report_says_which_judge_measured_and_shows_clusters(unlabelled: Project) -> None:
     page = html.unescape((unlabelled.folder / "reports/report.html").read_text())
-    metrics = read(unlabelled, "reports/metrics.json")
+    metrics = metrics_of(unlabelled.folder)
     assert f"Fréchet distance {metrics['fid']:.1f} in the features of the judge without labels" in page
     assert f"{metrics['modes_covered']} of {metrics['modes_total']} clusters covered" in page
     assert "without labels: it learned to recognise a picture" in page
@@ -241,12 +241,12 @@ def test_judges_that_fail_are_used_by_nothing(rejected: Project, tiny: Project) 
     facts = read(rejected, "models/features/features.json")
     assert (facts["network"], list(facts["rejected"])) == ("none", ["judge", "judge_unlabelled"])
     assert reference.load(rejected.folder / "data/reference.npz") is None
-    metrics = read(rejected, "reports/metrics.json")
+    metrics = metrics_of(rejected.folder)
     protocol = metrics.pop("protocol")
     assert set(metrics) == WITHOUT_NETWORK | {"judge_rejected"}
     assert all(math.isfinite(value) for value in numbers(metrics))
     assert 0 < metrics["swd_floor"] < metrics["swd"]
-    assert metrics["swd_floor"] == read(tiny, "reports/metrics.json")["swd_floor"], "the judge does not influence it"
+    assert metrics["swd_floor"] == metrics_of(tiny.folder)["swd_floor"], "the judge does not influence it"
     assert (protocol["feature_network"], protocol["without_network_samples"]) == ("none", 80)
     assert "feature_network_sha256" not in protocol
     evaluated = rejected.folder / "reports/evaluate"
@@ -277,7 +277,7 @@ def test_rejected_judges_are_the_first_thing_that_the_results_say(rejected: Proj
 
 def test_without_a_judge_the_report_shows_the_distance_and_names_the_missing_metrics(rejected: Project) -> None:
     page = (rejected.folder / "reports/report.html").read_text()
-    metrics = read(rejected, "reports/metrics.json")
+    metrics = metrics_of(rejected.folder)
     assert f"<b>{metrics['swd']:.1f}</b>" in page
     assert f"(real images: {metrics['swd_floor']:.1f}); lower is better" in page
     assert "Class coverage, distances in a network's features, precision and recall are not measured" in page
@@ -494,6 +494,8 @@ def test_a_shard_with_a_flipped_byte_stops_the_training_and_is_named(tiny_copy: 
         ("evaluate", "data/prepared"),
         ("report", "models/features/features.json"),
         ("report", "reports/metrics.json"),
+        ("report", "reports/evaluate/details.json"),
+        ("report", "reports/evaluate/protocol.json"),
         ("report", "reports/samples/nearest.png"),
         ("report", "reports/evaluate/points.csv"),
     ],
@@ -526,7 +528,8 @@ def test_a_training_that_diverges_ends_without_an_error_and_its_report_says_so_f
         result = tiny.run(stage, *arguments)
         assert result.returncode == 0, result.stderr
     project = Project(tmp_path)
-    for name in ("reports/metrics.json", "reports/train/metrics.json", "models/model.json"):
+    names = ("reports/metrics.json", "reports/evaluate/details.json", "reports/train/metrics.json", "models/model.json")
+    for name in names:
         assert all(math.isfinite(value) for value in numbers(read(project, name)))
     model = read(project, "models/model.json")
     assert [flag["kind"] for flag in model["flags"]] == ["non_finite"] * 4, "three rollbacks, then the end"
@@ -618,7 +621,7 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
     for stage in STAGES:
         result = project.run(stage)
         assert result.returncode == 0, result.stderr
-    metrics = read(project, "reports/metrics.json")
+    metrics = metrics_of(project.folder)
     assert all(math.isfinite(value) for value in numbers(metrics))
     data = manifest.read(tmp_path / "data/prepared")
     with Image.open(tmp_path / "reports/samples/grid.png") as grid:
@@ -636,6 +639,8 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
         ("data/reference.npz", b"", "evaluate"),
         ("reports/samples/grid.png", b"no picture", "report"),
         ("reports/metrics.json", b"{}", "report"),
+        ("reports/evaluate/details.json", b"{}", "report"),
+        ("reports/evaluate/protocol.json", b"{}", "report"),
         ("models/model.json", b"[", "report"),
         ("models/features/features.json", b"{}", "report"),
         ("reports/evaluate/modes.csv", b"a,b\n1,2\n", "report"),

@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from stages.metrics import files
 from studies import seeds
-from tests.conftest import ROOT, git
+from tests.conftest import ROOT, git, metrics_of
 
 README = " ".join((ROOT / "README.md").read_text().split())
 CLUSTERS = " ".join((ROOT / "docs/clusters.md").read_text().split())
@@ -25,6 +27,13 @@ def committed(name: str) -> str:
         return git(ROOT, "show", f"HEAD:{name}")
     except (OSError, subprocess.CalledProcessError):  # not a Git repository
         return (ROOT / name).read_text()
+
+
+def committed_metrics() -> dict[str, Any]:
+    """The metrics of the last commit."""
+    metrics = files.read(committed)
+    assert metrics is not None
+    return metrics
 
 
 needs_default_params = pytest.mark.skipif(
@@ -56,13 +65,13 @@ def numbers(pattern: str, text: str) -> list[float]:
     ],
 )
 def test_the_readme_shows_the_committed_metrics(pattern: str, name: str, factor: float) -> None:
-    metrics = json.loads(committed("reports/metrics.json"))
+    metrics = committed_metrics()
     assert numbers(pattern, README) == [pytest.approx(factor * metrics[name], rel=0.02)]
 
 
 @needs_default_params
 def test_the_committed_run_reaches_the_promised_quality() -> None:
-    metrics = json.loads(committed("reports/metrics.json"))
+    metrics = committed_metrics()
     assert metrics["modes_covered"] == metrics["modes_total"] == 10
     assert metrics["rarest_mode"] >= 0.05
     assert metrics["mode_kl"] <= 0.02
@@ -87,7 +96,7 @@ def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str
 
 
 def test_the_page_of_the_emoji_shows_the_committed_results() -> None:
-    metrics = json.loads((ROOT / "studies/emoji/reports/metrics.json").read_text())
+    metrics = metrics_of(ROOT / "studies/emoji")
     page = " ".join((ROOT / "docs/emoji.md").read_text().split())
     quality = (
         r"Fréchet distance of ([\d.]+) \(held-out emoji: ([\d.]+)\), a recall of ([\d.]+) and a coverage of ([\d.]+)\."

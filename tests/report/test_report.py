@@ -15,12 +15,13 @@ import pytest
 import yaml
 
 from stages.artifacts import sha256
+from stages.metrics import files
 from stages.metrics.catalog import METRICS
 from stages.report import figures
 from stages.report.contents import Difference, compare_with_presets
 from stages.report.front_matter import license_keys
 from stages.report.recipe import recipe
-from tests.conftest import CLASSES, ROOT, Project
+from tests.conftest import CLASSES, ROOT, Project, metrics_of
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 
@@ -71,13 +72,26 @@ def change(project: Project, name: str, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def change_metrics(project: Project, protocol: dict[str, Any] | None = None, **metrics: Any) -> None:
+    """Set metrics and conditions of their measurement, each in its file."""
+    for name, values in zip(files.FILES, (*files.split(metrics), protocol or {}), strict=True):
+        change(project, name, **values)
+
+
+def remove_metrics(project: Project, *names: str) -> None:
+    """Remove metrics from their files."""
+    for path in (project.folder / name for name in files.FILES):
+        kept = {name: value for name, value in json.loads(path.read_text()).items() if name not in names}
+        path.write_text(json.dumps(kept))
+
+
 def in_words(page: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
 def test_the_verdict_is_one_line_on_the_page_and_on_the_card(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
-    metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
+    metrics = metrics_of(tiny.folder)
     (verdict,) = re.findall(r'<p class="verdict">(.*)</p>', page)
     assert verdict.startswith("A DCGAN of Tiny shapes at 16×16×1: Fréchet distance ")
     assert (
@@ -102,7 +116,7 @@ def test_the_page_answers_the_readers_questions_in_order(tiny: Project) -> None:
 
 def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
     shares = {"memorization": 0.3, "memorization_low": 0.211, "memorization_high": 0.408}
-    change(tiny_copy, "reports/metrics.json", **shares, memorization_real=0.03)
+    change_metrics(tiny_copy, **shares, memorization_real=0.03)
     page, card = rendered(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
     assert "This holds for 30.0 % of 80 samples (95 % interval 21.1 % to 40.8 %)." in in_words(page)
@@ -114,9 +128,9 @@ def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_co
     assert "; training images are copied;" in page
     assert "- Training images are copied: 30.0 %" in card
     assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in " ".join(card.split())
-    change(tiny_copy, "reports/metrics.json", memorization=0.06)
+    change_metrics(tiny_copy, memorization=0.06)
     assert '<p class="answer ok">No sign of it.</p>' in rendered(tiny_copy)[0], "the threshold itself is allowed"
-    change(tiny_copy, "reports/metrics.json", memorization=1.0, memorization_real=0.6)
+    change_metrics(tiny_copy, memorization=1.0, memorization_real=0.6)
     page, card = rendered(tiny_copy)
     why = "the data repeats itself, and more than a quarter of the training images look like copies as well"
     assert f'<p class="answer">Cannot be decided: {why}.</p>' in page
@@ -125,28 +139,25 @@ def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_co
 
 
 def test_a_share_that_can_be_chance_is_not_a_verdict(tiny_copy: Project) -> None:
-    metrics = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
+    metrics = metrics_of(tiny_copy.folder)
     protocol = metrics["protocol"] | {"memorization_samples": 20}
-    change(tiny_copy, "reports/metrics.json", memorization=0.1, memorization_real=0.01, protocol=protocol)
+    change_metrics(tiny_copy, memorization=0.1, memorization_real=0.01, protocol=protocol)
     page, _ = rendered(tiny_copy)
     why = "more samples look like copies than should, but 20 samples are so few that this can be chance"
     assert f'<p class="answer">Cannot be decided: {why}.</p>' in page
 
 
 def test_the_report_names_held_out_images_if_there_are_enough(tiny_copy: Project) -> None:
-    metrics = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
+    metrics = metrics_of(tiny_copy.folder)
     protocol = metrics["protocol"] | {"memorization_real": "held-out images", "memorization_real_images": 1000}
-    change(tiny_copy, "reports/metrics.json", memorization_real=0.01, protocol=protocol)
+    change_metrics(tiny_copy, memorization_real=0.01, protocol=protocol)
     page, card = rendered(tiny_copy)
     assert "The new real images are 1,000 held-out images; it holds for 1.0 % of them." in in_words(page)
     assert "; held-out images: 1.0 %)" in card
 
 
 def test_the_report_says_why_there_is_no_precision(tiny_copy: Project) -> None:
-    path = tiny_copy.folder / "reports/metrics.json"
-    metrics = json.loads(path.read_text())
-    del metrics["precision"], metrics["density"]
-    path.write_text(json.dumps(metrics))
+    remove_metrics(tiny_copy, "precision", "density")
     change(tiny_copy, "models/features/features.json", flattered=["blur", "noise"])
     for text in map(in_words, rendered(tiny_copy)):
         assert "Precision and density are not measured: blur and noise do not lower" in text
@@ -236,8 +247,8 @@ def test_data_that_repeats_itself_gives_no_verdict_on_copies(tiny: Project) -> N
 def test_a_floor_measured_with_fewer_images_than_samples_is_not_shown(tiny_copy: Project) -> None:
     page, _ = rendered(tiny_copy)
     assert "80 test images from the training images; there are fewer test images than samples" in page
-    protocol = json.loads((tiny_copy.folder / "reports/metrics.json").read_text())["protocol"]
-    change(tiny_copy, "reports/metrics.json", fid_floor=1.25, protocol={**protocol, "floor_samples": 128})
+    protocol = metrics_of(tiny_copy.folder)["protocol"]
+    change_metrics(tiny_copy, fid_floor=1.25, protocol={**protocol, "floor_samples": 128})
     page, _ = rendered(tiny_copy)
     assert page.count("(real images: 1.25)") == 2, "in the verdict and on the tile"
     assert "fewer test images than samples" not in page
@@ -263,11 +274,7 @@ def test_classes_named_like_numbers_keep_their_names(tiny_copy: Project) -> None
 
 
 def test_the_page_says_that_test_images_are_too_few_for_precision_and_recall(tiny_copy: Project) -> None:
-    path = tiny_copy.folder / "reports/metrics.json"
-    metrics = json.loads(path.read_text())
-    for name in ("kid", "kid_se", "precision", "recall", "density", "coverage"):
-        del metrics[name]
-    path.write_text(json.dumps(metrics))
+    remove_metrics(tiny_copy, "kid", "kid_se", "precision", "recall", "density", "coverage")
     (tiny_copy.folder / "reports/evaluate/lowest.png").unlink()
     page, card = rendered(tiny_copy)
     assert "There are too few test images for precision and recall" in page
@@ -327,7 +334,7 @@ def test_the_card_has_no_empty_field(tiny: Project) -> None:
 
 def test_the_front_matter_has_the_keys_of_the_hub(tiny: Project) -> None:
     facts = front_matter((tiny.folder / "reports/model_card.md").read_text())
-    metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
+    metrics = metrics_of(tiny.folder)
     assert facts["license"] == "mit"
     assert facts["library_name"] == "keras"
     assert facts["pipeline_tag"] == "unconditional-image-generation"
@@ -346,7 +353,7 @@ def test_the_hubs_own_library_reads_the_card(tiny: Project) -> None:
     library = pytest.importorskip("huggingface_hub", reason="the extra .[hf] is not installed")
     data = library.ModelCard((tiny.folder / "reports/model_card.md").read_text()).data
     fid = next(result for result in data.eval_results if result.metric_type == "fid")
-    metrics = json.loads((tiny.folder / "reports/metrics.json").read_text())
+    metrics = metrics_of(tiny.folder)
     assert (data.license, data.model_name) == ("mit", "Tiny · Tiny shapes")
     assert (fid.dataset_name, fid.metric_value) == ("Tiny shapes", metrics["fid"])
 

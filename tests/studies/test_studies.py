@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ from pydantic import TypeAdapter
 
 from stages import artifacts, params
 from stages.errors import StageError
+from stages.metrics import files
 from stages.train.settings import Settings
 from studies import cell, claims, seeds
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, metrics_of
 
 STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
 STUDIES = {name: stage for name, stage in STAGES.items() if "matrix" in stage}
@@ -116,7 +118,7 @@ def test_finished_seeds_are_not_run_again(tiny_copy: Project, monkeypatch: pytes
     first = seeds.run_seeds(2)
     assert [r["params"]["seed"] for r in first] == [0, 1]
     assert first[0]["metrics"]["fid"] != first[1]["metrics"]["fid"]
-    assert first[0]["metrics"] == json.loads((tiny_copy.folder / "reports/metrics.json").read_text())
+    assert first[0]["metrics"] == metrics_of(tiny_copy.folder)
     monkeypatch.setattr(cell, "run", lambda *_: pytest.fail("the seed was run again"))
     assert seeds.run_seeds(2) == first
 
@@ -142,7 +144,9 @@ class Stages:
             (work / "reports/train/plots/metrics").mkdir(parents=True, exist_ok=True)
             (work / "reports/train/plots/metrics/score.tsv").write_text("step\tscore\n9\t1.5\n")
         else:
-            artifacts.write_json(work / "reports/metrics.json", {"fid": 1.5, "protocol": {}})
+            for file, values in zip(files.FILES, ({"fid": 1.5}, {"fid_floor": 0.5}, {"samples": 9}), strict=True):
+                (work / file).parent.mkdir(parents=True, exist_ok=True)
+                artifacts.write_json(work / file, values)
         return subprocess.CompletedProcess(command, 0)
 
 
@@ -361,3 +365,23 @@ def test_the_committed_page_matches_the_committed_cells(monkeypatch: pytest.Monk
     assert (ROOT / "studies/README.md").read_text() == claims.render(claims.complete_cells())
     drawn = {claim.name for claim in claims.complete_claims(claims.complete_cells())}
     assert {path.stem for path in (ROOT / "studies/figures").iterdir()} == drawn
+
+
+def test_dvc_ignores_the_pipelines_of_the_studies_unless_it_runs_as_the_module_studies(tmp_path: Path) -> None:
+    pipelines = [str(path.relative_to(ROOT)) for path in (ROOT / "studies").rglob("dvc.yaml")]
+    for name in (".dvcignore", ".dvcignore-studies"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("dvc.yaml", *pipelines):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("stages: {one: {cmd: 'true', outs: [out]}}\n")
+
+    def run(module: str, *arguments: str) -> list[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    run("dvc", "init", "--no-scm", "--quiet")
+    assert run("dvc", "stage", "list", "--all", "--name-only") == ["one"]
+    listed = run("studies", "stage", "list", "--all", "--name-only")
+    assert sorted(listed) == sorted(["one", *(f"{name}:one" for name in pipelines)])

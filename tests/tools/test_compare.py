@@ -135,17 +135,17 @@ class _Page(HTMLParser):
         self.text += data
 
 
-def test_metrics_of_one_protocol_are_subtracted_in_the_order_of_the_file(past: History) -> None:
+def test_metrics_of_one_protocol_are_subtracted_in_the_order_of_the_catalog(past: History) -> None:
     comparison = past.compare("one", "two")
     assert comparison.protocol_differences == ()
     assert comparison.metrics == (
-        Row("swd", "12.5", "12.5", "0", "lower"),
         Row("fid", "37.6", "35.2", "-2.4", "lower"),
-        Row("modes", "10", "9", "-1"),
         Row("kid", "–", "0.5", "", "lower"),
+        Row("swd", "12.5", "12.5", "0", "lower"),
+        Row("modes", "10", "9", "-1"),
     )
     assert re.search(
-        r"^metric +A +B +B − A  better\nswd +12.5 +12.5 +0  lower\nfid +37.6 +35.2 +-2.4  lower\nmodes +10 +9 +-1\n",
+        r"^metric +A +B +B − A  better\nfid +37.6 +35.2 +-2.4  lower\nkid +– +0.5 +lower\nswd +12.5 +12.5 +0  lower\n",
         compare.to_text(comparison),
         re.M,
     )
@@ -155,10 +155,10 @@ def test_metrics_of_one_protocol_are_subtracted_in_the_order_of_the_file(past: H
 def test_metrics_of_different_protocols_are_shown_but_not_subtracted(past: History) -> None:
     comparison = past.compare("two", "other")
     assert comparison.metrics == (
-        Row("swd", "12.5", "2.0"),
         Row("fid", "35.2", "1.0"),
-        Row("modes", "9", "–"),
         Row("kid", "0.5", "–"),
+        Row("swd", "12.5", "2.0"),
+        Row("modes", "9", "–"),
     )
     for text in (compare.to_text(comparison), _Page(compare.render(comparison)).text):
         assert "B − A" not in text
@@ -286,9 +286,9 @@ def test_values_of_real_images_are_hidden_where_they_are_the_same(present: Histo
     present.commit("A", "left-out")
     present.metrics(**same, checkerboard_real=0.95, ms_ssim=0.3, checkerboard=0.9)
     assert present.compare("HEAD", "workspace").metrics == (
+        Row("checkerboard", "0.8", "0.9", "+0.1", "near checkerboard_real"),
         Row("checkerboard_real", "0.9", "0.95", "+0.05"),
         Row("ms_ssim", "0.3", "0.3", "0", "near ms_ssim_real 0.2"),
-        Row("checkerboard", "0.8", "0.9", "+0.1", "near checkerboard_real"),
     )
 
 
@@ -396,7 +396,7 @@ def test_a_terminal_without_a_minus_sign_shows_a_question_mark(
         monkeypatch.setenv(name, value)
     done = past.command("one", "two")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^metric +A +B +B \? A  better\nswd +12.5 +12.5 +0  lower\n", done.stdout, re.M)
+    assert re.search(r"^metric +A +B +B \? A  better\nfid +37.6 +35.2 +-2.4  lower\n", done.stdout, re.M)
     assert "B − A" in (past.folder / "reports/comparison.html").read_text()
 
 

@@ -313,7 +313,7 @@ def test_unfinished_runs_are_waiting_abandoned_or_running(project: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("place", "command"), [("seeds/a", "make seeds"), ("studies/cell", "dvc repro studies/dvc.yaml")]
+    ("place", "command"), [("seeds/a", "make seeds"), ("studies/cell", "python -m studies repro studies/dvc.yaml")]
 )
 def test_an_unfinished_study_is_reported_with_its_command(project: Path, place: str, command: str) -> None:
     (project / ".state" / place).mkdir(parents=True)

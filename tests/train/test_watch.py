@@ -105,10 +105,36 @@ def test_the_page_shows_the_progress_every_two_seconds(begun: Watch, clock: Cloc
     assert "0 of 60,000 images" in text(begun)
     clock.seconds += 2
     begun.advance(1_200, "loss D 1.00 G 2.00")
-    assert "1,200 of 60,000 images seen, loss D 1.00 G 2.00." in text(begun)
+    assert "1,200 of 60,000 images seen, loss D 1.00 G 2.00, about 3 min left." in text(begun)
+
+
+def test_the_time_left_follows_the_speed_of_this_run_alone(begun: Watch, clock: Clock) -> None:
+    assert begun.minutes_left is None
+    begun.advance(20_000, "")  # seen before the interrupt
+    assert begun.minutes_left is None
+    clock.seconds += 300
+    begun.advance(30_000, "")
+    assert begun.minutes_left == 15
+    begun.advance(60_000, "")
+    assert begun.minutes_left is None
 
 
 def test_a_new_training_removes_the_pictures_of_the_one_before(begun: Watch) -> None:
     begun.add(GRID, 32, 1_200)
     Watch(begun.page.parent, 60_000).begin()
     assert [path.name for path in begun.page.parent.iterdir()] == ["index.html"]
+
+
+def test_the_curves_of_a_figure_share_one_scale(begun: Watch, tmp_path: Path) -> None:
+    points = {"loss/discriminator": [(0, 1.0), (30_000, 3.0)], "loss/generator": [(0, 2.0), (60_000, 5.0)]}
+    (drawn,) = watch.figures(points, 60_000)
+    assert (drawn.low, drawn.high) == (1.0, 5.0)
+    assert [curve.points for curve in drawn.curves] == ["0.0,120.0 200.0,60.0", "0.0,90.0 400.0,0.0"]
+    begun.show_log(tmp_path / "nothing", points)
+    begun.end("interrupted")
+    assert text(begun).count("<polyline") == 2
+
+
+def test_a_constant_curve_is_a_line_in_the_middle() -> None:
+    (drawn,) = watch.figures({"score": [(10, 4.0), (20, 4.0)]}, 20)
+    assert drawn.curves[0].points == "200.0,60.0 400.0,60.0"

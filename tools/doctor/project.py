@@ -18,7 +18,7 @@ from tools import dvc_files
 from tools.doctor.finding import Finding, Project, size
 
 # The folders in .state/ that belong to studies, and the commands that resume them.
-_STUDIES = {"seeds": "make seeds", "studies": "dvc repro studies/dvc.yaml"}
+_STUDIES = {"seeds": "make seeds", "studies": "python -m studies repro studies/dvc.yaml"}
 
 
 def _is_intact(path: Path) -> bool:
