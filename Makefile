@@ -8,6 +8,7 @@
 # make demo              serve a web page for playing with the generator in models/ or in any revision
 # make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
+# make publish REMOTE=…  share the data and models of REV (HEAD) through a DVC remote; others read at READ=https://…
 # make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
 # make trends            plot the metrics over Git history: reports/trends.svg
 # make setup             create .venv from requirements.lock (the other commands do this when needed)
@@ -20,7 +21,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro own seeds compare whence demo test test-slow bench fresh doctor trends lock
+.PHONY: help setup repro own seeds compare whence demo publish test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -77,6 +78,13 @@ compare: setup
 PNG ?=
 whence: setup
 	@python -m tools.whence "$(PNG)"
+
+REMOTE ?=
+READ ?=
+REV ?= HEAD
+publish: setup
+	@test -n "$(REMOTE)" || { echo "error: REMOTE: name a DVC remote or an address: make publish REMOTE=s3://bucket/dcgan" >&2; exit 2; }
+	@python -m tools.publish_remote "$(REMOTE)" --read "$(READ)" --rev "$(REV)"
 
 # Test files run side by side. T names one room: stages/train, tools, or stages for the files directly in stages/.
 PYTEST = pytest -q --numprocesses 2 --dist loadfile

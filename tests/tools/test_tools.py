@@ -335,6 +335,25 @@ def test_reachable_remotes_and_an_unreachable_one_are_reported(project: Path) ->
     assert "docs/sharing.md" in dead[0].remedy
 
 
+def test_results_that_neither_the_cache_nor_the_default_remote_has_are_noted_as_not_published(project: Path) -> None:
+    shutil.rmtree(project / ".dvc/cache")
+    one = only(remotes.remotes, project)
+    assert one.text.endswith("lacks 1 of the 1 results that DVC's cache lacks: nobody has published them")
+    assert one.remedy.startswith("make repro ")
+
+
+def test_results_that_only_the_default_remote_has_are_noted_with_the_command_that_gets_them(project: Path) -> None:
+    dvc(project, "push")
+    shutil.rmtree(project / ".dvc/cache")
+    assert only(remotes.remotes, project).remedy == "dvc pull"
+
+
+def test_results_that_the_cache_lacks_are_noted_if_there_is_no_remote(project: Path) -> None:
+    dvc(project, "remote", "remove", "shared")
+    shutil.rmtree(project / ".dvc/cache")
+    assert only(remotes.remotes, project).text == "remotes: none, and DVC's cache lacks results of this commit"
+
+
 ADA = "Basic " + base64.b64encode(b"ada:pa55word").decode()
 
 
