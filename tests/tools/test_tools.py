@@ -250,7 +250,7 @@ def test_a_damaged_dvc_lock_and_a_damaged_run_are_named(project: Path) -> None:
     )
     assert only(checks.pipeline, project).remedy.startswith("make repro   (restores it from Git")
     (project / "studies/dvc.lock").write_text("<<<<<<< HEAD\n")
-    assert only(checks.pipeline, project).remedy.startswith("git checkout --ours")
+    assert only(checks.pipeline, project).remedy.startswith("make repro   (names the files with conflicts")
 
 
 def test_results_in_git_that_are_missing_or_damaged_are_named(git_project: Path) -> None:

@@ -63,7 +63,7 @@ def pipeline(project: Project) -> Iterator[Finding]:
 def _lock_files(folder: Path) -> Iterator[Finding]:
     for path in dvc_files.lock_files(folder):
         if damage := dvc_files.lock_damage(path.read_bytes()):
-            conflict = f"git checkout --ours {shlex.quote(str(path))}   (or --theirs)"
+            conflict = "make repro   (names the files with conflicts and the commands that resolve them)"
             restore = "make repro   (restores it from Git, and takes newer results from DVC's run cache)"
             text = f"pipeline: {path} is damaged ({damage}), and DVC will refuse to run"
             yield Finding("wrong", text, conflict if damage == "merge conflict" else restore)
