@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from dvc.scm import NoSCM
 
 from stages import resume
 from stages.errors import StageError
@@ -81,7 +82,10 @@ def _results(repo: Any) -> Iterator[Finding]:
     Outputs that neither Git nor DVC's cache has are only where they were made, so they may be missing.
     """
     small = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
-    outs = [out for out in small if not repo.scm.is_ignored(out.fs_path)]
+    if isinstance(repo.scm, NoSCM):  # no Git to ask; of the main pipeline, Git has all small results
+        outs = [out for out in small if out.stage.path_in_repo == "dvc.yaml"]
+    else:
+        outs = [out for out in small if not repo.scm.is_ignored(out.fs_path)]
     states = [(out.def_path, state) for out in outs for state in out.workspace_status().values()]
     remedy = "make repro   (takes them from DVC's run cache, or runs their stage)"
     if missing := [name for name, state in states if state == "deleted"]:
