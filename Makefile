@@ -9,6 +9,7 @@
 # make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
 # make publish REMOTE=…  share the data and models of REV (HEAD) through a DVC remote; others read at READ=https://…
+# make new NAME=Birds    start a project of your own from this one, with an empty history, in DIR (../birds)
 # make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
 # make trends            plot the metrics over Git history: reports/trends.svg
 # make setup             create .venv from requirements.lock (the other commands do this when needed)
@@ -21,7 +22,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup with-git without-git FORCE repro own seeds compare whence demo publish test test-slow bench fresh doctor trends lock
+.PHONY: help setup with-git without-git FORCE repro own seeds compare whence demo publish new test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -99,6 +100,12 @@ REV ?= HEAD
 publish: setup
 	@test -n "$(REMOTE)" || { echo "error: REMOTE: name a DVC remote or an address: make publish REMOTE=s3://bucket/dcgan" >&2; exit 2; }
 	@python -m tools.publish_remote "$(REMOTE)" --read "$(READ)" --rev "$(REV)"
+
+NAME ?=
+DIR ?=
+new: export TITLE = $(NAME)
+new: setup
+	@python -m tools.new "$$TITLE" "$(DIR)"
 
 # Test files run side by side. T names one room: stages/train, tools, or stages for the files directly in stages/.
 PYTEST = pytest -q --numprocesses 2 --dist loadfile

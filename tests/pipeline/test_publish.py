@@ -17,7 +17,7 @@ def test_clones_get_every_published_byte_from_a_static_web_server(quick_run: Clo
     public.mkdir()
     with servers.http(public, tmp_path / "http.log") as address:
         output = clone.output("make", "publish", f"REMOTE={public}", f"READ={address}")
-        assert "licence: MIT" in output.lower(), "publishing names the terms of the data"
+        assert "Licence: MIT." in output, "publishing names the terms of the data"
         assert f"An empty clone got every byte from {address} with `dvc pull` and with `dvc repro --pull`" in output
         assert clone.changed() == [".dvc/config"]
         assert str(public) not in (clone.folder / ".dvc/config").read_text(), "others cannot write, and need no path"
