@@ -9,6 +9,8 @@
 # make demo              serve a web page for playing with the generator in models/ or in any revision
 # make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
+# make publish REMOTE=…  share the data and models of REV (HEAD) through a DVC remote; others read at READ=https://…
+# make new NAME=Birds    start a project of your own from this one, with an empty history, in DIR (../birds)
 # make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
 # make trends            plot the metrics over Git history: reports/trends.svg
 # make setup             create .venv from requirements.lock (the other commands do this when needed)
@@ -21,7 +23,8 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro own seeds compare experiments whence demo test test-slow bench fresh doctor trends lock
+.PHONY: help setup with-git without-git FORCE repro own seeds compare experiments whence demo publish new test test-slow bench \
+  fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -34,8 +37,22 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
   /^Installing collected.* tensorflow/ { printf "%sunpacking them (TensorFlow is large: about a minute) ...\n", tty ? "\r\033[K" : ""; fflush() } \
   /^ERROR|^WARNING: Retrying/ { print; fflush() }'
 
-setup: .venv/installed
-.venv/installed: requirements.lock
+# DVC needs Git, or to be told that there is none, as in a project that was downloaded as a zip.
+GIT := $(shell git rev-parse --git-dir 2>/dev/null)
+NO_SCM := $(shell grep -s 'no_scm = true' .dvc/config.local)
+setup: .venv/installed $(if $(GIT),$(if $(NO_SCM),with-git),$(if $(NO_SCM),,without-git))
+without-git: .venv/installed
+	@dvc config --local core.no_scm true
+	@echo "No Git repository here: make repro works; what needs a history (compare, whence, experiments) does not." >&2
+with-git: .venv/installed
+	@dvc config --local --unset core.no_scm
+
+# The programs in .venv hold its absolute path, so a project that was moved gets a new one.
+ifneq ($(wildcard .venv/bin/dvc),)
+MOVED := $(shell head -c 1000 .venv/bin/dvc | grep -qF '$(realpath .venv)/bin/python' || echo FORCE)
+endif
+FORCE:
+.venv/installed: requirements.lock $(MOVED)
 	@test -n "$(SYSTEM_PYTHON)" || { echo "error: $(PYTHON) is not installed; name another Python: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@"$(SYSTEM_PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and \
 	  "error: Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 ..." % v[:2])'
@@ -48,8 +65,8 @@ setup: .venv/installed
 	@touch $@
 
 repro: setup
-	@python -m stages.params params.yaml
 	@python -m tools.mend
+	@python -m stages.params params.yaml
 	@dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/reports/report.html"
@@ -65,8 +82,8 @@ own: setup
 N ?= 3
 seeds: setup
 	@case "$(N)" in ''|0|*[!0-9]*) echo "error: N: expected a number of seeds, such as N=3, got '$(N)'" >&2; exit 2;; esac
-	@python -m stages.params params.yaml
 	@python -m tools.mend
+	@python -m stages.params params.yaml
 	@dvc repro features
 	@python -m studies.seeds $(N)
 
@@ -83,6 +100,19 @@ experiments: setup
 PNG ?=
 whence: setup
 	@python -m tools.whence "$(PNG)"
+
+REMOTE ?=
+READ ?=
+REV ?= HEAD
+publish: setup
+	@test -n "$(REMOTE)" || { echo "error: REMOTE: name a DVC remote or an address: make publish REMOTE=s3://bucket/dcgan" >&2; exit 2; }
+	@python -m tools.publish_remote "$(REMOTE)" --read "$(READ)" --rev "$(REV)"
+
+NAME ?=
+DIR ?=
+new: export TITLE = $(NAME)
+new: setup
+	@python -m tools.new "$$TITLE" "$(DIR)"
 
 # Test files run side by side. T names one room: stages/train, tools, or stages for the files directly in stages/.
 PYTEST = pytest -q --numprocesses 2 --dist loadfile

@@ -38,6 +38,16 @@ def open_repo(folder: Path) -> Any:
         ) from None
 
 
+def cached_outputs(repo: Any) -> list[Any]:
+    """The outputs with a hash in dvc.lock that DVC's cache holds, and not Git."""
+    return [out for out in repo.index.outs if out.use_cache and out.hash_info]
+
+
+def missing_outputs(repo: Any) -> list[Any]:
+    """The outputs in dvc.lock that DVC's cache lacks, at least in part."""
+    return [out for out in cached_outputs(repo) if out.changed_cache()]
+
+
 def lock_files(folder: Path) -> list[Path]:
     """The dvc.lock of each pipeline in the project."""
     return sorted([*folder.glob("dvc.lock"), *folder.glob("*/dvc.lock")])

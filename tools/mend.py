@@ -3,27 +3,32 @@
 A damaged dvc.lock is restored from Git. Nothing is lost: DVC's run cache has the results of every stage that finished
 after that commit, and `dvc repro` takes them from there. The damaged file is kept in .state/damaged. DVC's list of
 running processes (.dvc/tmp/rwlock), its database of known hashes and half-written entries of the run cache are removed:
-DVC makes them anew.
+DVC makes them anew. The user resolves the conflicts of a merge: the error names the files and the commands.
 """
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from dvc.lock import LockError, make_lock
 
 from stages.errors import StageError
-from stages.shell import run_command, say
+from stages.shell import printable, run_command, say
 from tools import dvc_files
 from tools.git import git
+
+_RESULTS = ("dvc.lock", "reports")  # Git's part of the results; DVC makes them anew from either side of a merge
 
 
 def mend(folder: Path) -> Iterator[str]:
     """Mend the project in a folder. Yields a line for each file.
 
-    Mends nothing while another DVC process writes, because its files only look damaged. Raises StageError for a file
-    that the user has to mend.
+    Mends nothing while another DVC process writes, because its files only look damaged. Raises StageError if a merge
+    left conflicts.
     """
+    if conflicts := _conflicts(folder):
+        raise StageError(conflicts)
     (folder / ".dvc/tmp").mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack, contextlib.suppress(LockError):  # DVC itself names the other process
         for name in ("lock", "rwlock.lock"):
@@ -31,10 +36,34 @@ def mend(folder: Path) -> Iterator[str]:
         yield from _mend(folder)
 
 
+def _conflicts(folder: Path) -> str:
+    """What to do about the files that Git could not merge; "" if there are none, or no Git."""
+    try:
+        paths = git(folder, "diff", "--relative", "--name-only", "--diff-filter=U", "-z").split("\0")[:-1]
+    except StageError:
+        return ""
+    if not paths:
+        return ""
+    results = [path for path in paths if path in _RESULTS or path.startswith(f"{_RESULTS[-1]}/")]
+    others = [path for path in paths if path not in results]
+    steps = [f"edit {' '.join(map(shlex.quote, others))} and `git add` it"] if others else []
+    if results:
+        names = " ".join(_RESULTS)
+        take = f"git reset -q -- {names} && git restore {names} && git clean -fdq {_RESULTS[-1]}"
+        steps.append(f"take this branch's results: `{take}`")
+    named = ", ".join(map(printable, (others + results)[:3])) + (
+        f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    )
+    return (
+        f"Git could not merge {named}; {'; '.join(steps)}; then `make repro` makes the results of the merge, and "
+        "`git add -A && git commit` ends it (docs/sharing.md)"
+    )
+
+
 def _mend(folder: Path) -> Iterator[str]:
     for path in dvc_files.lock_files(folder):
         if damage := dvc_files.lock_damage(path.read_bytes()):
-            yield f"{path}: damaged ({damage}); {_restore(folder, path, damage)}"
+            yield f"{path}: damaged ({damage}); {_restore(folder, path)}"
     rwlock = folder / ".dvc/tmp/rwlock"
     if damage := dvc_files.rwlock_damage(rwlock):
         rwlock.unlink()
@@ -53,11 +82,9 @@ def _mend(folder: Path) -> Iterator[str]:
             yield f"{path}: half-written; removed"
 
 
-def _restore(folder: Path, path: Path, damage: str) -> str:
+def _restore(folder: Path, path: Path) -> str:
     """Restore a dvc.lock from the newest intact version in Git, or remove it. Returns what was done."""
     name = path.relative_to(folder).as_posix()
-    if damage == "merge conflict":
-        raise StageError(f"{path}: it has a merge conflict; `git checkout --ours {name}` or --theirs, then repeat")
     kept = folder / ".state/damaged" / name.replace("/", "-")  # like any other lock there, removed after a month
     kept.parent.mkdir(parents=True, exist_ok=True)
     path.replace(kept)

@@ -27,7 +27,7 @@ from stages.metrics.catalog import Metric
 from stages.shell import run_command
 from stages.workspace import Workspace
 from tools import commits
-from tools.git import git
+from tools.git import git, in_clone
 
 PICTURE = "reports/trends.svg"
 _WORKSPACE = "workspace"
@@ -126,6 +126,7 @@ def main() -> None:
     picture = Path(arguments.out)
     if picture.suffix not in (".svg", ".png", ".pdf"):
         raise StageError(f"--out {picture}: expected a name that ends in .svg, .png or .pdf")
+    in_clone(Path(), "--git-dir")
     table = history(Path(), arguments.revision)
     _write(picture, table)
     columns = ["revision", "date", "protocol", *(metric.name for metric in _HEADLINES)]

@@ -165,8 +165,10 @@ def test_small_results_are_in_git_and_large_ones_in_the_cache() -> None:
 def test_git_tracks_no_file_that_the_cache_holds() -> None:
     """DVC rejects such an output, but only after the stage has run."""
     cached = [out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str)]
-    listed = subprocess.run(["git", "ls-files", "--", *cached], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert listed.stdout == ""
+    listed = subprocess.run(["git", "ls-files", "--", *cached], cwd=ROOT, capture_output=True, text=True, check=False)
+    if "not a git repository" in listed.stderr:
+        pytest.skip("this project was downloaded without Git")
+    assert (listed.returncode, listed.stdout) == (0, "")
 
 
 def test_only_the_report_is_not_in_the_run_cache() -> None:

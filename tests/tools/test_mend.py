@@ -111,14 +111,60 @@ def test_a_damaged_dvc_lock_without_an_intact_version_is_removed(project: Path, 
     assert not LOCK.exists()
 
 
-def test_a_merge_conflict_is_left_to_the_user(git_project: Path) -> None:
-    conflict = b"schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> other\n"
-    LOCK.write_bytes(conflict)
-    with pytest.raises(
-        StageError, match=r"dvc\.lock: it has a merge conflict; `git checkout --ours dvc.lock` or --theirs"
-    ):
+def test_conflict_markers_that_were_committed_are_damage(project: Path) -> None:
+    whole = LOCK.read_bytes()
+    LOCK.write_bytes(b"schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> other\n")
+    commit(project)
+    (line,) = mended()
+    assert line.startswith("dvc.lock: damaged (merge conflict); restored from Git; ")
+    assert LOCK.read_bytes() == whole
+
+
+def merge(mine: dict[str, str], theirs: dict[str, str]) -> None:
+    """Merge a branch with other texts in files of these names; the merge must fail."""
+    git(HERE, "branch", "other")
+    for branch, texts in (("other", theirs), ("main", mine)):
+        git(HERE, "checkout", "-q", branch)
+        for name, text in texts.items():
+            Path(name).write_text(text)
+        commit(HERE)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(HERE, "merge", "other")
+
+
+def test_the_conflicts_of_a_merge_are_named_with_commands_that_resolve_them(git_project: Path) -> None:
+    lock = LOCK.read_text()
+    merge(
+        {"params.yaml": "report: {title: 2}\n", "dvc.lock": lock.replace("title: 1", "title: 2")},
+        {"params.yaml": "report: {title: 3}\n", "dvc.lock": lock.replace("title: 1", "title: 3"), "reports/new": ""},
+    )
+    with pytest.raises(StageError, match=r"Git could not merge params\.yaml, dvc\.lock; edit params\.yaml") as error:
         mended()
-    assert LOCK.read_bytes() == conflict
+    resolve = str(error.value).partition("results: `")[2].partition("`")[0]
+    subprocess.run(["bash", "-ec", f"git checkout -q --theirs params.yaml; git add params.yaml; {resolve}"], check=True)
+    assert git(HERE, "status", "--porcelain") == "M  params.yaml", "this branch's results, and nothing of the other's"
+    assert mended() == []
+    dvc(HERE, "repro")
+    assert Path("reports/metrics.json").read_text() == "report: {title: 3}\n"
+    commit(HERE)
+    assert git(HERE, "log", "-1", "--format=%P").count(" ") == 1, "the commit ends the merge"
+
+
+def test_a_picture_that_one_side_deleted_is_resolved_like_the_others(git_project: Path) -> None:
+    for name in ("a", "b"):
+        Path(f"reports/{name}.png").write_text("before")
+    commit(HERE)
+    merge({"reports/a.png": "mine", "reports/b.png": "mine"}, {"reports/a.png": "theirs", "reports/b.png": "theirs"})
+    git(HERE, "merge", "--abort")
+    git(HERE, "rm", "-q", "reports/b.png")
+    git(HERE, "commit", "-q", "-m", "without b")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(HERE, "merge", "other")
+    with pytest.raises(StageError, match=r"Git could not merge reports/a\.png, reports/b\.png; take") as error:
+        mended()
+    resolve = str(error.value).partition("results: `")[2].partition("`")[0]
+    subprocess.run(["bash", "-ec", resolve], check=True)
+    assert git(HERE, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("content", [b"", b'{"write": {"', b"\xff", b"[]", b'{"write": {"a": 1}}'])

@@ -22,6 +22,7 @@ import yaml
 from dvc.repo import Repo
 
 from tests.conftest import ROOT, dvc, git
+from tests.git_project import run_tool
 from tools import audit, dvc_files
 from tools.doctor import __main__ as doctor
 from tools.doctor import finding, machine, remotes, space
@@ -250,7 +251,7 @@ def test_a_damaged_dvc_lock_and_a_damaged_run_are_named(project: Path) -> None:
     )
     assert only(checks.pipeline, project).remedy.startswith("make repro   (restores it from Git")
     (project / "studies/dvc.lock").write_text("<<<<<<< HEAD\n")
-    assert only(checks.pipeline, project).remedy.startswith("git checkout --ours")
+    assert only(checks.pipeline, project).remedy.startswith("make repro   (names the files with conflicts")
 
 
 def test_results_in_git_that_are_missing_or_damaged_are_named(git_project: Path) -> None:
@@ -265,6 +266,14 @@ def test_results_in_git_that_are_missing_or_damaged_are_named(git_project: Path)
     assert missing.remedy.startswith("make repro")
     dvc(git_project, "repro")
     assert only(checks.pipeline, git_project).state == "ok"
+
+
+def test_a_project_without_git_is_checked_too(git_project: Path) -> None:
+    shutil.rmtree(git_project / ".git")
+    (git_project / ".dvc/config.local").write_text("[core]\nno_scm = true\n")
+    assert only(checks.pipeline, git_project).state == "ok"
+    (git_project / "reports/metrics.json").unlink()
+    assert only(checks.pipeline, git_project).state == "note"
 
 
 def test_results_that_neither_git_nor_the_cache_has_may_be_missing(git_project: Path) -> None:
@@ -333,6 +342,25 @@ def test_reachable_remotes_and_an_unreachable_one_are_reported(project: Path) ->
     dead = [one for one in remotes.remotes(finding.Project(project)) if "dead" in one.text]
     assert [one.state for one in dead] == ["wrong"]
     assert "docs/sharing.md" in dead[0].remedy
+
+
+def test_results_that_neither_the_cache_nor_the_default_remote_has_are_noted_as_not_published(project: Path) -> None:
+    shutil.rmtree(project / ".dvc/cache")
+    one = only(remotes.remotes, project)
+    assert one.text.endswith("lacks 1 of the 1 results that DVC's cache lacks: nobody has published them")
+    assert one.remedy.startswith("make repro ")
+
+
+def test_results_that_only_the_default_remote_has_are_noted_with_the_command_that_gets_them(project: Path) -> None:
+    dvc(project, "push")
+    shutil.rmtree(project / ".dvc/cache")
+    assert only(remotes.remotes, project).remedy == "dvc pull"
+
+
+def test_results_that_the_cache_lacks_are_noted_if_there_is_no_remote(project: Path) -> None:
+    dvc(project, "remote", "remove", "shared")
+    shutil.rmtree(project / ".dvc/cache")
+    assert only(remotes.remotes, project).text == "remotes: none, and DVC's cache lacks results of this commit"
 
 
 ADA = "Basic " + base64.b64encode(b"ada:pa55word").decode()
@@ -542,6 +570,25 @@ def test_the_table_of_licences_is_utf_8_on_any_terminal() -> None:
     command = [sys.executable, "-m", "tools.audit"]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
     assert result.stdout.decode() == audit.table(ROOT / "requirements.lock")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("compare", []),
+        ("fresh", []),
+        ("trends", []),
+        ("whence", [str(ROOT / "docs/judges.png")]),
+        ("publish_remote", ["/srv/dcgan"]),
+    ],
+)
+def test_a_tool_that_needs_a_git_history_says_so(git_project: Path, tool: str, arguments: list[str]) -> None:
+    shutil.rmtree(git_project / ".git")
+    (git_project / ".dvc/config.local").write_text("[core]\nno_scm = true\n")
+    result = run_tool(tool, git_project, *arguments)
+    assert result.returncode == 1
+    assert "run this in a clone" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("count", ["x", "0", "-1", "2.5", ""])

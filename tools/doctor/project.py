@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from dvc.scm import NoSCM
 
 from stages import resume
 from stages.errors import StageError
@@ -63,7 +64,7 @@ def pipeline(project: Project) -> Iterator[Finding]:
 def _lock_files(folder: Path) -> Iterator[Finding]:
     for path in dvc_files.lock_files(folder):
         if damage := dvc_files.lock_damage(path.read_bytes()):
-            conflict = f"git checkout --ours {shlex.quote(str(path))}   (or --theirs)"
+            conflict = "make repro   (names the files with conflicts and the commands that resolve them)"
             restore = "make repro   (restores it from Git, and takes newer results from DVC's run cache)"
             text = f"pipeline: {path} is damaged ({damage}), and DVC will refuse to run"
             yield Finding("wrong", text, conflict if damage == "merge conflict" else restore)
@@ -81,7 +82,10 @@ def _results(repo: Any) -> Iterator[Finding]:
     Outputs that neither Git nor DVC's cache has are only where they were made, so they may be missing.
     """
     small = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
-    outs = [out for out in small if not repo.scm.is_ignored(out.fs_path)]
+    if isinstance(repo.scm, NoSCM):  # no Git to ask; of the main pipeline, Git has all small results
+        outs = [out for out in small if out.stage.path_in_repo == "dvc.yaml"]
+    else:
+        outs = [out for out in small if not repo.scm.is_ignored(out.fs_path)]
     states = [(out.def_path, state) for out in outs for state in out.workspace_status().values()]
     remedy = "make repro   (takes them from DVC's run cache, or runs their stage)"
     if missing := [name for name, state in states if state == "deleted"]:

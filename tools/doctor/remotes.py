@@ -3,24 +3,29 @@
 import concurrent.futures
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fsspec.asyn import sync
 
+from tools import dvc_files
 from tools.doctor.finding import Finding, Project, reason, without_passwords
 
 TIMEOUT = 20.0  # seconds
+_MAKE = "make repro   (makes them on this machine)"
 
 
 def remotes(project: Project) -> Iterator[Finding]:
-    """Whether each remote can be reached."""
+    """Whether each remote can be reached, and whether the default one has the results that this clone lacks."""
     repo = project.repo
+    missing = [out.hash_info.value for out in dvc_files.missing_outputs(repo)]
     names = list(repo.config["remote"])
     default = repo.config["core"].get("remote")
     if not names:
-        yield Finding("note", "remotes: none", "dvc remote add -d shared s3://bucket/folder   (docs/sharing.md)")
-    answers = {name: _start(repo, name) for name in names}
+        text = "remotes: none, and DVC's cache lacks results of this commit" if missing else "remotes: none"
+        add = "dvc remote add -d shared s3://bucket/folder   (docs/sharing.md)"
+        yield Finding("note", text, f"{_MAKE}, or {add}" if missing else add)
+    answers = {name: _start(repo, name, missing if name == default else []) for name in names}
     concurrent.futures.wait(answers.values(), TIMEOUT)
     for name, answer in answers.items():
         url = without_passwords(repo.config["remote"][name]["url"])
@@ -34,13 +39,13 @@ def remotes(project: Project) -> Iterator[Finding]:
         yield Finding(finding.state, f"{remote}: {finding.text}", finding.remedy)
 
 
-def _start(repo: Any, name: str) -> concurrent.futures.Future[Finding]:
+def _start(repo: Any, name: str, missing: Sequence[str]) -> concurrent.futures.Future[Finding]:
     """Check a remote in a daemon thread: a remote that never answers must not keep the process alive."""
     answer: concurrent.futures.Future[Finding] = concurrent.futures.Future()
 
     def check() -> None:
         try:
-            answer.set_result(_check(repo, name))
+            answer.set_result(_check(repo, name, missing))
         except Exception as error:
             answer.set_exception(error)
 
@@ -48,12 +53,27 @@ def _start(repo: Any, name: str) -> concurrent.futures.Future[Finding]:
     return answer
 
 
-def _check(repo: Any, name: str) -> Finding:
-    """The finding of a remote. Raises the errors of the remote's library."""
+def _check(repo: Any, name: str, missing: Sequence[str]) -> Finding:
+    """The finding of a remote; `missing` are the hashes of the results that DVC's cache lacks.
+
+    Raises the errors of the remote's library.
+    """
     config, quoted = repo.config["remote"][name], shlex.quote(name)
     if config.get("ask_password") and config.get("password") is None:
         return Finding("note", "not checked, because DVC would ask you for a password", _list(quoted))
     remote = repo.cloud.get_remote(name)
+    finding = _state(remote, config, quoted)
+    if finding.state == "wrong" or not missing:
+        return finding
+    lacking = [value for value in missing if not remote.odb.exists(value)]
+    if lacking:
+        text = f"lacks {len(lacking)} of the {len(missing)} results that DVC's cache lacks: nobody has published them"
+        return Finding("note", text, f"{_MAKE}, or use a remote that has them (docs/sharing.md)")
+    return Finding("note", f"has the {len(missing)} results that DVC's cache lacks", "dvc pull")
+
+
+def _state(remote: Any, config: Mapping[str, Any], quoted: str) -> Finding:
+    """Whether a remote can be reached and verifies downloads. Raises the errors of the remote's library."""
     # HTTP has no folders, and DVC's library mistakes a server that does not answer for an empty remote.
     if remote.fs.protocol in ("http", "https"):
         finding = _check_status(sync(remote.fs.fs.loop, _status, remote.fs.fs, remote.path), quoted)
