@@ -112,6 +112,10 @@ class Sampler:
             raise StageError(f"{path}: makes {sampler.shape} images, but the data set has {shape}; run `dvc repro`")
         return sampler
 
+    def generate(self, z: tf.Tensor) -> tf.Tensor:
+        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], in a graph and differentiable."""
+        return self._infer(z)
+
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches."""
         parts = [z[i : i + self._batch] for i in range(0, len(z), self._batch)]

@@ -37,7 +37,7 @@ def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the stage, or draw samples of the given seeds if an option of stages/sample/command_line.py is used."""
-    if any(argument.startswith(("--seeds", "--model", "--grid", "--scale")) for argument in arguments):
+    if any(argument.startswith(("--seeds", "--z", "--model", "--grid", "--scale")) for argument in arguments):
         command_line.main(arguments)
     else:
         shell.run_stage("sample", "sample", Settings, sample, __doc__, tensorflow=True)
