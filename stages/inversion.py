@@ -17,7 +17,7 @@ from stages.networks.judge import Judge
 from stages.progress import Progress
 
 # Measured on the default generator (docs/metrics.md): Adam's settings, and the weight of the features.
-_LEARNING_RATE, _BETA_1, _BETA_2, _EPSILON = 0.1, 0.9, 0.99, 1e-12
+_LEARNING_RATE, _BETA_1, _BETA_2, _EPSILON = 0.3, 0.9, 0.99, 1e-12
 _FEATURE_WEIGHT = 0.1
 _CANDIDATES = 2000  # random samples; the descent starts from the nearest of them
 _PROBES = 1000  # random z at which the generator's sensitivity to each direction of z is measured
@@ -50,9 +50,9 @@ class Inverted:
     seeds: np.ndarray
 
 
-def distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The root mean square difference of pairs of images, float32 (N, H, W, C) in [-1,1] each, in levels: (N,)."""
-    return _LEVELS * np.sqrt(np.square(images - others).mean((1, 2, 3)))
+def levels(squares: np.ndarray) -> np.ndarray:
+    """Mean squared differences of images in [-1,1] => root mean square differences in levels of [0,255]."""
+    return _LEVELS * np.sqrt(squares)
 
 
 class Inverter:
@@ -88,7 +88,7 @@ class Inverter:
         features = None
         if self._judge:
             features = np.linalg.norm(self._judge(samples).features - self._judge(images).features, axis=1)
-        return Inverted(z, samples, distances(samples, images), features, seeds)
+        return Inverted(z, samples, levels(np.square(samples - images).mean((1, 2, 3))), features, seeds)
 
     def _unit_scales(self) -> np.ndarray:
         """The factors of pixels and features that make the mean squared distance of two random samples 1: (2,)."""
@@ -189,6 +189,11 @@ class Inverter:
                 z = tf.linalg.matmul(y, self._axes, transpose_b=True)
                 loss = tf.reduce_sum(tf.square(self._place(self._sampler.generate(z)) - targets))
             gradient = tape.gradient(loss, y)
+            # At the limit only the part along the sphere counts, or Adam would not stop at the nearest z on it.
+            outward = tf.reduce_sum(gradient * y, axis=1, keepdims=True)
+            length = tf.norm(y, axis=1, keepdims=True)
+            stopped = tf.logical_and(outward < 0, length > 0.999 * self._longest)
+            gradient -= tf.where(stopped, outward * y / self._longest**2, 0.0)
             number = tf.cast(step, tf.float32)
             mean = _BETA_1 * mean + (1 - _BETA_1) * gradient
             square = _BETA_2 * square + (1 - _BETA_2) * tf.square(gradient)

@@ -14,6 +14,7 @@ from stages.evaluate import collectors, measuring, values
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
 from stages.evaluate.networks import Networks, load_networks
 from stages.evaluate.plane import POINTS, plane, typical
+from stages.evaluate.reaching import reach
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler, latent
 from stages.manifest import Manifest
@@ -41,9 +42,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     seconds = time.monotonic() - started
     test = measuring.measure_test_images(folder, data, networks, count)
     train = measuring.measure_training_images(folder, data, count, samples.images.views, test.images.views)
+    reached = reach(sampler, networks, folder, data, settings.inversion) if settings.inversion else None
 
     rejected = {"judge_rejected": 1} if judges.rejected(workspace.input("models/features")) else {}
     metrics = rejected | values.compute(samples, test, train, networks.shares, settings.mode_threshold)
+    if reached:
+        metrics |= values.inversion(reached)
     if not networks.precise:
         metrics = {name: value for name, value in metrics.items() if name not in ("precision", "density")}
     manifest_sha256 = artifacts.sha256(folder / manifest.FILE)

@@ -5,7 +5,9 @@
     python -m stages.sample --seeds 7,100-199 --out pictures/
     python -m stages.sample --z shoe-inverted.npy --out x.png
 
-The last line draws the z that `python -m stages.invert` has found. A seed always gives the same z. With the same generator it gives the same picture, alone or in any grid.
+The last line draws the z that `python -m stages.invert` has found.
+
+A seed always gives the same z. With the same generator it gives the same picture, alone or in any grid.
 """
 
 import argparse
