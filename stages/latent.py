@@ -131,6 +131,13 @@ class Sampler:
             raise StageError(f"{path}: its classes are {theirs}, but the data set has {ours}; run `dvc repro`")
         return sampler
 
+    def generate(self, z: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], in a graph and differentiable.
+
+        `weights`: as in a call.
+        """
+        return self._infer(z) if weights is None else self._infer(z, weights)
+
     def __call__(self, z: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches.
 

@@ -14,6 +14,7 @@ from stages.evaluate import class_accuracy, collectors, measuring, values
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
 from stages.evaluate.networks import Networks, load_networks
 from stages.evaluate.plane import POINTS, plane, typical
+from stages.evaluate.reaching import reach
 from stages.evaluate.settings import Settings
 from stages.latent import Sampler
 from stages.manifest import Manifest
@@ -46,11 +47,14 @@ def evaluate(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
         shell.say("evaluate: the classes of the samples have the shares of the training data")
     test = measuring.measure_test_images(folder, data, networks, count, judged=conditional)
     train = measuring.measure_training_images(folder, data, count, samples.images.views, test.images.views)
+    reached = reach(sampler, networks, folder, data, settings.inversion) if settings.inversion else None
 
     rejected = {"judge_rejected": 1} if judges.rejected(workspace.input("models/features")) else {}
     metrics = rejected | values.compute(samples, test, train, networks.shares, settings.mode_threshold)
     if conditional and settings.class_accuracy:
         metrics["class_accuracy"] = _class_accuracy(settings, workspace, folder, data, sampler, count)
+    if reached:
+        metrics |= values.inversion(reached)
     if not networks.precise:
         imprecise = ("precision", "density", "class_precision")
         metrics = {name: value for name, value in metrics.items() if name not in imprecise}

@@ -7,6 +7,7 @@ import numpy as np
 from stages.artifacts import rounded
 from stages.evaluate.collectors import SWD_SEED, FeatureStatistics
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
+from stages.evaluate.reaching import Reached
 from stages.metrics import memorization, within_classes
 from stages.metrics.catalog import FEATURE_MODULES, METRICS
 from stages.metrics.checkerboard import checkerboard
@@ -83,3 +84,18 @@ def _feature_values(samples: FeatureStatistics) -> dict[str, float]:
         for module in FEATURE_MODULES:
             values |= importlib.import_module(f"stages.metrics.{module}").compute(generated, real)
     return values
+
+
+def inversion(reached: Reached) -> dict[str, float]:
+    """The metrics of inversion by name, in the order of the catalog and rounded: medians over the images."""
+    held_out, train = reached.held_out, reached.train
+    distances = {
+        "inversion": held_out.pixels,
+        "inversion_train": train.pixels,
+        "inversion_real": reached.real_pixels,
+        "inversion_features": held_out.features,
+        "inversion_features_train": train.features,
+        "inversion_features_real": reached.real_features,
+    }
+    medians = {name: rounded(float(np.median(of))) for name, of in distances.items() if of is not None}
+    return {"inversion_images": len(held_out.pixels), **medians}

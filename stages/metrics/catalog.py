@@ -213,6 +213,45 @@ _ROWS = (
         "Median distance of samples to their nearest training image, over that of the images of `memorization_real`",
         "near 1",
     ),
+    Metric(
+        "inversion_images",
+        "images inverted",
+        "Images of each split whose nearest samples were searched (`evaluate.inversion`); 0, the default, skips the "
+        "metrics of inversion",
+    ),
+    Metric(
+        "inversion",
+        "distance of held-out images to samples",
+        "Median root mean square difference, in levels of [0,255], of held-out images to the nearest sample that "
+        "gradient descent in z finds (Webster 2019)",
+        "lower",
+    ),
+    Metric(
+        "inversion_train",
+        "distance of training images to samples",
+        "`inversion` of training images. If it is much lower, the generator has memorised them",
+    ),
+    Metric(
+        "inversion_real",
+        "distance of held-out images to training images",
+        "Median difference of the same held-out images to their nearest training image",
+    ),
+    Metric(
+        "inversion_features",
+        "distance of held-out images to samples in the judge's features",
+        "`inversion` as a Euclidean distance in the judge's features",
+        "lower",
+    ),
+    Metric(
+        "inversion_features_train",
+        "distance of training images to samples in the judge's features",
+        "`inversion_train` in the judge's features",
+    ),
+    Metric(
+        "inversion_features_real",
+        "distance of held-out images to training images in the judge's features",
+        "`inversion_real` in the judge's features, each held-out image with its nearest training image there",
+    ),
 )
 METRICS = {metric.name: metric for metric in _ROWS}
 """By name, in the order of every table."""

@@ -153,6 +153,10 @@ class Judge:
         self.names, self.shares, self.labelled = names, shares, labelled
         self._infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """Images float32 NHWC in [-1,1] => their features float32 (N, 64), in a graph and differentiable."""
+        return self._infer(images)[1]
+
     def __call__(self, images: np.ndarray) -> Prediction:
         """Images float32 NHWC in [-1,1] => their classes and features, in batches of 500."""
         outputs = [self._infer(tf.constant(images[i : i + _BATCH])) for i in range(0, len(images), _BATCH)]

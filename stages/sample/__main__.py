@@ -29,7 +29,7 @@ from stages.sample import command_line
 from stages.sample.settings import Settings
 from stages.workspace import Workspace
 
-_OPTIONS = ("--seeds", "--model", "--grid", "--scale", "--class", "--every-class")
+_OPTIONS = ("--seeds", "--z", "--model", "--grid", "--scale", "--class", "--every-class")
 
 
 def sample(settings: Settings, workspace: Workspace) -> Mapping[str, float]:

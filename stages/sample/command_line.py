@@ -1,13 +1,16 @@
-"""Draw the samples of any seeds: all in one picture, or each in its own file.
+"""Draw the samples of any seeds: all in one picture, or each in its own file. Or draw those of the z in a file.
 
     python -m stages.sample --seeds 1,2,3 --out x.png
     python -m stages.sample --seeds 0-31 --grid 4x8 --out x.png
     python -m stages.sample --seeds 7,100-199 --out pictures/
     python -m stages.sample --class Sneaker --seeds 0-7 --out sneakers.png
     python -m stages.sample --every-class --seeds 0-7 --out x.png
+    python -m stages.sample --z shoe-inverted.npy --out x.png
 
 A conditional generator makes the classes that you name. With several, each has a row, and the same z in each column.
 Without a class, the seed decides it, by the shares of the classes in the training data.
+
+`--z` draws the z that `python -m stages.invert` has found. With a conditional generator it needs a class.
 
 A seed always gives the same z. With the same generator it gives the same picture, alone or in any grid.
 """
@@ -100,6 +103,50 @@ def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | l
     if arguments.every_class:
         return list(range(len(sampler.classes.names)))
     return [sampler.classes.index(name, "--class") for name in arguments.classes]
+def read_z(path: Path) -> np.ndarray:
+    """The z in a file of NumPy, float32 (N, dimensions). Raises StageError, naming the file, for anything else."""
+    try:
+        z = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise StageError(f"--z: {path}: no such file; `python -m stages.invert PICTURE` writes one") from None
+    except (OSError, EOFError, ValueError):
+        z = None
+    if not isinstance(z, np.ndarray) or z.ndim != 2 or z.dtype.kind != "f" or not 1 <= len(z) <= _MAX_SEEDS:
+        raise StageError(f"--z: {path}: expected an array of z (N, dimensions), such as stages.invert writes")
+    return z.astype(np.float32)
+
+
+def _draw_z(arguments: argparse.Namespace) -> None:
+    z = read_z(arguments.z)
+    if not (arguments.classes or arguments.every_class):
+        parse_grid(arguments.grid, len(z))
+    if _check(arguments):
+        raise StageError(f"--out: {arguments.out}: with --z, expected a name that ends with .png")
+    shell.load_tensorflow("sample")
+    from stages.latent import Sampler
+
+    sampler = Sampler.load(arguments.model)
+    if z.shape[1] != sampler.dimensions:
+        expected = f"{arguments.model} takes z of {sampler.dimensions} numbers"
+        raise StageError(f"--z: {arguments.z}: it has z of {z.shape[1]} numbers, but {expected}; use its own generator")
+    if sampler.classes and not (arguments.classes or arguments.every_class):
+        raise StageError(f"--z: {arguments.model} is conditional, and a file of z has no class; name it with --class")
+    indices = _indices(arguments, sampler)
+    rows, columns = parse_grid(arguments.grid, len(z) * len(indices), len(indices))
+    names = tuple(sampler.classes.names[index] for index in indices if index is not None) if sampler.classes else ()
+    generator_sha256 = artifacts.sha256(arguments.model)
+    provenance = Provenance(
+        description=f"Samples of the z in {shell.printable(arguments.z.name)}, in this order{_of_classes(names)}",
+        source=f"{arguments.model.name}, SHA-256 {generator_sha256}",
+        params={"scale": arguments.scale},
+        stage="sample",
+        generator_sha256=generator_sha256,
+        classes=names,
+    )
+    images = np.concatenate([sampler(z, sampler.weights(range(len(z)), index)) for index in indices])
+    picture = png.grid(images, columns, rows=rows)
+    _write(Path(arguments.out), lambda path: png.save_png(picture, path, arguments.scale, provenance))
+    shell.say(f"{arguments.out}: {len(images):,} samples")
 
 
 def _draw(arguments: argparse.Namespace) -> None:
@@ -191,7 +238,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", required=True, help="seeds and ranges of seeds: 1,2,10-19")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--seeds", help="seeds and ranges of seeds: 1,2,10-19")
+    which.add_argument("--z", type=Path, help="a file of z that `python -m stages.invert` has written")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--class",
@@ -213,4 +262,5 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--scale", type=int, default=2, help="draw each pixel as a block with this side (default: 2)")
     parsed = parser.parse_args(arguments)
-    shell.run_interruptible("sample", lambda: _draw(parsed), tensorflow=True)
+    draw = _draw_z if parsed.z else _draw
+    shell.run_interruptible("sample", lambda: draw(parsed), tensorflow=True)

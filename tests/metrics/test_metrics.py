@@ -18,6 +18,8 @@ from stages.copies import Found
 from stages.evaluate import values
 from stages.evaluate.collectors import FeatureStatistics, ImageStatistics
 from stages.evaluate.measuring import HeldOutImages, Samples, TrainingImages
+from stages.evaluate.reaching import Reached
+from stages.inversion import Inverted
 from stages.metrics.catalog import FEATURE_MODULES, METRICS, Metric
 from stages.metrics.frechet import gaussian
 from stages.reference import Reference
@@ -56,7 +58,9 @@ def compute(measured: Samples) -> dict[str, float]:
         Found(generator.uniform(size=20), generator.uniform(1, 2, (20, 51)), places, places) for _ in range(2)
     )
     train = TrainingImages(image_statistics(4).descriptors(), of_samples, of_real, real_are_held_out=True)
-    return values.compute(measured, test, train, np.full(CLASSES, 1 / CLASSES), 0.1)
+    inverted = Inverted(*np.zeros((5, 20)))
+    reached = Reached(inverted, inverted, *np.zeros((2, 20)))
+    return values.compute(measured, test, train, np.full(CLASSES, 1 / CLASSES), 0.1) | values.inversion(reached)
 
 
 def test_evaluate_computes_every_metric_of_the_catalog_in_its_order() -> None:
