@@ -10,7 +10,7 @@ from stages.templates import environment
 
 _HERE = Path(__file__).parent
 # The parts of the worker's script, in an order in which each part uses only parts before it.
-_WORKER = ("tensors.js", "network.js", "plain.js", "worker.js")
+_WORKER = ("tensors.js", "latents.js", "network.js", "plain.js", "assembled.js", "worker.js")
 
 
 def _sources(folder: str, pattern: str) -> str:

@@ -43,6 +43,11 @@ class Engine {
     });
   }
 
+  /** The z of the seeds first, first + 1, … (whole numbers below 2⁵³): Float32Array (count × latentSize). */
+  latents(first, count) {
+    return this._call("latents", first, count);
+  }
+
   /** Samples: z (n × latentSize) => RGBA in [0,255], Uint8ClampedArray (n × height × width × 4). */
   generate(zs) {
     return this._call("generate", zs);

@@ -10,11 +10,12 @@ const BLOCK = 8;
 
 const count = ({height, width, channels}) => height * width * channels;
 
-/** A matrix (rows, columns) in blocks of BLOCK columns, the last filled with zeros: (blocks, rows, BLOCK). */
-function inBlocks(matrix, rows, columns, target) {
+/** A matrix (rows, columns) times a factor per column, in blocks of BLOCK columns: (blocks, rows, BLOCK). */
+function inBlocks(matrix, rows, factors, target) {
+  const columns = factors.length;
   for (let column = 0; column < columns; column++) {
     const start = (column - (column % BLOCK)) * rows + (column % BLOCK);
-    for (let row = 0; row < rows; row++) target[start + row * BLOCK] = matrix[row * columns + column];
+    for (let row = 0; row < rows; row++) target[start + row * BLOCK] = matrix[row * columns + column] * factors[column];
   }
 }
 
@@ -29,7 +30,7 @@ function samePadding(size, kernel, stride) {
 }
 
 /** The kernel of a convolution, (kh, kw, in, out): one pass. */
-function convolution(layer, input, kernel) {
+function convolution(layer, input) {
   const [kh, kw, , channels] = layer.tensors.kernel.shape, {stride, padding} = layer;
   const [top, bottom] = padding === "same" ? samePadding(input.height, kh, stride) : [0, 0];
   const [left, right] = padding === "same" ? samePadding(input.width, kw, stride) : [0, 0];
@@ -38,7 +39,7 @@ function convolution(layer, input, kernel) {
   return {
     output: {height, width, channels},
     padding: [top, bottom, left, right],
-    passes: [{y: 0, x: 0, kh, kw, stride, matrix: kernel, toY: 0, toX: 0, step: 1, height, width}],
+    passes: [{y: 0, x: 0, kh, kw, stride, matrix: (kernel) => kernel, toY: 0, toX: 0, step: 1, height, width}],
   };
 }
 
@@ -52,14 +53,24 @@ function tapsOf(parity, kernel, stride) {
   return {taps, shift: (parity + before - taps[0]) / stride};
 }
 
+/** The matrices (units, inputs) at `starts`, each turned and one below the other: (starts × inputs, units). */
+function gathered(kernel, units, inputs, starts) {
+  const matrix = new Float32Array(starts.length * inputs * units);
+  let at = 0;
+  for (const start of starts) {
+    for (let i = 0; i < inputs; i++) {
+      for (let unit = 0; unit < units; unit++) matrix[at++] = kernel[start + unit * inputs + i];
+    }
+  }
+  return matrix;
+}
+
 /** The kernel of a transposed convolution, (kh, kw, out, in): a pass for each parity of row and column. */
-function transposed(layer, input, kernel) {
+function transposed(layer, input) {
   const [kh, kw, channels, inputs] = layer.tensors.kernel.shape, {stride, padding} = layer;
   if (input.height * input.width === 1 && padding === "valid") {  // the stem: a matrix product
-    const matrix = new Float32Array(kernel.length), units = kh * kw * channels;
-    for (let unit = 0; unit < units; unit++) {
-      for (let i = 0; i < inputs; i++) matrix[i * units + unit] = kernel[unit * inputs + i];
-    }
+    const units = kh * kw * channels;
+    const matrix = (kernel) => gathered(kernel, units, inputs, [0]);
     return {output: {height: kh, width: kw, channels}, ...product(matrix, units)};
   }
   if (padding !== "same" || kh < stride || kw < stride) throw new Error("a transposed convolution of another padding");
@@ -67,16 +78,8 @@ function transposed(layer, input, kernel) {
   for (let toY = 0; toY < stride; toY++) {
     for (let toX = 0; toX < stride; toX++) {
       const rows = tapsOf(toY, kh, stride), columns = tapsOf(toX, kw, stride);
-      const matrix = new Float32Array(rows.taps.length * columns.taps.length * inputs * channels);
-      let at = 0;
-      for (const ky of rows.taps) {
-        for (const kx of columns.taps) {
-          const start = (ky * kw + kx) * channels * inputs;
-          for (let i = 0; i < inputs; i++) {
-            for (let o = 0; o < channels; o++) matrix[at++] = kernel[start + o * inputs + i];
-          }
-        }
-      }
+      const starts = rows.taps.flatMap((ky) => columns.taps.map((kx) => (ky * kw + kx) * channels * inputs));
+      const matrix = (kernel) => gathered(kernel, channels, inputs, starts);
       passes.push({
         y: edge + rows.shift, x: edge + columns.shift, kh: rows.taps.length, kw: columns.taps.length, stride: 1, matrix,
         toY, toX, step: stride, height: input.height, width: input.width,
@@ -94,9 +97,9 @@ function product(matrix, units) {
 }
 
 /** The kernel of a dense layer, (inputs, units): a matrix product. */
-function dense(layer, input, kernel) {
+function dense(layer) {
   const units = layer.tensors.kernel.shape[1];
-  return {output: {height: 1, width: 1, channels: units}, ...product(kernel, units)};
+  return {output: {height: 1, width: 1, channels: units}, ...product((kernel) => kernel, units)};
 }
 
 const LINEAR = {convolution, transposed, dense};
@@ -109,26 +112,31 @@ function foldedNorm(norm, read) {
   return {factor, bias: offset.map((value, i) => value - mean[i] * factor[i])};
 }
 
-/** A linear layer as a step. `norm`: the batch norm that it includes, or null. */
-function linearStep(layer, norm, input, read, backend) {
-  const {output, padding: [top, bottom, left, right], passes} = LINEAR[layer.kind](layer, input, read(layer.tensors.kernel));
-  const units = passes[0].units || output.channels;
-  const bias = backend.floats(blocksOf(units) * BLOCK);
-  const own = layer.tensors.bias ? read(layer.tensors.bias) : new Float32Array(units);
-  const folded = norm && foldedNorm(norm, read);
-  // A dense stem has a unit for each pixel and channel, and the norm after it has a channel's values.
-  const factorOf = (unit) => (folded ? folded.factor[unit % folded.factor.length] : 1);
-  for (let unit = 0; unit < units; unit++) {
-    bias[unit] = own[unit % own.length] * factorOf(unit) + (folded ? folded.bias[unit % folded.bias.length] : 0);
-  }
-  const factors = Float32Array.from({length: units}, (_, unit) => factorOf(unit));
+/** A linear layer before its numbers are there: the shapes, the passes, and how many numbers it needs (`floats`). */
+function linearPlan(layer, input) {
+  const plan = LINEAR[layer.kind](layer, input), [top, bottom, left, right] = plan.padding;
   const padded = {height: input.height + top + bottom, width: input.width + left + right, channels: input.channels};
-  const source = backend.floats(count(padded)), target = backend.floats(count(output));
-  const calls = passes.map((pass) => {
-    const rows = pass.matrix.length / units;
-    const weights = backend.floats(blocksOf(units) * rows * BLOCK);
-    inBlocks(pass.matrix.map((value, i) => value * factors[i % units]), rows, units, weights);
-    const line = padded.width * input.channels;
+  const units = plan.passes[0].units || plan.output.channels, columns = blocksOf(units) * BLOCK;
+  const depths = plan.passes.map(({kh, kw}) => kh * kw * input.channels);
+  const sizes = [count(padded), count(plan.output), columns, ...depths.map((depth) => depth * columns)];
+  const floats = sizes.reduce((sum, size) => sum + Math.ceil(size / 4) * 4, 0);  // each starts at a vector
+  return {...plan, input, padded, units, depths, floats};
+}
+
+/** A linear layer as a step. `norm`: the batch norm that it includes, or null. */
+function linearStep(layer, norm, plan, read, arena) {
+  const {input, output, padded, units, depths, padding: [top, , left]} = plan;
+  const kernel = read(layer.tensors.kernel), folded = norm && foldedNorm(norm, read);
+  const own = layer.tensors.bias ? read(layer.tensors.bias) : new Float32Array(units);
+  // A dense stem has a unit for each pixel and channel, and the norm after it has a channel's values.
+  const factors = Float32Array.from({length: units}, (_, i) => (folded ? folded.factor[i % folded.factor.length] : 1));
+  const bias = arena.floats(blocksOf(units) * BLOCK);
+  for (let i = 0; i < units; i++) bias[i] = own[i] * factors[i] + (folded ? folded.bias[i % folded.bias.length] : 0);
+  const source = arena.floats(count(padded)), target = arena.floats(count(output));
+  const line = padded.width * input.channels;
+  const calls = plan.passes.map((pass, index) => {
+    const weights = arena.floats(depths[index] * blocksOf(units) * BLOCK);
+    inBlocks(pass.matrix(kernel), depths[index], factors, weights);
     return {
       source, weights, bias, target, units,
       from: pass.y * line + pass.x * input.channels, to: (pass.toY * output.width + pass.toX) * units,
@@ -141,9 +149,9 @@ function linearStep(layer, norm, input, read, backend) {
   const run = (data) => {
     const row = input.width * input.channels;
     for (let y = 0; y < input.height; y++) {
-      source.set(data.subarray(y * row, (y + 1) * row), ((y + top) * padded.width + left) * input.channels);
+      source.set(data.subarray(y * row, (y + 1) * row), (y + top) * line + left * input.channels);
     }
-    for (const call of calls) backend.pass(call);
+    for (const call of calls) arena.pass(call);
     return target;
   };
   return {output, run};
@@ -271,27 +279,28 @@ function inputShape(network) {
  * The steps of a network, [{layer, output, run}], in order.
  *
  * Without options, every layer is a step. `folded`: a batch norm is part of the layer before it, which is faster.
- * `norms`: false leaves every batch norm out.
+ * `norms`: false leaves every batch norm out. `backend`: see plain.js.
  */
 function steps(network, read, backend, {folded = false, norms = true} = {}) {
   const {layers} = network, included = new Set(), all = [];
-  let shape = inputShape(network);
+  let shape = inputShape(network), floats = 0;
   layers.forEach((layer, index) => {
     if (included.has(index) || (!norms && layer.kind === "batch_norm")) return;
-    let step;
     if (layer.kind in LINEAR) {
       const norm = folded ? normAfter(layers, index) : -1;
       included.add(norm);
-      step = linearStep(layer, layers[norm] || null, shape, read, backend);
+      all.push({layer, norm: layers[norm] || null, ...linearPlan(layer, shape)});
+      floats += all[all.length - 1].floats;
     } else if (layer.kind in OTHERS) {
-      step = OTHERS[layer.kind](layer, shape, read);
+      all.push({layer, ...OTHERS[layer.kind](layer, shape, read)});
     } else {
       throw new Error(`${layer.name}: unknown kind of layer ${layer.kind}`);
     }
-    all.push({layer, ...step});
-    shape = step.output;
+    shape = all[all.length - 1].output;
   });
-  return all;
+  const arena = backend(floats);
+  return all.map((step) =>
+    (step.run ? step : {layer: step.layer, ...linearStep(step.layer, step.norm, step, read, arena)}));
 }
 
 /** The outputs of a network for n inputs, one after another: (n × inputs) => (n × outputs). */

@@ -1,8 +1,11 @@
 // The kernel in plain JavaScript, for browsers without WebAssembly.
 
-/** A backend: `floats` allocates float32 numbers, and `pass` computes a pass (network.js). */
+/**
+ * A backend: a function that returns memory for so many numbers. `floats` allocates some of them, filled with zeros, and
+ * `pass` computes a pass (network.js).
+ */
 function plainBackend() {
-  return {name: "js", floats: (length) => new Float32Array(length), pass: plainPass};
+  return {floats: (length) => new Float32Array(length), pass: plainPass};
 }
 
 /** For each pixel and each block of BLOCK channels: bias + the sum over segments and their numbers. */

@@ -1,19 +1,21 @@
 // The worker: holds the networks, and answers the calls of client.js one after another.
 
 /** What the worker's messages call. A method gets the arguments of the call. */
-function engineOf(payload, backendName) {
+function engineOf(payload, wanted) {
+  const kernel = wanted === "js" ? null : compiledKernel();
+  if (wanted === "wasm" && !kernel) throw new Error("this browser has no WebAssembly with SIMD, or forbids it");
+  const backend = kernel ? assembledBackend(kernel) : plainBackend;
   const read = tensorReader(payload.weights);
-  const backend = () => (backendName === "js" ? plainBackend() : plainBackend());
   const kept = new Map();
   // The steps of a network are built once for each way to run them.
   const stepsOf = (name, options) => {
     const key = name + JSON.stringify(options);
-    if (!kept.has(key)) kept.set(key, steps(payload[name], read, backend(), options));
+    if (!kept.has(key)) kept.set(key, steps(payload[name], read, backend, options));
     return kept.get(key);
   };
   const {height, width, channels} = payload.facts;
   return {
-    backend: "js",
+    backend: kernel ? "wasm" : "js",
     generate(zs) {
       const values = outputs(stepsOf("generator", {folded: true}), payload.generator, zs);
       return pixelsOf(values, values.length / channels, channels);
@@ -35,6 +37,7 @@ function engineOf(payload, backendName) {
         ...(name === "kernel" ? [["shape", place.shape]] : []),
       ]));
     },
+    latents: (first, count) => latents(first, count, payload.facts.latentSize),
     discriminate(images) {
       if (!payload.discriminator) throw new Error("this page has no discriminator");
       if (images.length % (height * width * channels)) throw new Error("expected whole images");
