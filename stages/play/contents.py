@@ -1,4 +1,4 @@
-"""What the page shows besides the networks: directions of z, real images, classes, the judge's map, the timeline."""
+"""What the page shows besides the networks: directions of z, real images, classes, the judge's map."""
 
 import base64
 import io
@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages import artifacts, pixels, records
-from stages.latent import class_means, latent
+from stages import pixels, records
+from stages.latent import Sampler, class_means, directions, latent
 from stages.manifest import Manifest
+from stages.networks import judge as judges
+from stages.workspace import Workspace
 
 DIRECTIONS = 8
 """The number of directions of z that the page can move along."""
-SEEDS = 1000
+SEEDS = 3000
 """The judge classifies the samples of this many first seeds. The page looks there for the samples of a class."""
 _MAX_REAL, _MIN_REAL = 48, 6
 # A strip of pictures has at most this many pixels, so that the page stays small: about 200 KB of noise, less of images.
@@ -26,9 +29,22 @@ _STRIP_PIXELS = 200_000
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def directions_of(vectors: np.ndarray) -> str:
-    """Directions of z, (K, dimensions), as base64 of little-endian float32."""
-    return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
+def contents(workspace: Workspace, data: Manifest, generator: keras.Model) -> dict[str, Any]:
+    """The page's own data, as JSON: `directions`, and `real`, `classes` and `map`, each null if there is none."""
+    sampler = Sampler(generator)
+    judge = judges.load(workspace.input("models/features"), data)
+    return {
+        "directions": [encoded(vector) for vector in directions(generator, DIRECTIONS)],
+        "real": real_images(workspace.input("data/prepared"), data),
+        "classes": judge
+        and classes(judge.names, sampler.dimensions, lambda z: judge(sampler(z)).classes),
+        "map": judges_map(workspace.input("reports/evaluate/points.csv"), workspace.input("reports/metrics.json")),
+    }
+
+
+def encoded(numbers: np.ndarray) -> str:
+    """Numbers as base64 of little-endian float32."""
+    return base64.b64encode(numbers.astype("<f4").tobytes()).decode()
 
 
 def strip(images: np.ndarray) -> dict[str, Any]:
@@ -52,23 +68,6 @@ def real_images(folder: Path, data: Manifest) -> dict[str, Any] | None:
     return {**strip(pixels.to_uint8(records.images_at(folder, data, split, range(count)))), "split": split}
 
 
-def timeline(path: Path) -> dict[str, Any] | None:
-    """The training's samples of fixed z: images seen (T,) and a strip with T rows; None before the first score."""
-    seen, pictures = artifacts.read_arrays(path, "images_seen", "pictures")
-    if not len(seen):
-        return None
-    height, width = pictures.shape[2:4]
-    moments = _spread(len(seen), max(2, 4 * _STRIP_PIXELS // (8 * height * width)))
-    shown = pictures[moments, : max(1, min(8, pictures.shape[1]))]
-    rows = np.concatenate([np.concatenate(list(row), axis=1) for row in shown])
-    return {**strip(rows[None]), "count": shown.shape[1], "seen": [int(seen[moment]) for moment in moments]}
-
-
-def _spread(total: int, most: int) -> list[int]:
-    """At most `most` of the numbers from 0 to total − 1, evenly spread, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, total - 1, min(total, most))})
-
-
 def classes(
     names: tuple[str, ...], dimensions: int, classify: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, Any] | None:
@@ -82,7 +81,7 @@ def classes(
     z = latent(range(SEEDS), dimensions)
     found = classify(z)
     means = [
-        None if np.isnan(mean).any() else directions_of(mean) for mean in class_means(z, found, len(names))
+        None if np.isnan(mean).any() else encoded(mean) for mean in class_means(z, found, len(names))
     ]
     return {"names": list(names), "seeds": "".join(_DIGITS[index] for index in found), "means": means}
 

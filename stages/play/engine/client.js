@@ -59,11 +59,11 @@ class Engine {
   }
 
   /**
-   * The output of each layer of the generator for one z, the input first: [{name, kind, height, width, channels, data}].
-   * `norm`: false leaves the batch norms out.
+   * The output of each layer for one input, the input first: [{name, kind, height, width, channels, data}].
+   * `network`: "generator" (its input is a z) or "discriminator" (an image). `norm`: false leaves the batch norms out.
    */
-  layers(z, options = {}) {
-    return this._call("layers", z, options);
+  layers(input, options = {}) {
+    return this._call("layers", input, options);
   }
 
   /** The tensors of a layer: {kernel, shape, bias} or {scale, offset, mean, variance}, as far as the layer has them. */

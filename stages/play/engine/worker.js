@@ -23,9 +23,9 @@ function engineOf(payload, wanted) {
     images(zs) {
       return outputs(stepsOf("generator", {folded: true}), payload.generator, zs);
     },
-    layers(z, {norm = true} = {}) {
-      let data = z;
-      return stepsOf("generator", {norms: norm}).map(({layer, output, run}) => {
+    layers(input, {norm = true, network = "generator"} = {}) {
+      let data = input;
+      return stepsOf(network, {norms: norm}).map(({layer, output, run}) => {
         data = run(data);
         return {name: layer.name, kind: layer.kind, ...output, data: data.slice()};
       });
