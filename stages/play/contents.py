@@ -16,12 +16,15 @@ from stages import pixels, records
 from stages.latent import Sampler, class_means, directions, latent
 from stages.manifest import Manifest
 from stages.networks import judge as judges
+from stages.networks import saving
 from stages.workspace import Workspace
 
 DIRECTIONS = 8
 """The number of directions of z that the page can move along."""
 SEEDS = 3000
 """The judge classifies the samples of this many first seeds. The page looks there for the samples of a class."""
+# The page starts with those of so many first seeds that the discriminator finds most real.
+_LOOKED_AT, _SHOWN_FIRST = 200, 12
 _MAX_REAL, _MIN_REAL = 48, 6
 # A strip of pictures has at most this many pixels, so that the page stays small: about 200 KB of noise, less of images.
 _STRIP_PIXELS = 200_000
@@ -30,16 +33,32 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def contents(workspace: Workspace, data: Manifest, generator: keras.Model) -> dict[str, Any]:
-    """The page's own data, as JSON: `directions`, and `real`, `classes` and `map`, each null if there is none."""
+    """The page's own data, as JSON: `directions`, `start`, and `real`, `classes` and `map`, each null without one."""
     sampler = Sampler(generator)
     judge = judges.load(workspace.input("models/features"), data)
+    discriminator = saving.load(workspace.input("models/discriminator.keras"))
+    samples = sampler(latent(range(_LOOKED_AT), sampler.dimensions))
+    outputs = np.asarray(discriminator(samples, training=False))[:, 0]
+    kinds = judge(samples).classes if judge else np.zeros(_LOOKED_AT, np.int64)
     return {
         "directions": [encoded(vector) for vector in directions(generator, DIRECTIONS)],
+        "start": most_real(outputs, kinds, _SHOWN_FIRST),
         "real": real_images(workspace.input("data/prepared"), data),
-        "classes": judge
-        and classes(judge.names, sampler.dimensions, lambda z: judge(sampler(z)).classes),
+        "classes": judge and classes(judge.names, sampler.dimensions, lambda z: judge(sampler(z)).classes),
         "map": judges_map(workspace.input("reports/evaluate/points.csv"), workspace.input("reports/metrics.json")),
     }
+
+
+def most_real(outputs: np.ndarray, kinds: np.ndarray, count: int) -> list[int]:
+    """The first pictures of the page: `count` seeds with high outputs (N,) of the discriminator, the highest first.
+
+    At first one of each kind (N,), so that they differ; the page says so.
+    """
+    order = np.argsort(-outputs, kind="stable")
+    _, firsts = np.unique(kinds[order], return_index=True)
+    different = order[np.sort(firsts)]
+    others = order[~np.isin(order, different)]
+    return [int(seed) for seed in np.concatenate([different, others])[:count]]
 
 
 def encoded(numbers: np.ndarray) -> str:

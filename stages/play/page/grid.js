@@ -100,8 +100,9 @@ function setUpGrid(app) {
       const cell = field[top + i][left + j];
       return cell.from ? `${short(cell.value)}·${weight < 0 ? `(${short(weight)})` : short(weight)}` : null;
     })).filter(Boolean);
-    byId("grid-sum").textContent = say("grid_sum", {
-      sum: parts.join(" + ") || "0", result: short(result[chosen[0]][chosen[1]]), zeros: k * k - parts.length,
+    const zeros = k * k - parts.length;
+    byId("grid-sum").textContent = say(zeros ? "grid_sum_zeros" : "grid_sum", {
+      sum: parts.join(" + ") || "0", result: short(result[chosen[0]][chosen[1]]), zeros,
     });
   };
 

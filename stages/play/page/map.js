@@ -71,9 +71,10 @@ function setUpMap(app) {
     });
     points = samples.x.map((x, i) => ({at: at(x, samples.y[i]), seed: judge.first_seed + i, name: judge.names[samples.class[i]] || ""}));
     const small = side > 500 ? 26 : 18, one = make("canvas");
-    context.globalCompositeOperation = "lighten";
     painter.later("map", points.map(({seed}) => placeAt(seed, facts.latentSize, facts.labels ? seed % facts.labels : null)), (i, rgba) => {
       drawPixels(one, rgba, sides);
+      // On a dark background only what is brighter is drawn, so that pictures do not cover each other.
+      context.globalCompositeOperation = rgba[0] + rgba[1] + rgba[2] < 120 ? "lighten" : "source-over";
       context.imageSmoothingEnabled = true;
       context.drawImage(one, points[i].at[0] - small / 2, points[i].at[1] - small / 2, small, (small * facts.height) / facts.width);
     });

@@ -8,8 +8,7 @@ function setUpMix(app) {
   const slots = [...document.querySelectorAll(".slot")], tray = byId("tray");
   let armed = 0, frames = [], playing = false, at = 0, sum = null;
   const offered = [];
-  const thumb = Math.max(1, Math.floor(56 / facts.width)) || 1;
-  const small = (canvas, room = 60) => fit(canvas, sides, Math.max(room, facts.width > room ? room : facts.width * thumb));
+  const small = (canvas, room = 64) => fit(canvas, sides, room);
 
   // The tray
 
@@ -39,7 +38,7 @@ function setUpMix(app) {
   app.fillTray = () => {
     offered.splice(0).forEach(({button}) => button.remove());
     const labels = facts.labels;
-    for (let seed = 0; seed < 12; seed++) offer(placeAt(seed, facts.latentSize, labels ? seed % labels : null));
+    app.first.forEach((place) => offer(place));
     app.page.classes?.names.forEach((name, i) => {
       const mean = app.page.classes.means[i];
       // A mean of z is far shorter than a z; this is the length that the sample stage gives it.
@@ -99,6 +98,7 @@ function setUpMix(app) {
     arm((index + 1) % 3);
     app.mixAgain();
     app.write();
+    if (!playing && !calm()) play();
   };
 
   app.mixAgain = () => {
@@ -106,7 +106,7 @@ function setUpMix(app) {
       if (!rgba) return;
       slots.forEach((slot, i) => {
         const canvas = slot.querySelector("canvas");
-        fit(canvas, sides, window.innerWidth < 600 ? 96 : 128);
+        fit(canvas, sides, window.innerWidth < 600 ? 80 : 128);
         drawPixels(canvas, rgba, sides, i);
         const {seed} = app.mix[i];
         slot.setAttribute("aria-label", say("slot", {name: "ABC"[i], place: seed === null ? say("own_place") : say("seed", {seed})}));
@@ -130,11 +130,11 @@ function setUpMix(app) {
     drawPixels(byId("sum"), rgba, sides);
     const parts = [0, 1, 2].flatMap((i) => {
       const canvas = make("canvas");
-      small(canvas, 48);
+      small(canvas, 64);
       drawPixels(canvas, rgba, sides, i + 1);
       return [["", "−", "+"][i], canvas];
     });
-    byId("equation").replaceChildren(...parts.filter((part) => part !== ""), "=", "↑");
+    byId("equation").replaceChildren(...parts.filter((part) => part !== ""), "=");
   };
   byId("sum-open").addEventListener("click", () => {
     app.go(sum);

@@ -185,13 +185,15 @@ function setUpPlay(app) {
   app.layOut = () => {
     const scale = tileScale(), wide = facts.width * scale, high = facts.height * scale;
     const width = stage.clientWidth, height = stage.clientHeight;
-    const below = dock.offsetHeight + (stage.clientHeight - dock.offsetTop - dock.offsetHeight);
+    // On a low screen the dock is beside the picture, else below it.
+    const beside = dock.offsetTop < height / 4, right = beside ? dock.offsetLeft : width;
+    const below = beside ? 0 : height - dock.offsetTop;
     // The large picture covers a whole number of tiles, and each of its pixels is a whole number of the screen's.
     const multiple = Math.max(1, Math.round(1 / scale));
-    const room = Math.min((width * 0.92) / wide, ((height - below) * 0.94) / high, 640 / Math.max(wide, high));
+    const room = Math.min((right * 0.92) / wide, ((height - below) * 0.94) / high, 640 / Math.max(wide, high));
     const tilesWide = Math.max(1, Math.floor(room / multiple)) * multiple;
     const box = {width: tilesWide * wide, height: tilesWide * high};
-    box.left = Math.round((width - box.width) / 2);
+    box.left = Math.round((right - box.width) / 2);
     box.top = Math.max(8, Math.round((height - below - box.height) / 2));
     Object.assign(hero.style, {left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px`});
     canvas.classList.toggle("smooth", box.width < facts.width);
@@ -221,13 +223,19 @@ function setUpPlay(app) {
   app.fillWall = () => {
     const seeds = seedsOfClass();
     tiles.forEach((one, i) => {
-      const seed = seeds?.length ? seeds[i % seeds.length] : app.wall + i;
+      const seed = seeds?.length ? seeds[(app.wall + i) % seeds.length] : app.wall + i;
       const label = facts.labels ? (chosenClass >= 0 ? chosenClass : seed % facts.labels) : null;
       one.place = placeAt(seed, facts.latentSize, label);
       one.tile.setAttribute("aria-label", say("seed", {seed}));
     });
     painter.later("wall", tiles.map(({place}) => place), (i, rgba) => tiles[i] && drawPixels(tiles[i].tile, rgba, sides));
   };
+
+  byId("shuffle").addEventListener("click", () => {
+    app.wall = randomSeed();
+    app.fillWall();
+    app.changed();
+  });
 
   const pick = (index) => {
     const {tile, place, x, y} = tiles[index];

@@ -45,10 +45,12 @@ async function start() {
   const facts = (app.facts = Object.assign(app.engine.facts, {labels}));
   app.directions = (payload.page?.directions || []).map(floatsOf);
   app.painter = new Painter(app.engine, app.directions);
-  app.place = said.place || placeAt(0, facts.latentSize, labels ? 0 : null);
+  const first = app.page.start?.length ? app.page.start : [...Array(12).keys()];
+  app.first = first.map((seed, i) => placeAt(seed, facts.latentSize, labels ? i % labels : null));
+  app.place = said.place || {...app.first[0], moves: new Array(8).fill(0)};
   if (labels && app.place.label === null) app.place.label = 0;
   app.wall = said.wall ?? 0;
-  app.mix = said.mix || [0, 1, 2].map((seed) => placeAt(seed, facts.latentSize, labels ? seed % labels : null));
+  app.mix = said.mix || [0, 1, 2].map((i) => app.first[i % app.first.length]);
   app.mixed = Boolean(said.mix);
 
   app.write = () => {

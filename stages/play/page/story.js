@@ -129,8 +129,8 @@ function setUpStory(app) {
     const {samples} = await compared(), realOutput = others.ofReal[0];
     const net = (name, key) => make("span", {className: "net"}, name, make("small", {}, say(key)));
     const rows = [make("div", {className: "row"}, make("span", {}, say("noise", {count: facts.latentSize})), "→", net("G", "generator"), "→",
-      picture(app.pixels || samples[0], 64), ...(D ? ["→", net("D", "discriminator"), "→", make("span", {}, answerText(answer))] : []))];
-    if (D && real) rows.push(make("div", {className: "row"}, make("span", {}, say("data_arrow")), "→", picture(real[0], 64), "→", net("D", "discriminator"), "→",
+      picture(app.pixels || samples[0], window.innerWidth < 600 ? 40 : 64), ...(D ? ["→", net("D", "discriminator"), "→", make("span", {}, answerText(answer))] : []))];
+    if (D && real) rows.push(make("div", {className: "row"}, make("span", {}, say("data_arrow")), "→", picture(real[0], window.innerWidth < 600 ? 40 : 64), "→", net("D", "discriminator"), "→",
       make("span", {}, answerText(realOutput))));
     byId("players").replaceChildren(...rows);
     byId("game-numbers").textContent = !D ? "" : isProbability
@@ -191,7 +191,9 @@ function setUpStory(app) {
     const channel = (c) => Float32Array.from({length: height * width}, (_, i) => data[i * channels + c]);
     const images = isPicture ? [rgbaOf(data, channels)] : Array.from({length: channels}, (_, c) => shades(channel(c), largest, signed));
     // As many columns as make the mosaic about three times as wide as high.
-    const columns = Math.min(images.length, Math.max(1, Math.ceil(Math.sqrt(3 * images.length * height / width)))), rows = Math.ceil(images.length / columns), gap = images.length > 1 ? 1 : 0;
+    const ideal = Math.sqrt(3 * images.length * height / width);
+    const divisors = Array.from({length: images.length}, (_, i) => i + 1).filter((n) => images.length % n === 0);
+    const columns = divisors.reduce((best, n) => (Math.abs(Math.log(n / ideal)) < Math.abs(Math.log(best / ideal)) ? n : best)), rows = Math.ceil(images.length / columns), gap = images.length > 1 ? 1 : 0;
     Object.assign(canvas, {width: columns * (width + gap) - gap, height: rows * (height + gap) - gap});
     const context = canvas.getContext("2d"), small = make("canvas");
     images.forEach((rgba, c) => {
@@ -330,7 +332,7 @@ function setUpStory(app) {
     if (first < 0) return void box.replaceChildren(make("p", {}, say("norm_none")));
     const without = await engine.layers(z, {norm: false, label: app.place.label});
     const pictures = [[outputs, "norm_on"], [without, "norm_off"]].map(([layers, key]) => {
-      const canvas = picture(rgbaOf(layers.at(-1).data, facts.channels), 160);
+      const canvas = picture(rgbaOf(layers.at(-1).data, facts.channels), Math.min(160, (box.clientWidth - 24) / 2));
       return make("figure", {}, canvas, make("figcaption", {}, say(key)));
     });
     const before = outputs[first - 1], after = outputs[first];
