@@ -13,8 +13,12 @@ _HERE = Path(__file__).parent
 _WORKER = ("tensors.js", "latents.js", "network.js", "plain.js", "assembled.js", "worker.js")
 
 
-def _sources(folder: str, pattern: str) -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((_HERE / folder).glob(pattern)))
+def _joined(*paths: Path) -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def _of_page(pattern: str) -> list[Path]:
+    return sorted((_HERE / "page").glob(pattern))
 
 
 def _hash(text: str) -> str:
@@ -22,20 +26,32 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def render(payload: dict[str, Any]) -> str:
-    """The page. Its content policy allows its own script and style, and no request to anywhere.
+def worker() -> str:
+    """The script of the worker, which computes the networks."""
+    return f'"use strict";\n{_joined(*(_HERE / "engine" / name for name in _WORKER))}'
 
-    The template page.html.j2 gets these texts, none of which needs escaping: `payload` (JSON), `worker` (the worker's
-    script), `script` (the page's side of the engine, then page/*.js), `style` (page/*.css) and `policy`.
-    """
-    worker = "\n".join((_HERE / "engine" / name).read_text(encoding="utf-8") for name in _WORKER)
-    script = f'"use strict";\n{_sources("engine", "client.js")}\n{_sources("page", "*.js")}'
-    style = _sources("page", "*.css")
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; worker-src blob:; style-src {_hash(style)}; "
-        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+
+def client() -> str:
+    """The page's side of the engine: the class Engine. It finds the worker's script in the element `engine-worker`."""
+    return f'"use strict";\n{_joined(_HERE / "engine/client.js")}'
+
+
+def policy(script: str, style: str) -> str:
+    """A content policy that allows this script and style, the worker and its WebAssembly, and no request anywhere."""
+    return (
+        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; worker-src blob:; "
+        f"style-src {_hash(style)}; img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def render(payload: dict[str, Any]) -> str:
+    """The page, as HTML.
+
+    The template page.html.j2 gets texts that need no escaping: `payload` (JSON), `worker` (the worker's script),
+    `script` (the class Engine, then page/*.js), `style` (page/*.css) and `policy`.
+    """
+    script, style = f"{client()}\n{_joined(*_of_page('*.js'))}", _joined(*_of_page("*.css"))
     # "<" would let a name in the data end the script element.
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     template = environment(_HERE / "page", html=False).get_template("page.html.j2")
-    return template.render(payload=text, worker=f'"use strict";\n{worker}', script=script, style=style, policy=policy)
+    return template.render(payload=text, worker=worker(), script=script, style=style, policy=policy(script, style))
