@@ -212,11 +212,12 @@ def _packed(model: keras.Model, weights: Weights) -> Iterator[Layer]:
         indices[id(last.output)] = len(indices)
 
 
-def network(model: keras.Model, weights: Weights, path: Path) -> dict[str, Any]:
+def network(model: keras.Model, shape: tuple[int, ...], weights: Weights, path: Path) -> dict[str, Any]:
     """A network as JSON: the shapes of its inputs (without N), its layers, and the index of the one that is its output.
 
-    Its tensors are appended to `weights`. Raises StageError, naming the file `path`, for a network with weights that
-    are not finite, or with a layer that the engine cannot compute.
+    `shape`: that of the first input, which the model may leave open. The tensors are appended to `weights`. Raises
+    StageError, naming the file `path`, for a network with weights that are not finite, or with a layer that the engine
+    cannot compute.
     """
     try:
         layers = list(_packed(model, weights))
@@ -224,4 +225,5 @@ def network(model: keras.Model, weights: Weights, path: Path) -> dict[str, Any]:
         if "finite" in str(error):
             raise artifacts.damaged(path, error) from None
         raise StageError(f"{path}: the page cannot compute {error}; add it to stages/play/packing.py") from None
-    return {"inputs": [list(tensor.shape[1:]) for tensor in model.inputs], "layers": layers, "output": len(layers) - 1}
+    inputs = [list(shape), *(list(tensor.shape[1:]) for tensor in model.inputs[1:])]
+    return {"inputs": inputs, "layers": layers, "output": len(layers) - 1}

@@ -41,10 +41,10 @@ def payload(workspace: Workspace, *, discriminator: bool = True) -> dict[str, An
     if generator.output_shape[1:] != data.shape:
         made = generator.output_shape[1:]
         raise StageError(f"{path}: makes {made} images, but the data set has {data.shape}; run `dvc repro`")
-    networks = {"generator": packing.network(generator, weights, path)}
+    networks = {"generator": packing.network(generator, generator.inputs[0].shape[1:], weights, path)}
     if discriminator:
         path = workspace.input("models/discriminator.keras")
-        networks["discriminator"] = packing.network(saving.load(path), weights, path)
+        networks["discriminator"] = packing.network(saving.load(path), data.shape, weights, path)
     return {
         "facts": _facts(workspace, data, generator),
         **networks,
@@ -59,7 +59,7 @@ def _facts(workspace: Workspace, data: manifest.Manifest, generator: keras.Model
     model = artifacts.read_json(path, "generator", "best_images_seen", "logistic", "paired")
     height, width, channels = data.shape
     return {
-        "latentSize": generator.input_shape[-1],
+        "latentSize": generator.inputs[0].shape[-1],
         "height": height,
         "width": width,
         "channels": channels,
