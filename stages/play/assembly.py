@@ -15,8 +15,12 @@ _HERE = Path(__file__).parent
 _WORKER = ("tensors.js", "latents.js", "network.js", "plain.js", "assembled.js", "worker.js")
 
 
-def _sources(folder: str, pattern: str) -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((_HERE / folder).glob(pattern)))
+def _joined(*paths: Path) -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def _of_page(pattern: str) -> list[Path]:
+    return sorted((_HERE / "page").glob(pattern))
 
 
 def _hash(text: str) -> str:
@@ -24,9 +28,22 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _json(value: Any) -> str:
-    """JSON for a script element. A "<" would let a name in the data end the element."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+def worker() -> str:
+    """The script of the worker, which computes the networks."""
+    return f'"use strict";\n{_joined(*(_HERE / "engine" / name for name in _WORKER))}'
+
+
+def client() -> str:
+    """The page's side of the engine: the class Engine. It finds the worker's script in the element `engine-worker`."""
+    return f'"use strict";\n{_joined(_HERE / "engine/client.js")}'
+
+
+def policy(script: str, style: str) -> str:
+    """A content policy that allows this script and style, the worker and its WebAssembly, and no request anywhere."""
+    return (
+        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; worker-src blob:; "
+        f"style-src {_hash(style)}; img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+    )
 
 
 def words() -> dict[str, dict[str, str]]:
@@ -35,28 +52,27 @@ def words() -> dict[str, dict[str, str]]:
     return texts
 
 
-def render(payload: dict[str, Any]) -> str:
-    """The page. Its content policy allows its own script and style, and no request to anywhere.
+def _json(value: Any) -> str:
+    """JSON for a script element. A "<" would let a name in the data end the element."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
-    The template page.html.j2 escapes what it shows. It puts these texts in as they are: `payload` and `words_json`
-    (JSON), `worker` (the worker's script), `script` (the page's side of the engine, then page/*.js), `style`
-    (page/*.css) and `policy`.
+
+def render(payload: dict[str, Any]) -> str:
+    """The page, as HTML.
+
+    The template page.html.j2 escapes the `words` and the name of the `data`. It gets the other texts as they have to
+    be: `payload_json`, `words_json`, `worker` (the worker's script), `script` (the class Engine, then page/*.js),
+    `style` (page/*.css) and `policy`.
     """
-    worker = "\n".join((_HERE / "engine" / name).read_text(encoding="utf-8") for name in _WORKER)
-    script = f'"use strict";\n{_sources("engine", "client.js")}\n{_sources("page", "*.js")}'
-    style = _sources("page", "*.css")
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; worker-src blob:; style-src {_hash(style)}; "
-        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
-    )
-    template = environment(_HERE / "page", html=True).get_template("page.html.j2")
-    return template.render(
-        payload=_json(payload),
+    script = "\n".join((client(), _joined(_HERE / "engine/latents.js", *_of_page("*.js"))))
+    style = _joined(*_of_page("*.css"))
+    return environment(_HERE / "page", html=True).get_template("page.html.j2").render(
+        data=payload["facts"]["title"],
         words=words(),
         words_json=_json(words()),
-        data=payload["facts"]["title"],
-        worker=f'"use strict";\n{worker}',
+        payload_json=_json(payload),
+        worker=worker(),
         script=script,
         style=style,
-        policy=policy,
+        policy=policy(script, style),
     )

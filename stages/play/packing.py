@@ -17,6 +17,9 @@ from stages import artifacts
 from stages.errors import StageError
 from stages.networks.layers import LayerNorm, Maxout, SpectralConv2D, SpectralDense, ZeroInsertion2D
 
+# That of stages/networks/layers.py.
+_LAYER_NORM_EPSILON = 1e-5
+
 Layer = dict[str, Any]
 """A layer as JSON: its name, its kind, the settings of the kind, and its tensors."""
 
@@ -92,13 +95,23 @@ def _activation(layer: keras.layers.Activation, weights: Weights) -> Layer:
     return {"kind": "tanh"}
 
 
+def _zero_insertion(layer: ZeroInsertion2D, _: Weights) -> Layer:
+    # The strided `same` convolution pads k − stride pixels, the smaller half first (stages/networks/layers.py).
+    cut = (layer.kernel_size - layer.stride) // 2
+    return _zeros(layer.stride, layer.kernel_size - 1 - cut, layer.stride - 1 + cut)
+
+
+def _zeros(stride: int, before: int, after: int) -> Layer:
+    return {"kind": "zeros", "stride": stride, "before": before, "after": after}
+
+
 # The first row whose class a layer is an instance of packs it.
 _PACKERS: tuple[tuple[type[keras.layers.Layer], Callable[[Any, Weights], Layer]], ...] = (
     (keras.layers.Reshape, lambda layer, _: {"kind": "reshape", "shape": list(layer.target_shape)}),
     (keras.layers.Conv2DTranspose, lambda layer, weights: _convolution("transposed", layer, weights)),
     (keras.layers.Conv2D, lambda layer, weights: _convolution("convolution", layer, weights)),
     (keras.layers.Dense, lambda layer, weights: _linear("dense", layer, weights)),
-    (ZeroInsertion2D, lambda layer, _: {"kind": "zeros", "stride": layer.stride, "kernel_size": layer.kernel_size}),
+    (ZeroInsertion2D, _zero_insertion),
     (keras.layers.UpSampling2D, lambda layer, _: {"kind": "nearest", "factor": layer.size[0]}),
     (keras.layers.BatchNormalization, _batch_norm),
     (LayerNorm, lambda layer, weights: _norm("layer_norm", layer, weights, 1e-5)),
@@ -111,31 +124,106 @@ _PACKERS: tuple[tuple[type[keras.layers.Layer], Callable[[Any, Weights], Layer]]
 )
 
 
+def _group_norm(layer: keras.layers.GroupNormalization, weights: Weights) -> Layer:
+    if layer.groups != 1:
+        raise ValueError(f"a norm of {layer.groups} groups")
+    return _norm("layer_norm", layer, weights, layer.epsilon)
+
+
+def _pooling(layer: keras.layers.MaxPooling2D, _: Weights) -> Layer:
+    """A pooling that takes the channels of NHWC for the width."""
+    if layer.data_format != "channels_first" or layer.pool_size[0] != 1:
+        raise ValueError("a pooling of pixels")
+    return {"kind": "maxout", "pieces": layer.pool_size[1]}
+
+
+# The first row whose class a layer is an instance of packs it.
+_PACKERS: tuple[tuple[type[keras.layers.Layer], Callable[[Any, Weights], Layer]], ...] = (
+    (keras.layers.Reshape, lambda layer, _: {"kind": "reshape", "shape": list(layer.target_shape)}),
+    (keras.layers.Conv2DTranspose, lambda layer, weights: _convolution("transposed", layer, weights)),
+    (keras.layers.Conv2D, lambda layer, weights: _convolution("convolution", layer, weights)),
+    (keras.layers.Dense, lambda layer, weights: _linear("dense", layer, weights)),
+    (ZeroInsertion2D, _zero_insertion),
+    (keras.layers.UpSampling2D, lambda layer, _: {"kind": "nearest", "factor": layer.size[0]}),
+    (keras.layers.BatchNormalization, _batch_norm),
+    (keras.layers.GroupNormalization, _group_norm),
+    (LayerNorm, lambda layer, weights: _norm("layer_norm", layer, weights, _LAYER_NORM_EPSILON)),
+    (Maxout, lambda layer, _: {"kind": "maxout", "pieces": layer.pieces}),
+    (keras.layers.MaxPooling2D, _pooling),
+    (keras.layers.LeakyReLU, lambda layer, _: {"kind": "leaky_relu", "slope": layer.negative_slope}),
+    (keras.layers.ReLU, lambda layer, _: {"kind": "relu"}),
+    (keras.layers.ELU, lambda layer, _: {"kind": "elu"}),
+    (keras.layers.Activation, _activation),
+    (keras.layers.GlobalAveragePooling2D, lambda layer, _: {"kind": "mean"}),
+    (keras.layers.Concatenate, lambda layer, _: {"kind": "concatenate"}),
+    (keras.layers.Multiply, lambda layer, _: {"kind": "multiply"}),
+    (keras.layers.Add, lambda layer, _: {"kind": "add"}),
+    (keras.layers.Dot, lambda layer, _: {"kind": "dot"}),
+)
+
+
+def _pack(layer: keras.layers.Layer, weights: Weights) -> Layer:
+    pack = next((packer for kind, packer in _PACKERS if isinstance(layer, kind)), None)
+    if pack is None:
+        raise ValueError(f"the layer {layer.name} ({type(layer).__name__})")
+    return {"tensors": {}, **pack(layer, weights)}
+
+
+def _inputs(layer: keras.layers.Layer) -> list[Any]:
+    return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]
+
+
+def _plain_zeros(first: keras.layers.Layer, users: dict[int, keras.layers.Layer]) -> list[keras.layers.Layer]:
+    """The layers of Keras that insert zeros, of which `first` is the first: they end with a crop and a padding."""
+    chain = [first]
+    while not isinstance(chain[-2:][0], keras.layers.Cropping2D):
+        user = users.get(id(chain[-1].output))
+        if not isinstance(user, keras.layers.ZeroPadding2D | keras.layers.Reshape | keras.layers.Cropping2D):
+            raise ValueError(f"the layer {first.name} ({type(first).__name__})")
+        chain.append(user)
+    return chain
+
+
 def _packed(model: keras.Model, weights: Weights) -> Iterator[Layer]:
-    """Each layer of a chain of layers. Raises ValueError for a layer that the engine cannot compute."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
-    before = model.inputs[0]
+    """Each layer, after those whose outputs it gets. Raises ValueError for a layer that the engine cannot compute.
+
+    `from` are the indices of the layers before it. What several layers of Keras compute to insert zeros is one layer.
+    """
+    users = {id(tensor): layer for layer in model.layers for tensor in _inputs(layer)}
+    indices: dict[int, int] = {}
+    inner: set[str] = set()
     for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            yield {"name": layer.name, "kind": "input", "tensors": {}}
+        if layer.name in inner:
             continue
-        pack = next((packer for kind, packer in _PACKERS if isinstance(layer, kind)), None)
-        if pack is None or layer.input is not before:
-            raise ValueError(f"the layer {layer.name} ({type(layer).__name__})")
-        yield {"name": layer.name, "tensors": {}, **pack(layer, weights)}
-        before = layer.output
+        last, packed = layer, Layer()
+        if isinstance(layer, keras.layers.InputLayer):
+            number = next(i for i, tensor in enumerate(model.inputs) if tensor is layer.output)
+            packed = {"kind": "input", "input": number, "tensors": {}}
+        elif isinstance(layer, keras.layers.ZeroPadding2D):
+            chain = _plain_zeros(layer, users)
+            inner |= {other.name for other in chain}
+            *_, crop, last = chain
+            (before, after), _ = last.padding
+            packed = {**_zeros(crop.cropping[0][1] + 1, before, after), "tensors": {}}
+        else:
+            packed = _pack(layer, weights)
+        is_input = packed["kind"] == "input"
+        yield {"name": last.name, "from": [] if is_input else [indices[id(t)] for t in _inputs(layer)], **packed}
+        indices[id(last.output)] = len(indices)
 
 
 def network(model: keras.Model, shape: tuple[int, ...], weights: Weights, path: Path) -> dict[str, Any]:
-    """A network as JSON: the shape of its input (without N) and its layers, from the input to the output.
+    """A network as JSON: the shapes of its inputs (without N), its layers, and the index of the one that is its output.
 
-    Its tensors are appended to `weights`. Raises StageError, naming the file `path`, for a network with weights that
-    are not finite, or with a layer that the engine cannot compute.
+    `shape`: that of the first input, which the model may leave open. The tensors are appended to `weights`. Raises
+    StageError, naming the file `path`, for a network with weights that are not finite, or with a layer that the engine
+    cannot compute.
     """
     try:
-        return {"input": list(shape), "layers": list(_packed(model, weights))}
+        layers = list(_packed(model, weights))
     except ValueError as error:
         if "finite" in str(error):
             raise artifacts.damaged(path, error) from None
         raise StageError(f"{path}: the page cannot compute {error}; add it to stages/play/packing.py") from None
+    inputs = [list(shape), *(list(tensor.shape[1:]) for tensor in model.inputs[1:])]
+    return {"inputs": inputs, "layers": layers, "output": len(layers) - 1}

@@ -12,8 +12,8 @@ from stages import artifacts, manifest, png, shell
 from stages.errors import StageError
 from stages.networks import saving
 from stages.play import packing
-from stages.play.contents import contents
 from stages.play.assembly import render
+from stages.play.contents import contents
 from stages.play.settings import Settings
 from stages.workspace import Workspace
 
@@ -41,7 +41,7 @@ def payload(workspace: Workspace, *, discriminator: bool = True) -> dict[str, An
     if generator.output_shape[1:] != data.shape:
         made = generator.output_shape[1:]
         raise StageError(f"{path}: makes {made} images, but the data set has {data.shape}; run `dvc repro`")
-    networks = {"generator": packing.network(generator, generator.input_shape[1:], weights, path)}
+    networks = {"generator": packing.network(generator, generator.inputs[0].shape[1:], weights, path)}
     if discriminator:
         path = workspace.input("models/discriminator.keras")
         networks["discriminator"] = packing.network(saving.load(path), data.shape, weights, path)
@@ -59,7 +59,7 @@ def _facts(workspace: Workspace, data: manifest.Manifest, generator: keras.Model
     model = artifacts.read_json(path, "generator", "best_images_seen", "logistic", "paired")
     height, width, channels = data.shape
     return {
-        "latentSize": generator.input_shape[-1],
+        "latentSize": generator.inputs[0].shape[-1],
         "height": height,
         "width": width,
         "channels": channels,

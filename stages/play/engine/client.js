@@ -35,6 +35,11 @@ class Engine {
     };
   }
 
+  /** End the worker. */
+  stop() {
+    this._worker.terminate();
+  }
+
   _call(method, ...values) {
     return new Promise((resolve, reject) => {
       const id = this._calls++;
@@ -48,19 +53,23 @@ class Engine {
     return this._call("latents", first, count);
   }
 
-  /** Samples: z (n × latentSize) => RGBA in [0,255], Uint8ClampedArray (n × height × width × 4). */
-  generate(zs) {
-    return this._call("generate", zs);
+  /**
+   * Samples: z (n × latentSize) => RGBA in [0,255], Uint8ClampedArray (n × height × width × 4).
+   * `classes`, for a conditional generator: the shares of the classes, Float32Array (n × classes).
+   */
+  generate(zs, options = {}) {
+    return this._call("generate", zs, options);
   }
 
-  /** Samples as the discriminator sees them: z (n × latentSize) => [-1,1], Float32Array (n × height × width × channels). */
-  images(zs) {
-    return this._call("images", zs);
+  /** The same samples in [-1,1], as the discriminator sees them: Float32Array (n × height × width × channels). */
+  images(zs, options = {}) {
+    return this._call("images", zs, options);
   }
 
   /**
    * The output of each layer for one input, the input first: [{name, kind, height, width, channels, data}].
-   * `network`: "generator" (its input is a z) or "discriminator" (an image). `norm`: false leaves the batch norms out.
+   * `network`: "generator" (the input is a z) or "discriminator" (an image). `norm`: with false, each batch norm returns
+   * its input. `classes`: as in `generate`.
    */
   layers(input, options = {}) {
     return this._call("layers", input, options);
@@ -71,8 +80,8 @@ class Engine {
     return this._call("weights", index);
   }
 
-  /** The discriminator's logits, Float32Array (n), of images in [-1,1] (n × height × width × channels). */
-  discriminate(images) {
-    return this._call("discriminate", images);
+  /** The discriminator's logits, Float32Array (n), of images in [-1,1]. `classes`: as in `generate`. */
+  discriminate(images, options = {}) {
+    return this._call("discriminate", images, options);
   }
 }

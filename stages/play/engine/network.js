@@ -1,25 +1,21 @@
-// A network: the layers of stages/play/packing.py, each as a step that maps an image (height, width, channels) to one.
+// A network: the layers of stages/play/packing.py as steps. A step maps images (height, width, channels) to one.
 //
 // Convolutions, transposed convolutions and dense layers are sums of `passes`. A pass is what a kernel (plain.js,
 // assembled.js) computes: at every pixel of a grid, the products of a window of the padded input with a matrix.
-// A transposed convolution of stride 2 is four passes, one for each parity of row and column: each is a convolution
-// with those weights of the kernel that do not meet an inserted zero (Dumoulin, Visin 2016, arXiv:1603.07285).
+// What doubles the sides is four passes, one for each parity of row and column: each is a convolution with those
+// weights that do not meet an inserted zero (Dumoulin, Visin 2016, arXiv:1603.07285, section 4).
 
 /** Channels that a kernel computes at a time. The matrix of a pass is stored in blocks of so many columns. */
 const BLOCK = 8;
 
 const count = ({height, width, channels}) => height * width * channels;
-
-/** A matrix (rows, columns) times a factor per column, in blocks of BLOCK columns: (blocks, rows, BLOCK). */
-function inBlocks(matrix, rows, factors, target) {
-  const columns = factors.length;
-  for (let column = 0; column < columns; column++) {
-    const start = (column - (column % BLOCK)) * rows + (column % BLOCK);
-    for (let row = 0; row < rows; row++) target[start + row * BLOCK] = matrix[row * columns + column] * factors[column];
-  }
-}
-
 const blocksOf = (columns) => Math.ceil(columns / BLOCK);
+
+/** A shape in Keras, without N, as an image: (100,) is (1, 1, 100). */
+function imageShape(shape) {
+  const [height, width, channels] = [1, 1, ...shape].slice(-3);
+  return {height, width, channels};
+}
 
 // ---------------------------------------------------------------------------------------------------- linear layers
 
@@ -29,59 +25,68 @@ function samePadding(size, kernel, stride) {
   return [Math.floor(total / 2), total - Math.floor(total / 2)];
 }
 
-/** The kernel of a convolution, (kh, kw, in, out): one pass. */
+/** A convolution, whose kernel is (kh, kw, in, out): one pass. */
 function convolution(layer, input) {
-  const [kh, kw, , channels] = layer.tensors.kernel.shape, {stride, padding} = layer;
+  const [kh, kw, inputs, channels] = layer.tensors.kernel.shape, {stride, padding} = layer;
   const [top, bottom] = padding === "same" ? samePadding(input.height, kh, stride) : [0, 0];
   const [left, right] = padding === "same" ? samePadding(input.width, kw, stride) : [0, 0];
   const height = Math.floor((input.height + top + bottom - kh) / stride) + 1;
   const width = Math.floor((input.width + left + right - kw) / stride) + 1;
+  const rows = kh * kw * inputs;
   return {
     output: {height, width, channels},
     padding: [top, bottom, left, right],
-    passes: [{y: 0, x: 0, kh, kw, stride, matrix: (kernel) => kernel, toY: 0, toX: 0, step: 1, height, width}],
+    passes: [{y: 0, x: 0, kh, kw, stride, rows, matrix: (kernel) => kernel, toY: 0, toX: 0, step: 1, height, width}],
   };
 }
 
-/** Which inputs one parity of a transposed convolution's outputs sums: tap i of the kernel meets input q + shift(i). */
-function tapsOf(parity, kernel, stride) {
-  const before = Math.floor((kernel - stride) / 2), taps = [];
-  // Output 2q + parity = 2 · input − before + tap, so the input is q + (parity + before − tap) / stride.
-  for (let tap = kernel - 1; tap >= 0; tap--) {
-    if ((((parity + before - tap) % stride) + stride) % stride === 0) taps.push(tap);
-  }
-  return {taps, shift: (parity + before - taps[0]) / stride};
+/** A matrix product of a vector, as a pass at one pixel. `matrix` turns the kernel into (inputs, units). */
+function product(inputs, units, output, matrix) {
+  const pass = {y: 0, x: 0, kh: 1, kw: 1, stride: 1, rows: inputs, matrix, toY: 0, toX: 0, step: 1, height: 1, width: 1};
+  return {output, units, padding: [0, 0, 0, 0], passes: [pass]};
 }
 
-/** The matrices (units, inputs) at `starts`, each turned and one below the other: (starts × inputs, units). */
-function gathered(kernel, units, inputs, starts) {
-  const matrix = new Float32Array(starts.length * inputs * units);
-  let at = 0;
-  for (const start of starts) {
-    for (let i = 0; i < inputs; i++) {
-      for (let unit = 0; unit < units; unit++) matrix[at++] = kernel[start + unit * inputs + i];
-    }
-  }
-  return matrix;
+/** A dense layer, whose kernel is (inputs, units). */
+function dense(layer) {
+  const [inputs, units] = layer.tensors.kernel.shape;
+  return product(inputs, units, {height: 1, width: 1, channels: units}, (kernel) => kernel);
 }
 
-/** The kernel of a transposed convolution, (kh, kw, out, in): a pass for each parity of row and column. */
-function transposed(layer, input) {
-  const [kh, kw, channels, inputs] = layer.tensors.kernel.shape, {stride, padding} = layer;
-  if (input.height * input.width === 1 && padding === "valid") {  // the stem: a matrix product
-    const units = kh * kw * channels;
-    const matrix = (kernel) => gathered(kernel, units, inputs, [0]);
-    return {output: {height: kh, width: kw, channels}, ...product(matrix, units)};
-  }
-  if (padding !== "same" || kh < stride || kw < stride) throw new Error("a transposed convolution of another padding");
-  const passes = [], edge = Math.ceil(Math.max(kh, kw) / stride);
+/**
+ * A layer that enlarges its input `stride` times: a pass for each parity of row and column.
+ *
+ * `shift(parity, tap, side)`: output stride · q + parity is a sum over the taps of the kernel, and a tap meets the input
+ * q + shift; null if it meets an inserted zero. `weight(kernel, tap)`: where the tap's matrix begins in the kernel, and
+ * the steps between its inputs and between its outputs.
+ */
+function enlarging(input, stride, [kh, kw], inputs, channels, shift, steps) {
+  const axis = (parity, side) => {
+    const taps = Array.from({length: side}, (_, tap) => ({tap, shift: shift(parity, tap, side)}));
+    const met = taps.filter((tap) => tap.shift !== null);
+    const first = Math.min(...met.map((tap) => tap.shift)), last = Math.max(...met.map((tap) => tap.shift));
+    return {first, length: last - first + 1, met};
+  };
+  const edge = Math.max(kh, kw), passes = [];
   for (let toY = 0; toY < stride; toY++) {
     for (let toX = 0; toX < stride; toX++) {
-      const rows = tapsOf(toY, kh, stride), columns = tapsOf(toX, kw, stride);
-      const starts = rows.taps.flatMap((ky) => columns.taps.map((kx) => (ky * kw + kx) * channels * inputs));
-      const matrix = (kernel) => gathered(kernel, channels, inputs, starts);
+      const down = axis(toY, kh), along = axis(toX, kw), rows = down.length * along.length * inputs;
+      const matrix = (kernel) => {
+        const sums = new Float32Array(rows * channels);
+        for (const y of down.met) {
+          for (const x of along.met) {
+            const from = (y.tap * kw + x.tap) * inputs * channels;
+            const to = ((y.shift - down.first) * along.length + x.shift - along.first) * inputs * channels;
+            for (let i = 0; i < inputs; i++) {
+              for (let o = 0; o < channels; o++) {
+                sums[to + i * channels + o] += kernel[from + i * steps[0] + o * steps[1]];
+              }
+            }
+          }
+        }
+        return sums;
+      };
       passes.push({
-        y: edge + rows.shift, x: edge + columns.shift, kh: rows.taps.length, kw: columns.taps.length, stride: 1, matrix,
+        y: edge + down.first, x: edge + along.first, kh: down.length, kw: along.length, stride: 1, rows, matrix,
         toY, toX, step: stride, height: input.height, width: input.width,
       });
     }
@@ -90,53 +95,93 @@ function transposed(layer, input) {
   return {output, padding: [edge, edge, edge, edge], passes};
 }
 
-/** A vector times a matrix (inputs, units): a pass at one pixel. */
-function product(matrix, units) {
-  const pass = {y: 0, x: 0, kh: 1, kw: 1, stride: 1, matrix, toY: 0, toX: 0, step: 1, height: 1, width: 1, units};
-  return {padding: [0, 0, 0, 0], passes: [pass]};
+/** A quotient that is a whole number, else null. */
+const whole = (a, b) => (a % b === 0 ? a / b : null);
+
+/** A transposed convolution, whose kernel is (kh, kw, out, in). */
+function transposed(layer, input) {
+  const [kh, kw, channels, inputs] = layer.tensors.kernel.shape, {stride, padding} = layer;
+  if (input.height * input.width === 1 && padding === "valid") {  // the stem: a matrix product
+    const units = kh * kw * channels;
+    return product(inputs, units, {height: kh, width: kw, channels}, (kernel) => {
+      const matrix = new Float32Array(kernel.length);
+      for (let i = 0; i < inputs; i++) {
+        for (let unit = 0; unit < units; unit++) matrix[i * units + unit] = kernel[unit * inputs + i];
+      }
+      return matrix;
+    });
+  }
+  if (padding !== "same") throw new Error(`${layer.name}: unknown padding ${padding}`);
+  // Keras cuts off kernel − stride pixels of the full result, the smaller half first.
+  const shift = (parity, tap, side) => whole(parity + Math.floor((side - stride) / 2) - tap, stride);
+  return enlarging(input, stride, [kh, kw], inputs, channels, shift, [1, inputs]);
 }
 
-/** The kernel of a dense layer, (inputs, units): a matrix product. */
-function dense(layer) {
-  const units = layer.tensors.kernel.shape[1];
-  return {output: {height: 1, width: 1, channels: units}, ...product((kernel) => kernel, units)};
+/** A convolution after inserted zeros: the zeros are not computed with. */
+function convolutionOfZeros(layer, input, {stride, before}) {
+  const [kh, kw, inputs, channels] = layer.tensors.kernel.shape;
+  const shift = (parity, tap) => whole(parity + tap - before, stride);
+  return enlarging(input, stride, [kh, kw], inputs, channels, shift, [channels, 1]);
+}
+
+/** A convolution after nearest-neighbour up-sampling: taps that meet the same input are added up first. */
+function convolutionOfNearest(layer, input, {factor}) {
+  const [kh, kw, inputs, channels] = layer.tensors.kernel.shape;
+  const shift = (parity, tap, side) => Math.floor((parity + tap - Math.floor((side - 1) / 2)) / factor);
+  return enlarging(input, factor, [kh, kw], inputs, channels, shift, [channels, 1]);
 }
 
 const LINEAR = {convolution, transposed, dense};
+const AFTER = {zeros: convolutionOfZeros, nearest: convolutionOfNearest};
 
-/** A bias for each channel, and a factor for each channel: the batch norm after the layer (null without one). */
-function foldedNorm(norm, read) {
+/** A batch norm in inference as a factor and an offset for each channel. */
+function factors(norm, read) {
   const {scale, offset, mean, variance} = Object.fromEntries(
     Object.entries(norm.tensors).map(([name, place]) => [name, read(place)]));
   const factor = scale.map((value, i) => value / Math.sqrt(variance[i] + norm.epsilon));
-  return {factor, bias: offset.map((value, i) => value - mean[i] * factor[i])};
+  return {factor, offset: offset.map((value, i) => value - mean[i] * factor[i])};
 }
 
 /** A linear layer before its numbers are there: the shapes, the passes, and how many numbers it needs (`floats`). */
-function linearPlan(layer, input) {
-  const plan = LINEAR[layer.kind](layer, input), [top, bottom, left, right] = plan.padding;
+function linearPlan({layer, enlarged}, input) {
+  const plan = enlarged ? AFTER[enlarged.kind](layer, input, enlarged) : LINEAR[layer.kind](layer, input);
+  const [top, bottom, left, right] = plan.padding;
   const padded = {height: input.height + top + bottom, width: input.width + left + right, channels: input.channels};
-  const units = plan.passes[0].units || plan.output.channels, columns = blocksOf(units) * BLOCK;
-  const depths = plan.passes.map(({kh, kw}) => kh * kw * input.channels);
-  const sizes = [count(padded), count(plan.output), columns, ...depths.map((depth) => depth * columns)];
+  const units = plan.units || plan.output.channels, columns = blocksOf(units) * BLOCK;
+  const sizes = [count(padded), count(plan.output), columns, ...plan.passes.map(({rows}) => rows * columns)];
   const floats = sizes.reduce((sum, size) => sum + Math.ceil(size / 4) * 4, 0);  // each starts at a vector
-  return {...plan, input, padded, units, depths, floats};
+  return {...plan, padded, units, floats};
 }
 
-/** A linear layer as a step. `norm`: the batch norm that it includes, or null. */
-function linearStep(layer, norm, plan, read, arena) {
-  const {input, output, padded, units, depths, padding: [top, , left]} = plan;
-  const kernel = read(layer.tensors.kernel), folded = norm && foldedNorm(norm, read);
-  const own = layer.tensors.bias ? read(layer.tensors.bias) : new Float32Array(units);
-  // A dense stem has a unit for each pixel and channel, and the norm after it has a channel's values.
-  const factors = Float32Array.from({length: units}, (_, i) => (folded ? folded.factor[i % folded.factor.length] : 1));
-  const bias = arena.floats(blocksOf(units) * BLOCK);
-  for (let i = 0; i < units; i++) bias[i] = own[i] * factors[i] + (folded ? folded.bias[i % folded.bias.length] : 0);
+/** A matrix (rows, columns) times a factor for each column, in blocks of BLOCK columns: (blocks, rows, BLOCK). */
+function inBlocks(matrix, rows, factor, target) {
+  const columns = factor.length;
+  for (let column = 0; column < columns; column++) {
+    const start = (column - (column % BLOCK)) * rows + (column % BLOCK);
+    for (let row = 0; row < rows; row++) target[start + row * BLOCK] = matrix[row * columns + column] * factor[column];
+  }
+}
+
+/** A linear layer with its numbers: a function image => image. `norm`: the batch norm that it includes, or undefined. */
+function linearRun({layer, norm}, input, plan, read, arena) {
+  const {output, padded, units, padding: [top, , left]} = plan;
+  const kernel = read(layer.tensors.kernel), own = layer.tensors.bias && read(layer.tensors.bias);
+  const bias = arena.floats(blocksOf(units) * BLOCK), factor = new Float32Array(units).fill(1);
+  const folded = norm && factors(norm, read);
+  for (let unit = 0; unit < units; unit++) {
+    // The stem has a unit for each pixel and channel, and the bias and the norm have a number for each channel.
+    if (own) bias[unit] = own[unit % own.length];
+    if (folded) {
+      const channel = unit % folded.factor.length;
+      factor[unit] = folded.factor[channel];
+      bias[unit] = bias[unit] * factor[unit] + folded.offset[channel];
+    }
+  }
   const source = arena.floats(count(padded)), target = arena.floats(count(output));
-  const line = padded.width * input.channels;
-  const calls = plan.passes.map((pass, index) => {
-    const weights = arena.floats(depths[index] * blocksOf(units) * BLOCK);
-    inBlocks(pass.matrix(kernel), depths[index], factors, weights);
+  const line = padded.width * input.channels, row = input.width * input.channels;
+  const calls = plan.passes.map((pass) => {
+    const weights = arena.floats(pass.rows * blocksOf(units) * BLOCK);
+    inBlocks(pass.matrix(kernel), pass.rows, factor, weights);
     return {
       source, weights, bias, target, units,
       from: pass.y * line + pass.x * input.channels, to: (pass.toY * output.width + pass.toX) * units,
@@ -146,53 +191,52 @@ function linearStep(layer, norm, plan, read, arena) {
       segments: pass.kh, segmentStep: line, length: pass.kw * input.channels,
     };
   });
-  const run = (data) => {
-    const row = input.width * input.channels;
+  return (data) => {
     for (let y = 0; y < input.height; y++) {
       source.set(data.subarray(y * row, (y + 1) * row), (y + top) * line + left * input.channels);
     }
     for (const call of calls) arena.pass(call);
     return target;
   };
-  return {output, run};
 }
 
 // ----------------------------------------------------------------------------------------------------- other layers
+// A function of the layer, the shapes of its inputs and the reader of tensors. It returns the shape of the output, and
+// a function of the inputs' numbers. The result is overwritten by the next call.
 
-/** A layer whose output has the shape of its input: `values(data, out)` fills `out`. */
-const same = (input, values) => {
-  const out = new Float32Array(count(input));
-  return {output: input, run: (data) => (values(data, out), out)};
+/** A layer whose output has the shape of its input: `fill(data, out)` computes it. */
+const same = (shape, fill) => {
+  const out = new Float32Array(count(shape));
+  return {output: shape, run: (data) => (fill(data, out), out)};
 };
-const elementwise = (f) => (layer, input) => same(input, (data, out) => {
+const elementwise = (f) => (layer, [shape]) => same(shape, (data, out) => {
   for (let i = 0; i < out.length; i++) out[i] = f(data[i], layer);
 });
 
-function reshape(layer, input) {
-  const [height, width, channels] = [1, 1, ...layer.shape].slice(-3);
-  if (height * width * channels !== count(input)) throw new Error(`${layer.name}: expected another size`);
-  return {output: {height, width, channels}, run: (data) => data};
+const identity = (layer, [shape]) => ({output: shape, run: (data) => data});
+
+function reshape(layer, [shape]) {
+  const output = imageShape(layer.shape);
+  if (count(output) !== count(shape)) throw new Error(`${layer.name}: expected another size`);
+  return {output, run: (data) => data};
 }
 
-function zeros(layer, {height, width, channels}) {
-  const {stride, kernel_size: side} = layer, before = side - 1 - Math.floor((side - stride) / 2);
-  const output = {height: height * stride + side - 1, width: width * stride + side - 1, channels};
-  const out = new Float32Array(count(output));
+function zeros({stride, before, after}, [{height, width, channels}]) {
+  const side = (length) => (length - 1) * stride + 1 + before + after;
+  const output = {height: side(height), width: side(width), channels}, out = new Float32Array(count(output));
   return {output, run: (data) => {
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        const from = (y * width + x) * channels;
-        out.set(data.subarray(from, from + channels),
-          ((y * stride + before) * output.width + x * stride + before) * channels);
+        const from = (y * width + x) * channels, to = (y * stride + before) * output.width + x * stride + before;
+        out.set(data.subarray(from, from + channels), to * channels);
       }
     }
     return out;
   }};
 }
 
-function nearest({factor}, {height, width, channels}) {
-  const output = {height: height * factor, width: width * factor, channels};
-  const out = new Float32Array(count(output));
+function nearest({factor}, [{height, width, channels}]) {
+  const output = {height: height * factor, width: width * factor, channels}, out = new Float32Array(count(output));
   return {output, run: (data) => {
     for (let y = 0; y < output.height; y++) {
       for (let x = 0; x < output.width; x++) {
@@ -204,17 +248,17 @@ function nearest({factor}, {height, width, channels}) {
   }};
 }
 
-function batchNorm(layer, input, read) {
-  const {factor, bias} = foldedNorm(layer, read), {channels} = input;
-  return same(input, (data, out) => {
-    for (let i = 0; i < out.length; i++) out[i] = data[i] * factor[i % channels] + bias[i % channels];
+function batchNorm(layer, [shape], read) {
+  const {factor, offset} = factors(layer, read), {channels} = shape;
+  return same(shape, (data, out) => {
+    for (let i = 0; i < out.length; i++) out[i] = data[i] * factor[i % channels] + offset[i % channels];
   });
 }
 
 /** Ba et al. 2016, with the mean and the variance over height, width and channels of an image. */
-function layerNorm(layer, input, read) {
-  const scale = read(layer.tensors.scale), offset = read(layer.tensors.offset), {channels} = input;
-  return same(input, (data, out) => {
+function layerNorm(layer, [shape], read) {
+  const scale = read(layer.tensors.scale), offset = read(layer.tensors.offset), {channels} = shape;
+  return same(shape, (data, out) => {
     let mean = 0, variance = 0;
     for (const value of data) mean += value / out.length;
     for (const value of data) variance += (value - mean) ** 2 / out.length;
@@ -225,8 +269,8 @@ function layerNorm(layer, input, read) {
   });
 }
 
-function maxout({pieces}, input) {
-  const output = {...input, channels: input.channels / pieces}, out = new Float32Array(count(output));
+function maxout({pieces}, [shape]) {
+  const output = {...shape, channels: shape.channels / pieces}, out = new Float32Array(count(output));
   return {output, run: (data) => {
     for (let i = 0; i < out.length; i++) {
       let largest = data[i * pieces];
@@ -238,7 +282,7 @@ function maxout({pieces}, input) {
 }
 
 /** Global average pooling: the mean of each channel. */
-function mean(layer, {height, width, channels}) {
+function mean(layer, [{height, width, channels}]) {
   const out = new Float32Array(channels), pixels = height * width;
   return {output: {height: 1, width: 1, channels}, run: (data) => {
     for (let channel = 0; channel < channels; channel++) {
@@ -250,11 +294,43 @@ function mean(layer, {height, width, channels}) {
   }};
 }
 
+/** Vectors, one after another. */
+function concatenate(layer, shapes) {
+  const channels = shapes.reduce((sum, shape) => sum + shape.channels, 0), out = new Float32Array(channels);
+  return {output: {height: 1, width: 1, channels}, run: (...vectors) => {
+    let at = 0;
+    for (const vector of vectors) {
+      out.set(vector, at);
+      at += vector.length;
+    }
+    return out;
+  }};
+}
+
+/** An image and an image, or an image and a number for each channel. */
+const joined = (f) => (layer, [shape]) => {
+  const out = new Float32Array(count(shape));
+  return {output: shape, run: (a, b) => {
+    for (let i = 0; i < out.length; i++) out[i] = f(a[i], b[i % b.length]);
+    return out;
+  }};
+};
+
+/** The scalar product of two vectors. */
+function dot() {
+  const out = new Float32Array(1);
+  return {output: imageShape([1]), run: (a, b) => {
+    out[0] = a.reduce((sum, value, i) => sum + value * b[i], 0);
+    return out;
+  }};
+}
+
 const OTHERS = {
-  reshape, zeros, nearest, maxout, mean,
-  input: (layer, input) => ({output: input, run: (data) => data}),
+  reshape, zeros, nearest, maxout, mean, concatenate, dot,
   batch_norm: batchNorm,
   layer_norm: layerNorm,
+  add: joined((a, b) => a + b),
+  multiply: joined((a, b) => a * b),
   relu: elementwise((x) => (x > 0 ? x : 0)),
   leaky_relu: elementwise((x, {slope}) => (x > 0 ? x : slope * x)),
   elu: elementwise((x) => (x > 0 ? x : Math.expm1(x))),
@@ -263,55 +339,92 @@ const OTHERS = {
 
 // -------------------------------------------------------------------------------------------------------- networks
 
-/** The index of the batch norm that the linear layer at `index` can include: the next layer, but for a reshape; else -1. */
-function normAfter(layers, index) {
-  const next = layers[index + 1]?.kind === "reshape" ? index + 2 : index + 1;
-  return layers[next]?.kind === "batch_norm" ? next : -1;
-}
-
-/** The shape of a network's input, as an image: (latent_dim,) is (1, 1, latent_dim). */
-function inputShape(network) {
-  const [height, width, channels] = [1, 1, ...network.input].slice(-3);
-  return {height, width, channels};
+/**
+ * Which layers are computed together: [{layer, index, from}], in order. A linear layer can include `enlarged`, the layer
+ * before it that up-samples, and `norm`, the batch norm after it. `index` is that of the result, `from` those of the inputs.
+ */
+function groups({layers, output}, folded) {
+  const users = layers.map(() => []);
+  layers.forEach((layer, index) => layer.from.forEach((from) => users[from].push(index)));
+  /** The only layer that uses the result of `index`, if it is of this kind; else -1. */
+  const next = (index, kind) => {
+    const [user, ...others] = users[index];
+    return folded && index !== output && !others.length && layers[user]?.kind === kind ? user : -1;
+  };
+  const done = new Set(), all = [];
+  layers.forEach((layer, index) => {
+    if (done.has(index)) return;
+    const group = {layer, index, from: layer.from};
+    if (layer.kind in AFTER && next(index, "convolution") >= 0) {
+      group.enlarged = layer;
+      group.index = next(index, "convolution");
+      group.layer = layers[group.index];
+      done.add(group.index);
+    }
+    if (group.layer.kind in LINEAR) {
+      const reshaped = next(group.index, "reshape"), norm = next(reshaped < 0 ? group.index : reshaped, "batch_norm");
+      if (norm >= 0) {
+        group.norm = layers[norm];
+        group.reshaped = layers[reshaped];
+        group.index = norm;
+        done.add(reshaped).add(norm);
+      }
+    }
+    all.push(group);
+  });
+  return all;
 }
 
 /**
- * The steps of a network, [{layer, output, run}], in order.
+ * A network that is ready to run: {inputs, output, run}, the shapes of its inputs and of its output, and a function of the
+ * inputs' numbers that returns the numbers of every layer's output, by index.
  *
- * Without options, every layer is a step. `folded`: a batch norm is part of the layer before it, which is faster.
- * `norms`: false leaves every batch norm out. `backend`: see plain.js.
+ * `folded`: layers that can be computed together are, which is faster; the layers inside a group then have no output.
+ * `norms`: without, a batch norm returns its input. `backend`: see plain.js. `read`: see tensors.js.
  */
-function steps(network, read, backend, {folded = false, norms = true} = {}) {
-  const {layers} = network, included = new Set(), all = [];
-  let shape = inputShape(network), floats = 0;
-  layers.forEach((layer, index) => {
-    if (included.has(index) || (!norms && layer.kind === "batch_norm")) return;
-    if (layer.kind in LINEAR) {
-      const norm = folded ? normAfter(layers, index) : -1;
-      included.add(norm);
-      all.push({layer, norm: layers[norm] || null, ...linearPlan(layer, shape)});
-      floats += all[all.length - 1].floats;
-    } else if (layer.kind in OTHERS) {
-      all.push({layer, ...OTHERS[layer.kind](layer, shape, read)});
-    } else {
-      throw new Error(`${layer.name}: unknown kind of layer ${layer.kind}`);
-    }
-    shape = all[all.length - 1].output;
+function ready(network, read, backend, {folded = false, norms = true} = {}) {
+  const shapes = [];
+  const inputs = network.inputs.map(imageShape);
+  const steps = groups(network, folded).map((group) => {
+    const {layer, index, from} = group, of = from.map((i) => shapes[i]);
+    let step;
+    if (layer.kind === "input") step = {output: inputs[layer.input]};
+    else if (layer.kind in LINEAR) step = {plan: linearPlan(group, of[0])};
+    else if (!(layer.kind in OTHERS)) throw new Error(`${layer.name}: unknown kind of layer ${layer.kind}`);
+    else step = (layer.kind === "batch_norm" && !norms ? identity : OTHERS[layer.kind])(layer, of, read);
+    shapes[index] = step.output || (group.reshaped ? imageShape(group.reshaped.shape) : step.plan.output);
+    return {...step, group, input: of[0]};
   });
-  const arena = backend(floats);
-  return all.map((step) =>
-    (step.run ? step : {layer: step.layer, ...linearStep(step.layer, step.norm, step, read, arena)}));
+  const arena = backend(steps.reduce((sum, {plan}) => sum + (plan ? plan.floats : 0), 0));
+  const runs = steps.map(({group, input, plan, run}) =>
+    ({...group, run: plan ? linearRun(group, input, plan, read, arena) : run}));
+  return {
+    inputs,
+    shapes,
+    output: shapes[network.output],
+    run: (given) => {
+      const results = [];
+      for (const {layer, index, from, run} of runs) {
+        results[index] = layer.kind === "input" ? given[layer.input] : run(...from.map((i) => results[i]));
+      }
+      return results;
+    },
+  };
 }
 
-/** The outputs of a network for n inputs, one after another: (n × inputs) => (n × outputs). */
-function outputs(all, network, inputs) {
-  const size = count(inputShape(network)), {output} = all[all.length - 1], n = inputs.length / size;
-  if (!Number.isInteger(n)) throw new Error(`expected inputs of ${size} numbers each, got ${inputs.length} numbers`);
-  const results = new Float32Array(n * count(output));
+/** The outputs for n inputs, one after another. `given`: for each input of the network, (n × its numbers). */
+function outputs(network, prepared, given) {
+  const sizes = prepared.inputs.map(count), size = count(prepared.output), n = given[0].length / sizes[0];
+  sizes.forEach((expected, i) => {
+    const length = given[i]?.length ?? 0;
+    if (!Number.isInteger(n) || length !== n * expected) {
+      throw new Error(`expected ${expected} numbers for each sample, got ${length} for ${n}`);
+    }
+  });
+  const results = new Float32Array(n * size);
   for (let i = 0; i < n; i++) {
-    let data = inputs.subarray(i * size, (i + 1) * size);
-    for (const step of all) data = step.run(data);
-    results.set(data, i * count(output));
+    const one = given.map((values, input) => values.subarray(i * sizes[input], (i + 1) * sizes[input]));
+    results.set(prepared.run(one)[network.output], i * size);
   }
   return results;
 }

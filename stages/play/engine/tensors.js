@@ -31,6 +31,8 @@ function tensorReader(text) {
     const length = shape.reduce((product, side) => product * side, 1);
     if (offset + length * (half ? 2 : 4) > buffer.byteLength) throw new Error("the stored weights are incomplete");
     if (!half) return new Float32Array(buffer, offset, length);
-    return Float32Array.from(new Uint16Array(buffer, offset, length), (bits) => halves[bits] * factor);
+    const stored = new Uint16Array(buffer, offset, length), values = new Float32Array(length);
+    for (let i = 0; i < length; i++) values[i] = halves[stored[i]] * factor;
+    return values;
   };
 }

@@ -1,55 +1,46 @@
 // The worker: holds the networks, and answers the calls of client.js one after another.
 
-/** What the worker's messages call. A method gets the arguments of the call. */
+/** What the messages of the page call: each method gets the arguments of the call. */
 function engineOf(payload, wanted) {
   const kernel = wanted === "js" ? null : compiledKernel();
   if (wanted === "wasm" && !kernel) throw new Error("this browser has no WebAssembly with SIMD, or forbids it");
   const backend = kernel ? assembledBackend(kernel) : plainBackend;
-  const read = tensorReader(payload.weights);
+  const read = tensorReader(payload.weights), {latentSize, channels} = payload.facts;
   const kept = new Map();
-  // The steps of a network are built once for each way to run them.
-  const stepsOf = (name, options) => {
+  /** A network, built once for each way to run it. */
+  const prepared = (name, options) => {
+    if (!payload[name]) throw new Error(`this page has no ${name}`);
     const key = name + JSON.stringify(options);
-    if (!kept.has(key)) kept.set(key, steps(payload[name], read, backend, options));
+    if (!kept.has(key)) kept.set(key, ready(payload[name], read, backend, options));
     return kept.get(key);
   };
-  const {height, width, channels} = payload.facts;
+  const run = (name, ...given) => outputs(payload[name], prepared(name, {folded: true}), given.filter(Boolean));
   return {
     backend: kernel ? "wasm" : "js",
-    generate(zs) {
-      const values = outputs(stepsOf("generator", {folded: true}), payload.generator, zs);
+    latents: (first, count) => latents(first, count, latentSize),
+    images: (zs, {classes} = {}) => run("generator", zs, classes),
+    generate(zs, {classes} = {}) {
+      const values = run("generator", zs, classes);
       return pixelsOf(values, values.length / channels, channels);
     },
-    images(zs) {
-      return outputs(stepsOf("generator", {folded: true}), payload.generator, zs);
-    },
-    layers(input, {norm = true, network = "generator"} = {}) {
-      let data = input;
-      return stepsOf(network, {norms: norm}).map(({layer, output, run}) => {
-        data = run(data);
-        return {name: layer.name, kind: layer.kind, ...output, data: data.slice()};
-      });
+    discriminate: (images, {classes} = {}) => run("discriminator", images, classes),
+    layers(input, {classes, norm = true, network = "generator"} = {}) {
+      const {shapes, run: runAll} = prepared(network, {norms: norm});
+      const results = runAll([input, classes].filter(Boolean));
+      return payload[network].layers.map(({name, kind}, i) => ({name, kind, ...shapes[i], data: results[i].slice()}));
     },
     weights(index) {
       const {tensors} = payload.generator.layers[index];
-      return Object.fromEntries(Object.entries(tensors).flatMap(([name, place]) => [
-        [name, read(place).slice()],
-        ...(name === "kernel" ? [["shape", place.shape]] : []),
-      ]));
-    },
-    latents: (first, count) => latents(first, count, payload.facts.latentSize),
-    discriminate(images) {
-      if (!payload.discriminator) throw new Error("this page has no discriminator");
-      if (images.length % (height * width * channels)) throw new Error("expected whole images");
-      return outputs(stepsOf("discriminator", {folded: true}), payload.discriminator, images);
+      const values = Object.fromEntries(Object.entries(tensors).map(([name, place]) => [name, read(place).slice()]));
+      return tensors.kernel ? {...values, shape: tensors.kernel.shape} : values;
     },
   };
 }
 
 /** Images in [-1,1] of 1, 3 or 4 channels => RGBA in [0,255], rounded to the nearest value. */
 function pixelsOf(values, pixels, channels) {
-  const rgba = new Uint8ClampedArray(pixels * 4);
-  const level = (i) => Math.fround(Math.fround(values[i] + 1) * 127.5);  // the assignment rounds and clips
+  const rgba = new Uint8ClampedArray(pixels * 4);  // it rounds and clips
+  const level = (i) => Math.fround(Math.fround(values[i] + 1) * 127.5);
   for (let pixel = 0; pixel < pixels; pixel++) {
     const from = pixel * channels, to = pixel * 4;
     rgba[to] = level(from);
@@ -76,7 +67,7 @@ self.onmessage = ({data: {id, method, values}}) => {
     } else {
       result = engine[method](...values);
     }
-    self.postMessage({id, result}, [...new Set(buffersIn(result))]);
+    self.postMessage({id, result}, buffersIn(result));
   } catch (error) {
     self.postMessage({id, error: error.message});
   }

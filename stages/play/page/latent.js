@@ -6,6 +6,9 @@ function floatsOf(text) {
   return new Float32Array(bytes.buffer);
 }
 
+/** The z of a seed, as the stages draw it: the same seed is the same picture here and in the project's other tools. */
+const latentOf = (seed, size) => latents(seed, 1, size);
+
 const norm = (z) => Math.sqrt(z.reduce((sum, value) => sum + value * value, 0));
 
 /** Spherical interpolation at t in [0,1] (White 2016); a straight line between parallel vectors. */

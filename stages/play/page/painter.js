@@ -17,12 +17,13 @@ class Painter {
     const {latentSize} = this.engine.facts;
     const zs = new Float32Array(places.length * latentSize);
     places.forEach((place, i) => zs.set(zOf(place, this.directions), i * latentSize));
-    return this.engine.generate(zs, places[0].label === null ? {} : {classes: this._shares(places)});
+    return this.engine.generate(zs, {classes: this.shares(places)});
   }
 
-  /** The classes of places as shares (n × classes), for a model that draws by class. */
-  _shares(places) {
+  /** The classes of places as shares (n × classes), for a model that draws by class; undefined for another model. */
+  shares(places) {
     const {labels} = this.engine.facts;
+    if (!labels) return undefined;
     const shares = new Float32Array(places.length * labels);
     places.forEach((place, i) => (shares[i * labels + place.label] = 1));
     return shares;

@@ -29,7 +29,7 @@ async function start() {
     byId("note").hidden = false;
   };
 
-  const labels = payload.facts.conditional ? payload.facts.classes.length : 0;
+  const labels = payload.generator.inputs[1]?.[0] ?? 0; // a conditional generator gets the classes, too
   const said = readFragment(location.hash, {latentSize: payload.facts.latentSize, labels});
   app.chosen = {lang: said.lang, theme: said.theme};
   const system = window.matchMedia("(prefers-color-scheme: dark)");
@@ -50,7 +50,7 @@ async function start() {
   app.place = said.place || {...app.first[0], moves: new Array(8).fill(0)};
   if (labels && app.place.label === null) app.place.label = 0;
   app.wall = said.wall ?? 0;
-  app.mix = said.mix || [0, 1, 2].map((i) => app.first[i % app.first.length]);
+  app.mix = said.mix || [0, 4, 6].map((i) => app.first[i % app.first.length]);
   app.mixed = Boolean(said.mix);
 
   app.write = () => {

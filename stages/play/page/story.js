@@ -107,13 +107,14 @@ function setUpStory(app) {
     const rgba = await painter.now("compared", places);
     const length = rgba.length / places.length;
     const samples = places.map((_, i) => rgba.slice(i * length, (i + 1) * length));
-    const judged = async (pictures) => {
-      if (!D || !pictures?.length) return [];
+    // A conditional D asks whether a picture is a real one of its class. The classes of the real pictures are not here.
+    const judged = async (pictures, classes) => {
+      if (!D || !pictures?.length || (facts.labels && !classes)) return [];
       const floats = new Float32Array(pictures.length * facts.width * facts.height * facts.channels);
       pictures.forEach((one, i) => floats.set(floatsOfRgba(one), i * floats.length / pictures.length));
-      return [...(await engine.discriminate(floats))];
+      return [...(await engine.discriminate(floats, {classes}))];
     };
-    others = {samples, ofSamples: await judged(samples), ofReal: await judged(real)};
+    others = {samples, ofSamples: await judged(samples, painter.shares(places)), ofReal: await judged(real)};
     return others;
   };
 
@@ -130,12 +131,12 @@ function setUpStory(app) {
     const net = (name, key) => make("span", {className: "net"}, name, make("small", {}, say(key)));
     const rows = [make("div", {className: "row"}, make("span", {}, say("noise", {count: facts.latentSize})), "→", net("G", "generator"), "→",
       picture(app.pixels || samples[0], window.innerWidth < 600 ? 40 : 64), ...(D ? ["→", net("D", "discriminator"), "→", make("span", {}, answerText(answer))] : []))];
-    if (D && real) rows.push(make("div", {className: "row"}, make("span", {}, say("data_arrow")), "→", picture(real[0], window.innerWidth < 600 ? 40 : 64), "→", net("D", "discriminator"), "→",
+    if (others.ofReal.length) rows.push(make("div", {className: "row"}, make("span", {}, say("data_arrow")), "→", picture(real[0], window.innerWidth < 600 ? 40 : 64), "→", net("D", "discriminator"), "→",
       make("span", {}, answerText(realOutput))));
     byId("players").replaceChildren(...rows);
     byId("game-numbers").textContent = !D ? "" : isProbability
       ? say("game_plain", {p: shown(sigmoid(answer), 3), log: shown(Math.log(Math.max(1e-12, 1 - sigmoid(answer))), 3)})
-      : facts.paired && real ? say("game_paired", {real: shown(realOutput), fake: shown(answer), gap: shown(realOutput - answer), p: shown(100 * sigmoid(realOutput - answer), 0)})
+      : facts.paired && others.ofReal.length ? say("game_paired", {real: shown(realOutput), fake: shown(answer), gap: shown(realOutput - answer), p: shown(100 * sigmoid(realOutput - answer), 0)})
         : say("game_other", {value: shown(answer)});
   };
 
@@ -227,7 +228,7 @@ function setUpStory(app) {
     const layer = G.layers[lastLinear], weights = await engine.weights(lastLinear);
     const x = Math.floor(looked.x * facts.width), y = Math.floor(looked.y * facts.height);
     Object.assign(byId("pixel-frame").style, {left: `${x * side - 2}px`, top: `${y * side - 2}px`, width: `${side + 4}px`, height: `${side + 4}px`});
-    const input = outputs[lastLinear - 1], {shares, products} = sharesAt(layer, weights.kernel, input, y, x, 0);
+    const input = outputs[layer.from[0]], {shares, products} = sharesAt(layer, weights.kernel, input, y, x, 0);
     const bias = weights.bias ? weights.bias[0] : 0, at = (y * facts.width + x) * facts.channels;
     pixel = {shares, products};
     const before = outputs[lastLinear].data[at], value = outputs.at(-1).data[at];
@@ -283,7 +284,7 @@ function setUpStory(app) {
         context.strokeRect(left - 0.5, top + 17.5 + lane * (side * 0.55), side + 1, (side * facts.height) / facts.width + 1);
       });
     };
-    if (real) row(real, ofReal, 0, say("real_pictures"), colour("minus"));
+    if (ofReal.length) row(real, ofReal, 0, say("real_pictures"), colour("minus"));
     row(samples, ofSamples, height / 2, say("samples"), colour("plus"));
     context.fillStyle = colour("ink");
     context.fillRect(at(answer) - 1, 0, 2, height);
@@ -330,12 +331,12 @@ function setUpStory(app) {
   const drawNorm = async (z) => {
     const first = G.layers.findIndex(({kind}) => kind === "batch_norm"), box = byId("norm");
     if (first < 0) return void box.replaceChildren(make("p", {}, say("norm_none")));
-    const without = await engine.layers(z, {norm: false, label: app.place.label});
+    const without = await engine.layers(z, {norm: false, classes: painter.shares([app.place])});
     const pictures = [[outputs, "norm_on"], [without, "norm_off"]].map(([layers, key]) => {
       const canvas = picture(rgbaOf(layers.at(-1).data, facts.channels), Math.min(160, (box.clientWidth - 24) / 2));
       return make("figure", {}, canvas, make("figcaption", {}, say(key)));
     });
-    const before = outputs[first - 1], after = outputs[first];
+    const before = outputs[G.layers[first].from[0]], after = outputs[first];
     const figures = [[before, "before_norm", "minus"], [after, "after_norm", "plus"]].map(([{data}, key, tint]) => {
       const {mean, deviation} = momentsOf(data), canvas = make("canvas", {"aria-hidden": "true"});
       Object.assign(canvas.style, {width: "230px", height: "110px"});
@@ -345,6 +346,7 @@ function setUpStory(app) {
     const reach = 3.5 * Math.max(...figures.map(({data}) => momentsOf(data).deviation));
     figures.forEach(({canvas, data, tint}) => drawHistogram(canvas, data, -reach, reach, colour(tint)));
     const {scale, offset, mean, variance} = await engine.weights(first), c = 0;
+    if (!scale || !offset) return;
     box.append(make("p", {className: "small"}, say("norm_channel", {
       layer: G.layers[first].name, mean: shown(mean[c], 3), deviation: shown(Math.sqrt(variance[c]), 3), scale: shown(scale[c], 3), offset: shown(offset[c], 3),
       x: shown(before.data[c], 3), y: shown(after.data[c], 3),
@@ -400,9 +402,9 @@ function setUpStory(app) {
 
   app.tellStory = async () => {
     if (!app.pixels) return;
-    const {place} = app, z = zOf(place, directions);
-    outputs = await engine.layers(z, {label: place.label});
-    if (D) [answer] = await engine.discriminate(outputs.at(-1).data.slice());
+    const {place} = app, z = zOf(place, directions), classes = painter.shares([place]);
+    outputs = await engine.layers(z, {classes});
+    if (D) [answer] = await engine.discriminate(outputs.at(-1).data.slice(), {classes});
     if (app.place !== place) return;
     fit(byId("how-canvas"), sides, window.innerWidth > 860 ? 224 : 84);
     drawPixels(byId("how-canvas"), rgbaOf(outputs.at(-1).data, facts.channels), sides);
@@ -413,16 +415,17 @@ function setUpStory(app) {
     drawLayers(byId("layers"), G, outputs);
     await drawPixel();
     if (D) {
-      drawLayers(byId("d-layers"), D, await engine.layers(outputs.at(-1).data.slice(), {network: "discriminator"}));
+      drawLayers(byId("d-layers"), D, await engine.layers(outputs.at(-1).data.slice(), {network: "discriminator", classes}));
       await drawAnswers();
     }
     await drawNorm(z);
     drawEnds();
     drawCurves();
-    if (D && real && !quiz.length) await newQuiz();
+    if (others.ofReal.length && !quiz.length) await newQuiz();
     else if (quiz.length) drawQuiz();
     byId("how").dataset.told = String(1 + Number(byId("how").dataset.told || 0));
   };
   byId("how-new").addEventListener("click", () => app.go(placeAt(randomSeed(), facts.latentSize, app.place.label)));
-  if (!D) for (const id of ["answers", "quiz", "quiz-check", "quiz-new", "d-layers"]) byId(id).hidden = true;
+  if (!D) byId("d-part").hidden = true;
+  if (!D || !app.page.real || facts.labels) byId("quiz-part").hidden = true;
 }
