@@ -26,6 +26,7 @@ SECTIONS = {
     "train": "train",
     "sample": "sample",
     "evaluate": "evaluate",
+    "play": "play",
     "report": "report",
 }
 """Each section of params.yaml and the stage that reads it, in the order of the pipeline."""

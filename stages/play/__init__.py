@@ -1,0 +1,1 @@
+"""The play stage: a page that runs the networks in the browser."""

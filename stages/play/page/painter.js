@@ -1,0 +1,83 @@
+// One worker, many wishes: the picture under the hand comes first, the rest when the worker is free.
+
+/** Background work takes at most about this many milliseconds at a time, so that the hand never waits longer. */
+const SLICE = 12;
+
+class Painter {
+  constructor(engine, directions) {
+    this.engine = engine;
+    this.directions = directions;
+    this._urgent = new Map();
+    this._later = [];
+    this._running = false;
+    this._pictures = 2;
+  }
+
+  async _generate(places) {
+    const {latentSize} = this.engine.facts;
+    const zs = new Float32Array(places.length * latentSize);
+    places.forEach((place, i) => zs.set(zOf(place, this.directions), i * latentSize));
+    return this.engine.generate(zs, {classes: this.shares(places)});
+  }
+
+  /** The classes of places as shares (n × classes), for a model that draws by class; undefined for another model. */
+  shares(places) {
+    const {labels} = this.engine.facts;
+    if (!labels) return undefined;
+    const shares = new Float32Array(places.length * labels);
+    places.forEach((place, i) => (shares[i * labels + place.label] = 1));
+    return shares;
+  }
+
+  /** The pictures of places, as RGBA, as soon as possible; null if a newer wish of the same name replaced this one. */
+  now(name, places) {
+    this._urgent.get(name)?.resolve(null);
+    return new Promise((resolve, reject) => {
+      this._urgent.set(name, {places, resolve, reject});
+      this._run();
+    });
+  }
+
+  /** The pictures of many places, one by one: `show(index, rgba)`. A new wish of the same name replaces the old one. */
+  later(name, places, show) {
+    this._later = this._later.filter((wish) => wish.name !== name);
+    this._later.push({name, places, show, next: 0});
+    this._run();
+  }
+
+  async _run() {
+    if (this._running) return;
+    this._running = true;
+    while (this._urgent.size || this._later.length) {
+      const [name] = this._urgent.keys();
+      if (name !== undefined) await this._answer(name);
+      else await this._slice();
+    }
+    this._running = false;
+  }
+
+  async _answer(name) {
+    const {places, resolve, reject} = this._urgent.get(name);
+    this._urgent.delete(name);
+    try {
+      resolve(await this._generate(places));
+    } catch (error) {
+      reject(error);
+    }
+  }
+
+  async _slice() {
+    const wish = this._later[0];
+    const places = wish.places.slice(wish.next, wish.next + this._pictures);
+    const started = performance.now();
+    if (places.length) {
+      const rgba = await this._generate(places);
+      const length = rgba.length / places.length;
+      places.forEach((_, i) => wish.show(wish.next + i, rgba.subarray(i * length, (i + 1) * length)));
+    }
+    wish.next += places.length;
+    if (wish.next >= wish.places.length) this._later = this._later.filter((other) => other !== wish);
+    const each = (performance.now() - started) / Math.max(1, places.length);
+    this._pictures = Math.max(1, Math.min(32, Math.round(SLICE / each)));
+  }
+}
