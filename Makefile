@@ -6,6 +6,8 @@
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
 # make demo              serve a web page for playing with the generator in models/ or in any revision
+# make export            write the model as SavedModel, ONNX and LiteRT with a model card into exports/
+# make publish TO=place  upload exports/ to hf://user/name, or to a folder or an address such as s3://bucket/folder
 # make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
 # make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
@@ -20,7 +22,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro own seeds compare whence demo test test-slow bench fresh doctor trends lock
+.PHONY: help setup repro own seeds compare whence demo export publish test test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -99,6 +101,17 @@ PORT ?= 7860
 demo: .venv/demo
 	@python -m demo --port $(PORT)
 
+.venv/export: requirements-export.lock .venv/installed
+	@$(INSTALL_MORE)
+	@touch $@
+
+export: .venv/export
+	@python -m tools.export
+
+TO ?=
+publish: .venv/export
+	@python -m tools.export.publish "$(TO)"
+
 # Packages that only extras and the slow tests need, such as Ray.
 .venv/slow: requirements-slow.lock .venv/installed
 	@$(INSTALL_MORE)
@@ -126,5 +139,6 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
   --no-emit-index-url --no-header --no-annotate --quiet --upgrade
 lock:
 	$(LOCK) --extra dev --extra slow -o requirements-slow.lock
+	$(LOCK) --extra dev --extra export -c requirements-slow.lock -o requirements-export.lock
 	$(LOCK) --extra dev --extra demo -c requirements-slow.lock -o requirements-demo.lock
 	$(LOCK) --extra dev -c requirements-slow.lock -o requirements.lock
