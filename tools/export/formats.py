@@ -115,13 +115,17 @@ def _write_onnx(model: keras.Model, path: Path, facts: Mapping[str, Any]) -> Non
 
 
 def _name_onnx(graph: Any) -> None:
-    """Name the output and the batch's dimension. The converter numbers them."""
-    before = graph.output[0].name
+    """Name the output, the constants and the batch's dimension. The converter's numbers differ from run to run."""
+    constants = {constant.name: constant for constant in graph.initializer}
+    used = dict.fromkeys(name for node in graph.node for name in node.input if name in constants)
+    new_names = {graph.output[0].name: _OUTPUT, **{name: f"constant_{i}" for i, name in enumerate(used)}}
     for node in graph.node:
         for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name == before:
-                    names[i] = _OUTPUT
+            names[:] = [new_names.get(name, name) for name in names]
+    del graph.initializer[:]
+    for name in used:
+        constants[name].name = new_names[name]
+        graph.initializer.append(constants[name])
     graph.output[0].name = _OUTPUT
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
