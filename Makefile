@@ -7,8 +7,10 @@
 # make experiments       print a table of experiments, tags and branches (SORT=fid, FORMAT=md or csv)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
 # make demo              serve a web page for playing with the generator in models/ or in any revision
+# make export            write the model as SavedModel, ONNX and LiteRT with a model card into exports/
 # make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
+# make publish TO=place  upload exports/ to hf://user/name, or to a folder or an address such as s3://bucket/folder
 # make publish REMOTE=…  share the data and models of REV (HEAD) through a DVC remote; others read at READ=https://…
 # make new NAME=Birds    start a project of your own from this one, with an empty history, in DIR (../birds)
 # make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
@@ -23,8 +25,8 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup with-git without-git FORCE repro own seeds compare experiments whence demo publish new test test-slow bench \
-  fresh doctor trends lock
+.PHONY: help setup with-git without-git FORCE repro own seeds compare experiments whence demo export publish new test test-slow \
+  bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -101,13 +103,6 @@ PNG ?=
 whence: setup
 	@python -m tools.whence "$(PNG)"
 
-REMOTE ?=
-READ ?=
-REV ?= HEAD
-publish: setup
-	@test -n "$(REMOTE)" || { echo "error: REMOTE: name a DVC remote or an address: make publish REMOTE=s3://bucket/dcgan" >&2; exit 2; }
-	@python -m tools.publish_remote "$(REMOTE)" --read "$(READ)" --rev "$(REV)"
-
 NAME ?=
 DIR ?=
 new: export TITLE = $(NAME)
@@ -134,6 +129,22 @@ INSTALL_MORE = python -m pip install --disable-pip-version-check --progress-bar 
 PORT ?= 7860
 demo: .venv/demo
 	@python -m demo --port $(PORT)
+
+.venv/export: requirements-export.lock .venv/installed
+	@$(INSTALL_MORE)
+	@touch $@
+
+export: .venv/export
+	@python -m tools.export
+
+TO ?=
+REMOTE ?=
+READ ?=
+REV ?= HEAD
+publish: setup $(if $(TO),.venv/export)
+	@if test -n "$(TO)"; then python -m tools.export.publish "$(TO)"; \
+	elif test -n "$(REMOTE)"; then python -m tools.publish_remote "$(REMOTE)" --read "$(READ)" --rev "$(REV)"; \
+	else echo "error: name TO=hf://user/name for the model, or REMOTE=s3://bucket/dcgan for data and models" >&2; exit 2; fi
 
 # Packages that only extras and the slow tests need, such as Ray.
 .venv/slow: requirements-slow.lock .venv/installed
@@ -162,5 +173,6 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
   --no-emit-index-url --no-header --no-annotate --quiet --upgrade
 lock:
 	$(LOCK) --extra dev --extra slow -o requirements-slow.lock
+	$(LOCK) --extra dev --extra export -c requirements-slow.lock -o requirements-export.lock
 	$(LOCK) --extra dev --extra demo -c requirements-slow.lock -o requirements-demo.lock
 	$(LOCK) --extra dev -c requirements-slow.lock -o requirements.lock

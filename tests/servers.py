@@ -1,5 +1,6 @@
 """Servers on loopback for the tests: real ones for DVC's remotes, and stand-ins for downloads."""
 
+import base64
 import contextlib
 import gzip
 import hashlib
@@ -180,6 +181,89 @@ class Hub:
         if not rows:
             return 404, {"X-Error-Code": "EntryNotFound"}, b"{}"
         return 200, {"Content-Type": "application/json"}, json.dumps(list(rows.values())).encode()
+
+
+class ModelHub:
+    """The part of the Hugging Face hub's HTTP interface that uploads a model: what it received is in `files`.
+
+    Files that end with one of LARGE go to its store for large files, the others into the commit.
+    """
+
+    LARGE = (".keras", ".onnx", ".tflite")
+
+    def __init__(self, name: str, token: str) -> None:
+        self.files: dict[str, bytes] = {}
+        self.summary = ""
+        self._name, self._token, self._stored = name, token, {}  # type: ignore[var-annotated]
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                allowed = self.command == "PUT" or self.headers.get("Authorization") == f"Bearer {outer._token}"
+                status, answer = outer.answer(self.path.partition("?")[0], body) if allowed else (401, {"error": "no"})
+                content = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = _answer  # noqa: N815
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+        self._http.daemon_threads = True
+        self.address = f"http://{LOOPBACK}:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def answer(self, path: str, body: bytes) -> tuple[int, Any]:
+        """Status and JSON for a request."""
+        model = f"/api/models/{self._name}"
+        if path == "/api/repos/create":
+            return 200, {"url": f"{self.address}/{self._name}", "name": self._name}
+        if path == "/api/validate-yaml":  # of a README.md
+            return 200, {"errors": [], "warnings": []}
+        if path == f"{model}/preupload/main":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            modes = ["lfs" if name.endswith(self.LARGE) else "regular" for name in names]
+            files = zip(names, modes, strict=True)
+            return 200, {"files": [{"path": n, "uploadMode": mode, "shouldIgnore": False} for n, mode in files]}
+        if path == f"/{self._name}.git/info/lfs/objects/batch":
+            objects = [{"oid": o["oid"], "size": o["size"]} for o in json.loads(body)["objects"]]
+            actions = [{"upload": {"href": f"{self.address}/store/{o['oid']}"}} for o in objects]
+            both = zip(objects, actions, strict=True)
+            return 200, {"transfer": "basic", "objects": [{**o, "actions": action} for o, action in both]}
+        if path.startswith("/store/"):
+            self._stored[path.rpartition("/")[2]] = body
+            return 200, {}
+        if path == f"{model}/commit/main":
+            self._commit([json.loads(line) for line in body.splitlines()])
+            url = f"{self.address}/{self._name}/commit/{'0' * 40}"
+            return 200, {"success": True, "commitOid": "0" * 40, "commitUrl": url}
+        if path == model or path.startswith(f"{model}/revision"):
+            return 200, {"id": self._name, "sha": "0" * 40, "siblings": []}
+        return 404, {"error": f"no {path}"}
+
+    def _commit(self, lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            value = line["value"]
+            match line["key"]:
+                case "header":
+                    self.summary = value["summary"]
+                case "file":
+                    self.files[value["path"]] = base64.b64decode(value["content"])
+                case "lfsFile":
+                    self.files[value["path"]] = self._stored[value["oid"]]
 
 
 def free_port() -> int:

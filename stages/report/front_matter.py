@@ -5,7 +5,7 @@ ignores it, and `make whence` reads it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -21,6 +21,8 @@ _LICENCES = (
     *("cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0"),
     *("c-uda", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "odc-by", "odbl", "pddl", "unlicense"),
 )
+# The params of prepare that whoever compares other images with the samples has to follow.
+_PREPARATION = ("crop", "fit", "resample", "background")
 # The Hub's names for the data sets of stages/download/catalog.yaml, if it has them.
 _DATA_SETS = {
     "fashion_mnist": "zalando-datasets/fashion_mnist",
@@ -55,7 +57,12 @@ def front_matter(contents: Contents, title: str, preset: str, differences: Seque
         "model-index": [_results(contents, title, hub or source["name"])],
         "provenance": _provenance(contents, preset, differences),
     }
-    text = yaml.dump(keys, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+    return fenced(keys)
+
+
+def fenced(keys: Mapping[str, Any]) -> str:
+    """Keys as front matter with its `---` lines, in which text is no HTML."""
+    text = yaml.dump(dict(keys), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{text.replace('<', chr(92) + 'x3C')}---\n"
 
 
@@ -87,6 +94,7 @@ def _provenance(contents: Contents, preset: str, differences: Sequence[Differenc
         "data": {name: source.get(name, "") for name in ("title", "homepage", "licence", "citation")},
         "manifest_sha256": contents.protocol["data_manifest_sha256"],
         "shape": list(contents.data.shape),
+        "preparation": {name: contents.data.params[name] for name in _PREPARATION if name in contents.data.params},
         "generator_sha256": model["generator"]["sha256"],
         "discriminator_sha256": model["discriminator"]["sha256"],
         "checkpoint": {"images_seen": model["best_images_seen"], "of": model["images_seen"]},
