@@ -70,6 +70,11 @@ class Model:
         self.name = name
         self.folder, self._images, self._lock = folder, prepared, threading.RLock()
         self.generator = saving.load(folder / GENERATOR)
+        if saving.classes(folder / GENERATOR):
+            raise StageError(
+                "a conditional model, which this page does not draw; use `python -m stages.sample --every-class "
+                "--seeds 0-7 --out x.png`"
+            )
         self.sha256 = artifacts.sha256(folder / GENERATOR)
         self.sampler = Sampler(self.generator)
         self.facts = artifacts.read_json(folder / FACTS) if (folder / FACTS).exists() else {}

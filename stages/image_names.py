@@ -4,13 +4,13 @@ import functools
 import re
 from typing import Literal, get_args
 
-LeftOut = Literal["other_type", "labels", "unlabelled", "max_images", "hidden", "program", "link", "special"]
+LeftOut = Literal["other_type", "labels", "unlabelled", "max_images", "thin", "hidden", "program", "link", "special"]
 """Why a file is left out before it is read.
 
 other_type: its name is not that of a picture. labels: it may contain the pictures' labels. unlabelled: its split has no
-labels, but others have. max_images: `prepare.max_images` leaves it out. hidden: it or its folder begins with a dot.
-program: a system or a program keeps it for itself (thumbnails, originals, deleted files). link: it links to nothing
-that can be read. special: a device, a pipe or a sparse file.
+labels, but others have. max_images, thin: `prepare.max_images` or `prepare.thin` leaves it out. hidden: it or its
+folder begins with a dot. program: a system or a program keeps it for itself (thumbnails, originals, deleted files).
+link: it links to nothing that can be read. special: a device, a pipe or a sparse file.
 """
 LEFT_OUT: tuple[LeftOut, ...] = get_args(LeftOut)
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from stages.classes import Classes
 from stages.errors import StageError
 from stages.networks import saving
+from stages.networks.generator import EMBEDDING
 from stages.pixels import batch_size_for
 from stages.progress import Progress
 
@@ -74,10 +75,11 @@ def directions(model: keras.Model, count: int) -> np.ndarray:
     z ~ N(0, 1) these are the principal components of the layer's output (Härkönen et al. 2020, arXiv:2004.02546). The
     sign is chosen so that the largest component is positive.
     """
-    first = next(i for i, layer in enumerate(model.layers) if layer.weights)
-    kernel = np.asarray(model.layers[first].kernel, np.float64)
+    first = next(layer for layer in model.layers if layer.weights and layer.name != EMBEDDING)
+    kernel = np.asarray(first.kernel, np.float64)
     matrix = kernel.T if kernel.ndim == 2 else kernel  # (…, units, dimensions)
-    norm = model.layers[first + 1]
+    matrix = matrix[..., : model.inputs[0].shape[-1]]  # without those of a class
+    norm = next((layer for layer in model.layers[1:] if layer.input is first.output), None)
     if isinstance(norm, keras.layers.BatchNormalization):
         factor = np.asarray(norm.gamma, np.float64) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
         matrix = matrix * factor[:, None]

@@ -48,8 +48,10 @@ def variant_params(changes: dict[str, Any]) -> dict[str, Any]:
     return with_changes(params.read_file(Path(changes.get("base", "params.yaml"))), sections)
 
 
-def key_of(*values: object) -> str:
+def key_of(*values: object, data: Path = Path()) -> str:
     """A key for these values, the data, the versions of TensorFlow, Keras and NumPy, and the stages' code.
+
+    `data` is the folder that has the data's files at the project's paths.
 
     Unlike resume.key_of it covers all of the code, not only the loaded modules: the stages are other processes.
     """
@@ -57,29 +59,52 @@ def key_of(*values: object) -> str:
         *("data/prepared/manifest.json", "data/reference.npz"),
         *("models/features/features.json", "models/inception/inception.json"),
     )
-    data = [artifacts.sha256(Workspace().input(name)) for name in inputs]
+    hashes = [artifacts.sha256(Workspace(data).input(name)) for name in inputs]
     code = [artifacts.sha256(path) for path in sorted((ROOT / "stages").rglob("*.py"))]
     versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")]
-    return hashlib.sha256(repr((values, data, versions, code)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((values, hashes, versions, code)).encode()).hexdigest()[:16]
 
 
-def _training_key(train: dict[str, Any], work: Path) -> str:
+def _training_key(train: dict[str, Any], work: Path, data: Path) -> str:
     """A key for the training with these settings, and for those of its outputs in `work` that are read later."""
     outputs = [work / name for name in ("models/generator.keras", "models/model.json", _SCORES)]
-    return key_of(train, [artifacts.sha256(path) for path in outputs if path.is_file()])
+    return key_of(train, [artifacts.sha256(path) for path in outputs if path.is_file()], data=data)
 
 
-def _run_stage(name: str, work: Path) -> None:
-    """Run a stage on the cell's params. Raises StageError if it fails."""
-    command = [sys.executable, "-m", f"stages.{name}", "--params", str(work / "params.yaml"), "--out", str(work)]
+def _run_stage(name: str, work: Path, base: Path = Path()) -> None:
+    """Run a stage on the params in `work`, with inputs from there and from `base`. Raises StageError if it fails."""
+    folders = ["--params", str(work / "params.yaml"), "--base", str(base), "--out", str(work)]
+    command = [sys.executable, "-m", f"stages.{name}", *folders]
     if subprocess.run(command, check=False).returncode:
         raise StageError(f"{work}: the stage {name} failed; run the same command again to resume")
 
 
-def run(base: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
+def other_data(base: dict[str, Any], folder: Path) -> Path:
+    """The folder of a variant's data and judge: that of the project, or one in `folder` if `prepare` differs.
+
+    Runs the stages prepare and features there, unless they have finished there before with the same params.
+    """
+    if base["prepare"] == params.read_file(Path("params.yaml"))["prepare"]:
+        return Path()
+    sections = {name: base[name] for name in ("prepare", "features")}
+    raw = artifacts.sha256(Workspace().input("data/raw/source.json"))
+    code = [artifacts.sha256(path) for path in sorted((ROOT / "stages").rglob("*.py"))]
+    work = folder / f"data-{hashlib.sha256(repr((sections, raw, code)).encode()).hexdigest()[:16]}"
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "params.yaml").write_text(yaml.safe_dump(base, sort_keys=False), encoding="utf-8")
+    finished = work / "finished"
+    if not finished.is_file():
+        for stage in ("prepare", "features"):
+            _run_stage(stage, work)
+        finished.touch()
+    return work
+
+
+def run(base: dict[str, Any], seed: int, work: Path, data: Path = Path()) -> dict[str, Any]:
     """Train and evaluate the params `base` with a seed, in the folder `work`. Raises StageError if a stage fails.
 
-    Skips the training if it has finished here before without an evaluation, with the same params, data and code.
+    `data` is the folder of `other_data`. Skips the training if it has finished here before without an evaluation, with
+    the same params, data and code.
     """
     values = with_changes(base, {"train": {"seed": seed}})
     work.mkdir(parents=True, exist_ok=True)
@@ -87,10 +112,10 @@ def run(base: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     params.check(file)
     trained = work / "trained"
-    if not trained.is_file() or trained.read_text(encoding="utf-8") != _training_key(values["train"], work):
-        _run_stage("train", work)
-        trained.write_text(_training_key(values["train"], work), encoding="utf-8")
-    _run_stage("evaluate", work)
+    if not trained.is_file() or trained.read_text(encoding="utf-8") != _training_key(values["train"], work, data):
+        _run_stage("train", work, data)
+        trained.write_text(_training_key(values["train"], work, data), encoding="utf-8")
+    _run_stage("evaluate", work, data)
     trained.unlink()
     model = artifacts.read_json(work / "models/model.json", "flags", "best_images_seen")
     scores = (work / _SCORES).read_text(encoding="utf-8").splitlines()[1:]
@@ -122,10 +147,12 @@ def main() -> None:
         )
     name = f"{arguments.variant}-{arguments.seed}"
     work = resume.state_folder() / "studies" / arguments.study / name
-    result = run(variant_params(variants[arguments.variant] or {}), arguments.seed, work)
+    base = variant_params(variants[arguments.variant] or {})
+    data = other_data(base, work.parent)
+    result = run(base, arguments.seed, work, data)
     results = RESULTS / arguments.study
     if arguments.grid:
-        _run_stage("sample", work)
+        _run_stage("sample", work, data)
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / "reports/samples/grid.png", results / f"{name}.png")
     artifacts.write_json(results / f"{name}.json", result)

@@ -19,7 +19,9 @@ from stages.networks.layers import (
 from stages.networks.settings import GeneratorSettings
 from stages.sizes import Size, doublings, grid
 
-_EMBEDDING = 32  # numbers that stand for the class beside z
+EMBEDDING = "embedding"
+"""The name of a conditional generator's layer that turns the class into numbers beside z."""
+_EMBEDDING_SIZE = 32
 
 
 def generator(
@@ -74,7 +76,9 @@ def generator(
 def _join(z: keras.KerasTensor, classes: keras.KerasTensor, init: Initializers) -> keras.KerasTensor:
     """z (N, d) and the weights of the classes (N, K) => z and the embedding of the class (N, d + 32)."""
     options = {"use_bias": False, "kernel_initializer": init.embedding()}
-    return layers.Concatenate(name="z_and_class")([z, layers.Dense(_EMBEDDING, name="embedding", **options)(classes)])
+    return layers.Concatenate(name="z_and_class")(
+        [z, layers.Dense(_EMBEDDING_SIZE, name=EMBEDDING, **options)(classes)]
+    )
 
 
 def _stem(

@@ -1,7 +1,7 @@
 """The settings of the prepare stage."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -73,7 +73,7 @@ def _size(value: object) -> object:
     return height if height == width else (height, width)
 
 
-_NEWER = ("white", "max_images")  # keys that the first manifests did not have
+_NEWER = ("white", "max_images", "thin")  # keys that the first manifests did not have
 
 Crop = Annotated[str | tuple[int, int, int, int], BeforeValidator(_crop)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
@@ -115,6 +115,9 @@ class Settings:
     max_images: Annotated[Int, Field(ge=0)] = 0
     """Use at most this many pictures, counting all splits; 0: all. The hash of a name decides, so the order of the
     files does not matter, and a larger number keeps the pictures of a smaller one."""
+    thin: dict[Text, Annotated[Float, Field(gt=0, lt=1)]] = field(default_factory=dict)
+    """Use only this share of the pictures of a class, in all splits, to make the data unbalanced: {Sneaker: 0.2}. The
+    hash of a name decides, as for max_images."""
     test_share: Annotated[Float, Field(gt=0, lt=1)] = 0.1
     """The share of the pictures in the test split, if there is no official one. A hash of the pixels decides; for
     emoji, a hash of the name without its skin tones."""

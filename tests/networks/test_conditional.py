@@ -8,7 +8,7 @@ import pytest
 
 from stages.classes import Classes
 from stages.errors import StageError
-from stages.latent import Sampler, latent
+from stages.latent import Sampler, directions, latent
 from stages.networks import saving
 from stages.networks.choices import Head
 from stages.networks.discriminator import discriminator
@@ -123,6 +123,19 @@ def test_a_conditional_generator_without_the_names_of_its_classes_is_an_error(tm
     saving.save(conditional_generator(), tmp_path / "g.keras")
     with pytest.raises(StageError, match=r"g\.keras: a conditional generator of 3 classes without their names"):
         Sampler.load(tmp_path / "g.keras")
+
+
+@pytest.mark.parametrize("stem", ["conv", "dense"])
+def test_the_directions_of_z_leave_the_class_out(stem: str) -> None:
+    """The singular vectors of the first layer's columns for z, scaled by its batch norm."""
+    model = conditional_generator(class_norm=True, stem=stem, latent_dim=6)
+    layer, norm = model.get_layer("hidden" if stem == "dense" else "stem"), "norm_0" if stem == "dense" else "norm_1"
+    model.get_layer(norm).gamma.assign(np.linspace(0.5, 2, model.get_layer(norm).gamma.shape[0]))
+    kernel = np.asarray(layer.kernel)
+    kernel = kernel.T if kernel.ndim == 2 else kernel
+    matrix = (kernel[..., :6] * np.asarray(model.get_layer(norm).gamma)[:, None]).reshape(-1, 6)
+    expected = np.linalg.svd(matrix)[2][:3]
+    assert np.allclose(abs((directions(model, 3) * expected).sum(1)), 1, atol=1e-3)
 
 
 def test_a_sampler_needs_weights_exactly_if_its_generator_is_conditional() -> None:

@@ -127,6 +127,8 @@ def test_a_conditional_generator_can_be_compared_with_an_unconditional_one(condi
 
 def test_the_report_shows_the_confusion_of_the_classes(conditional: Project) -> None:
     page = (conditional.folder / "reports/report.html").read_text()
+    card = (conditional.folder / "reports/model_card.md").read_text()
+    assert "with one of disc, square, " in card
     assert "Whether samples are of the class asked for" in page
     assert "&lt;b&gt;cross&lt;/b&gt; &amp; $x$ → stripes" in page, "the blends, with a name that needs escaping"
     assert "conditional on the class (an embedding beside z, a conditional norm and a projection" in page

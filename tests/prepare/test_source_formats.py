@@ -75,3 +75,21 @@ def test_max_images_chooses_by_name_whatever_the_order_and_keeps_the_choice_of_a
     assert chosen("reversed", files[::-1], 100) == hundred
     assert chosen("fewer", files, 30) < hundred < everything
     assert 20 < sum(split == 0 for _, split, _ in hundred) < 80, "each split keeps about its share"
+
+
+def test_a_thinned_class_keeps_its_share_of_the_pictures_and_the_others_keep_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [(f"{split}/{name}/{i}.png", b"x") for split in ("train", "test") for name in "ab" for i in range(100)]
+
+    def chosen(name: str, share: float) -> list[set[str]]:
+        source = open_data_set(tmp_path / name, "archive", {"a.zip": make_zip(files)}, Settings(thin={"b": share}))
+        names, labels = list(source.index.names), source.index.label.tolist()
+        return [{key for key, label in zip(names, labels, strict=True) if label == index} for index in range(2)]
+
+    a, b = chosen("some", 0.2)
+    assert (len(a), len(b)) == (200, 40)
+    assert "prepare.thin: 40 of the 200 pictures of b, chosen by a hash of their names" in capsys.readouterr().err
+    assert chosen("fewer", 0.1)[1] < b
+    with pytest.raises(StageError, match=r"prepare\.thin: no class 'Bb'; did you mean 'b'"):
+        open_data_set(tmp_path / "bad", "archive", {"a.zip": make_zip(files)}, Settings(thin={"Bb": 0.1}))

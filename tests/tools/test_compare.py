@@ -16,6 +16,7 @@ from dvc.repo import Repo
 
 from stages import png
 from stages.errors import StageError
+from stages.metrics.catalog import CLASS_PROTOCOL
 from tests.conftest import ROOT, dvc, git
 from tools import compare
 from tools.compare import Comparison, Row, protocol_differences
@@ -424,3 +425,15 @@ def test_the_command_fails_without_git(past: History, tmp_path: Path) -> None:
     done = past.command(folder=tmp_path)
     assert done.returncode == 1
     assert re.fullmatch(r"error: .*Git.*; run this in a clone.*\n", done.stderr)
+
+
+def test_a_conditional_generator_is_compared_with_an_unconditional_one_but_not_with_other_class_shares() -> None:
+    plain = {"protocol": {"samples": 9, "crop": "none"}}
+    of_classes = {"class_shares": "as in the training data", "class_compared_samples": 5, "class_accuracy_images": 64}
+    ours = {"protocol": {**plain["protocol"], **of_classes}}
+    assert protocol_differences(plain, ours) == protocol_differences(ours, plain) == ()
+    for key in CLASS_PROTOCOL:
+        other = {"protocol": {**ours["protocol"], key: "another"}}
+        assert [row.name for row in protocol_differences(ours, other)] == [f"protocol.{key}"]
+    other = {"protocol": {**ours["protocol"], "samples": 8}}
+    assert [row.name for row in protocol_differences(plain, other)] == ["protocol.samples"]

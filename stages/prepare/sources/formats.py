@@ -6,7 +6,7 @@ StageError, naming the file, for anything missing or damaged.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from stages import shell
 from stages.errors import StageError
+from stages.params import nearest
 from stages.prepare import archives
 from stages.prepare.settings import LabelColumn, Settings
 from stages.prepare.sources import archive, arrays, celeba, cifar, emoji, flowers, idx, lsun, parquet
@@ -67,7 +68,7 @@ def open_source(facts: dict[str, Any], folder: Path, scratch: Path, settings: Se
     if settings.labels == "none":
         source.index.label[:] = NO_LABEL
         source = dataclasses.replace(source, classes=())
-    return _limited(source, settings.max_images)
+    return _limited(_thinned(source, settings.thin), settings.max_images)
 
 
 def _check_readable(source: Source) -> None:
@@ -86,6 +87,23 @@ def _check_readable(source: Source) -> None:
         raise StageError("\n".join(reasons))
     for reason in reasons:
         shell.say(reason)
+
+
+def _thinned(source: Source, shares: Mapping[str, float]) -> Source:
+    """The source with these shares of the pictures of some classes, at least one: those with the smallest hashes.
+
+    Raises StageError for a class that the data does not have.
+    """
+    index, keep = source.index, np.ones(len(source.index), bool)
+    for name, share in shares.items():
+        if name not in source.classes:
+            near = f"did you mean {nearest(name, list(source.classes))!r}?" if source.classes else "the data has none"
+            raise StageError(f"prepare.thin: no class {name!r}; {near}")
+        places = np.flatnonzero(index.label == source.classes.index(name))
+        kept = max(1, round(share * len(places)))
+        shell.say(f"prepare.thin: {kept:,} of the {len(places):,} pictures of {name}, chosen by a hash of their names")
+        keep[places[np.argsort(index.names.hashes()[places], kind="stable")[kept:]]] = False
+    return dataclasses.replace(source, index=index.select(keep, "thin")) if shares else source
 
 
 def _limited(source: Source, max_images: int) -> Source:
