@@ -3,6 +3,7 @@
 # make test              run the fast tests, lint and types (T=stages/train: the tests of one folder)
 # make test-slow         run the slow tests: interrupts, full disks, remotes, clones, clusters, Pythons, fuzzing, docs
 # make seeds N=3         train params.yaml with several seeds and print each metric's mean and standard deviation
+# make sweep JOBS=2      run the queued experiments (dvc exp run --queue) side by side, each on its share of the cores
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
 # make experiments       print a table of experiments, tags and branches (SORT=fid, FORMAT=md or csv)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
@@ -25,8 +26,8 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup with-git without-git FORCE repro own seeds compare experiments whence demo export publish new test test-slow \
-  bench fresh doctor trends lock
+.PHONY: help setup with-git without-git FORCE repro own seeds sweep compare experiments whence demo export publish new test \
+  test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -88,6 +89,10 @@ seeds: setup
 	@python -m stages.params params.yaml
 	@dvc repro features
 	@python -m studies.seeds $(N)
+
+JOBS ?= 2
+sweep: setup
+	@python -m tools.sweep --jobs "$(JOBS)"
 
 A ?= HEAD
 B ?= workspace

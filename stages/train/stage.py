@@ -244,7 +244,7 @@ def _environment(hardware: Devices) -> dict[str, object]:
         "keras": keras.__version__,
         "numpy": np.__version__,
         "processor": machine.processor(),
-        "cores": os.cpu_count(),
+        "cores": machine.cores(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "") != "0",
         "accelerators": [device.name for device in tf.config.list_physical_devices("GPU")],
         "workers": hardware.workers,

@@ -35,14 +35,16 @@ def test_only_the_run_cache_of_the_published_revision_is_pushed_with_its_results
     quick_run: Clone, tmp_path: Path
 ) -> None:
     clone, public = quick_run.copy(tmp_path / "project"), tmp_path / "public"
-    clone.output("dvc", "exp", "run", "--name", "private", "-S", "sample.scale=3")
+    clone.edit("params.yaml", '  title: ""', "  title: Private")
+    assert "Running stage 'download'" in clone.output("dvc", "repro", "download")
     clone.git("restore", ".")
+    cached = "".join(path.read_text() for path in (clone.folder / ".dvc/cache/runs").glob("??/*/*"))
+    assert "title: Private\n" in cached
     clone.output("make", "publish", f"REMOTE={public}")
     clone.commit("Published")
     runs = "".join(path.read_text() for path in (public / "runs").glob("??/*/*"))
     assert "stages.train" in runs
-    assert "scale: 2\n" in runs
-    assert "scale: 3\n" not in runs
+    assert "title: Private\n" not in runs
     reader = clone.git_clone(tmp_path / "reader")
     reader.git("rm", "-rq", "reports", "dvc.lock")
     output = reader.output("dvc", "repro", "--pull", "evaluate")
