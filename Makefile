@@ -80,7 +80,7 @@ SIZE ?=
 DRY ?=
 own: setup
 	@python -m tools.own "$(PICTURES)" --minutes "$(MINUTES)" --size "$(SIZE)"
-	@test -n "$(DRY)" || { $(MAKE) --no-print-directory repro && python -m tools.own.results; }
+	@if test -n "$(DRY)"; then echo "To train: make repro"; else $(MAKE) --no-print-directory repro && python -m tools.own.results; fi
 
 N ?= 3
 seeds: setup

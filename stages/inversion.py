@@ -16,6 +16,7 @@ import tensorflow as tf
 from stages.latent import Sampler, latent
 from stages.neighbours import Nearest
 from stages.networks.judge import Judge
+from stages.pixels import batch_size_for
 from stages.progress import Progress
 
 # Measured on the default generator (docs/metrics.md): Adam's settings, and the weight of the features.
@@ -23,7 +24,8 @@ _LEARNING_RATE, _BETA_1, _BETA_2, _EPSILON = 0.3, 0.9, 0.99, 1e-12
 _FEATURE_WEIGHT = 0.1
 _CANDIDATES = 2000  # random samples; the descent starts from the nearest of them
 _PROBES = 1000  # random z at which the generator's sensitivity to each direction of z is measured
-_BATCH = 250  # samples that descend together
+_SPREAD_SAMPLES = 250  # random samples that tell by how much two of them differ
+_BATCH = 250  # samples that descend together, at most
 _STEPS_PER_CALL = 25  # of the compiled loop; between two calls the progress is shown
 _LEVELS = 127.5  # of an image in [0,255] per unit of an image in [-1,1]
 
@@ -60,7 +62,7 @@ def levels(squares: np.ndarray) -> np.ndarray:
 class Inverter:
     """Finds the z whose samples are nearest to images. The same seed gives the same z.
 
-    It calls the generator only through `Sampler.generate`.
+    It calls the generator only through the sampler, and the descent only through `Sampler.generate`.
     """
 
     def __init__(self, sampler: Sampler, judge: Judge | None, seed: int = 0) -> None:
@@ -68,6 +70,7 @@ class Inverter:
         self._seeds = range(seed * _CANDIDATES, (seed + 1) * _CANDIDATES)
         # The length of z ~ N(0, 1) is nearly normal with a variance of 1/2. A generator has seen no longer z than this.
         self._longest = math.sqrt(sampler.dimensions) + 3 * math.sqrt(1 / 2)
+        self._batch = min(_BATCH, batch_size_for(sampler.shape))
         self._scales = self._unit_scales()
         self._descend = tf.function(self._steps, reduce_retracing=True)
         self._place_in_graph = tf.function(self._place, reduce_retracing=True)
@@ -76,12 +79,13 @@ class Inverter:
     @property
     def random_pixels(self) -> float:
         """The root mean square difference of two random samples, in levels of [0,255]."""
-        return _LEVELS / (float(self._scales[0]) * math.sqrt(math.prod(self._sampler.shape)))
+        scale = float(self._scales[0])
+        return _LEVELS / (scale * math.sqrt(math.prod(self._sampler.shape))) if scale else 0.0
 
     def __call__(self, name: str, images: np.ndarray, search: Search) -> Inverted:
         """The nearest samples to images, float32 (N, H, W, C) in [-1,1]. Shows the progress under this name."""
         starts = self._starts(images, search.restarts)
-        size = max(1, _BATCH // search.restarts)
+        size = max(1, self._batch // search.restarts)
         parts = [slice(first, first + size) for first in range(0, len(images), size)]
         with Progress(name, len(parts) * search.steps, "steps") as progress:
             found = [self._invert(images[part], starts[part], search.steps, progress) for part in parts]
@@ -93,14 +97,17 @@ class Inverter:
         return Inverted(z, samples, levels(np.square(samples - images).mean((1, 2, 3))), features, seeds)
 
     def _unit_scales(self) -> np.ndarray:
-        """The factors of pixels and features that make the mean squared distance of two random samples 1: (2,)."""
+        """The factors of pixels and features that make the mean squared distance of two random samples 1: (2,).
+
+        0 for what is the same in all samples.
+        """
         sums = [[np.zeros(1), np.zeros(1)], [np.zeros(1), np.zeros(1)]]
-        for images in self._sampler.batches(self._seeds[:_BATCH]):
+        for images in self._sampler.batches(self._seeds[:_SPREAD_SAMPLES]):
             features = self._judge(images).features if self._judge else np.zeros((len(images), 1))
             for total, values in zip(sums, (images.reshape(len(images), -1), features), strict=True):
                 total[0] = total[0] + values.sum(0, dtype=np.float64)
                 total[1] = total[1] + np.square(values, dtype=np.float64).sum(0)
-        squares = [2 * float((total[1] / _BATCH - (total[0] / _BATCH) ** 2).sum()) for total in sums]
+        squares = [2 * float((total[1] / _SPREAD_SAMPLES - (total[0] / _SPREAD_SAMPLES) ** 2).sum()) for total in sums]
         return np.array([1 / math.sqrt(square) if square > 0 else 0 for square in squares], np.float32)
 
     def _place(self, images: tf.Tensor) -> tf.Tensor:
@@ -129,8 +136,8 @@ class Inverter:
             return tape.gradient(projection, z)
 
         total = np.zeros((self._sampler.dimensions, self._sampler.dimensions))
-        for first in range(0, _PROBES, _BATCH):
-            seeds = self._seeds[first : first + _BATCH]
+        for first in range(0, _PROBES, self._batch):
+            seeds = self._seeds[first : min(first + self._batch, _PROBES)]
             z = latent(seeds, self._sampler.dimensions)
             gradient = gradients(tf.constant(z), self._weights(seeds), tf.constant(first)).numpy().astype(np.float64)
             total += gradient.T @ gradient
@@ -150,7 +157,7 @@ class Inverter:
 
     def _points(self, images: np.ndarray) -> np.ndarray:
         """Images => their points as an array."""
-        parts = np.array_split(images, -(-len(images) // _BATCH))
+        parts = np.array_split(images, -(-len(images) // self._batch))
         return np.concatenate([self._place_in_graph(tf.constant(part)).numpy() for part in parts])
 
     def _invert(

@@ -5,7 +5,8 @@
 Prepares the picture as the prepare stage prepares its images (crop, size, colours), and searches by gradient descent in
 z, on the pixels and on the judge's features. Reads models/generator.keras, the settings in data/prepared/manifest.json
 and the judge in models/features. Writes two files: a PNG with the prepared picture, the sample and their difference
-(gray: none), and the z as an array of NumPy. The same seed gives the same z. Takes about ten seconds. Prints:
+(gray: none), and the z as an array of NumPy. The same seed gives the same z. Takes about twenty seconds on two cores.
+Prints:
 
     invert: loading TensorFlow ...
     shoe.jpg: the nearest sample differs by 12.3 of 255 levels in each pixel (two random samples: by 99.7)

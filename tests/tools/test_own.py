@@ -91,7 +91,7 @@ def test_the_pictures_are_counted_by_kind_size_and_shape(tmp_path: Path) -> None
         "5 pictures: 3 png, 2 jpg",
         "shorter side: 60 pixels at the median, 60 at least; width:height 1 to 2",
         "1 gray, 3 in colour",
-        "cannot be read: 1 empty",
+        "cannot be read: 1 empty; data/prepared/quarantine.csv will name them",
         "no labels",
     ]
 
@@ -100,7 +100,9 @@ def test_exact_copies_are_counted_beyond_the_first_of_each_kind(tmp_path: Path) 
     one, two = noise(), noise()
     at = seen(tmp_path, {"a.png": one, "b.png": two, "c.png": one, "more/d.png": one, "more/e.png": two})
     assert at.copies == 3
-    assert "exact copies of others: 3; the network sees a copied picture more often" in list(summary(at))
+    assert "exact copies of others: 3; the network sees a copied picture more often, so remove copies" in (
+        list(summary(at))
+    )
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
@@ -209,12 +211,12 @@ def test_without_minutes_the_length_is_the_presets(photos: Look) -> None:
     assert made.seconds == (480_000 / 140, 480_000 / 100 / 0.85)
 
 
-def test_only_a_short_training_on_labels_has_a_short_judge(photos: Look) -> None:
-    labelled = dataclasses.replace(photos, classes=("cats", "dogs"))
-    short, long = values(plan(labelled, Wish(minutes=5))), values(plan(labelled, Wish(minutes=60)))
+@pytest.mark.parametrize("classes", [(), ("cats", "dogs")], ids=["no labels", "labels"])
+def test_only_a_short_training_has_a_short_judge_and_few_samples(photos: Look, classes: tuple[str, ...]) -> None:
+    at = dataclasses.replace(photos, classes=classes)
+    short, long = values(plan(at, Wish(minutes=5))), values(plan(at, Wish(minutes=60)))
     assert (short["features.images"], short["evaluate.samples"]) == (25_600, 1000)
     assert not {"features.images", "evaluate.samples"} & set(long)
-    assert "features.images" not in values(plan(photos, Wish(minutes=5)))
 
 
 def test_too_short_a_training_is_warned_of_with_minutes_that_suffice(photos: Look) -> None:
@@ -227,6 +229,20 @@ def test_too_short_a_training_is_warned_of_with_minutes_that_suffice(photos: Loo
 @pytest.mark.parametrize(("count", "batch"), [(24, 4), (150, 32), (500, 64), (5000, 64)])
 def test_an_epoch_has_at_least_four_batches(photos: Look, count: int, batch: int) -> None:
     assert values(plan(copies_of(photos, count)))["train.batch_size"] == batch
+
+
+@pytest.mark.parametrize(("count", "batch"), [(24, 8), (180, 64), (190, None), (5000, None)])
+def test_the_judge_has_no_larger_batch_than_there_are_training_images(
+    photos: Look, count: int, batch: int | None
+) -> None:
+    assert values(plan(copies_of(photos, count))).get("features.batch_size") == batch
+
+
+def test_one_width_to_height_is_named_once(photos: Look) -> None:
+    assert "shorter side: 60 pixels at the median, 60 at least; width:height 1.3" in list(summary(photos))
+    assert "width:height is 1.3; the centre square keeps 75% of the usual picture" in [
+        decision.reason for decision in plan(photos).decisions
+    ]
 
 
 @pytest.mark.parametrize(("count", "share"), [(24, 0.34), (60, 0.14), (80, None), (500, None)])
@@ -396,8 +412,8 @@ def test_one_command_leads_from_a_folder_of_pictures_to_a_grid_of_samples(tmp_pa
     reports = clone.folder / "reports"
     assert f"watch {(reports / 'train/live/index.html').as_uri()}" in output
     assert "The training has finished" in (reports / "train/live/index.html").read_text()
-    for name, text in (("samples/grid.png", "The samples: "), ("report.html", "The report:  ")):
-        assert f"{text}{(reports / name).as_uri()}\n" in output
+    assert f"The samples: {(reports / 'samples/grid.png').as_uri()}\n" in output
+    assert output.count(f"{reports}/report.html") == 1, "the path of the report is printed once"
     with Image.open(reports / "samples/grid.png") as grid:
         assert grid.size[0] > 8 * 16
     changed = clone.changed()

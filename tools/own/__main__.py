@@ -77,7 +77,9 @@ def _say_plan(plan: Plan) -> None:
     width = max(len(decision.key) for decision in plan.decisions)
     for decision in plan.decisions:
         shell.say(f"  {decision.key:{width}}  {decision.value}  # {decision.reason}")
-    shell.say(f"training: {_duration(plan.seconds)} on this machine; the steps before and after it take minutes")
+    shell.say(
+        f"training: {_duration(plan.seconds)} on this machine; the steps before and after it take a few minutes more"
+    )
     if plan.warning:
         shell.say(f"note: {plan.warning}")
 

@@ -83,7 +83,8 @@ def decide(look: Look, own: str, preset: Mapping[str, Any], wish: Wish, measure:
     geometry = [*_fit(look), *_channels(look)]
     channels = next(decision.value for decision in geometry if decision.key == "prepare.channels")
     held_out = list(_held_out(look, readable, preset))
-    batch = _batch(readable, held_out, preset)
+    training = readable * (1 - (held_out[0].value if held_out else preset["prepare"]["test_share"]))
+    batch = _batch(training, preset)
     size, speed = _size(look, wish, lambda side: measure(side, channels, batch.value))
     images = _images(wish, speed, batch.value, preset)
     decisions = [
@@ -92,7 +93,8 @@ def decide(look: Look, own: str, preset: Mapping[str, Any], wish: Wish, measure:
         size,
         *rejected,
         *held_out,
-        *_short(look, wish),
+        *_short(wish),
+        *_judge_batch(training, preset),
         images,
         batch,
         *_scoring(images, batch, wish, preset),
@@ -116,6 +118,12 @@ def _median_colour(look: Look) -> tuple[int, ...] | None:
     return tuple(int(v) for v in median) if near.sum() >= _PLAIN_SHARE * len(look.pictures) else None
 
 
+def _range(low: float, high: float) -> str:
+    """Two numbers with two digits: 0.75 to 1.3, or one if they are the same."""
+    first, last = f"{low:.2g}", f"{high:.2g}"
+    return first if first == last else f"{first} to {last}"
+
+
 def _behind(look: Look) -> tuple[list[int], str]:
     """The background for transparent pictures, on which they can be seen, and why."""
     light = np.median([picture.light for picture in look.pictures if picture.is_transparent])
@@ -131,7 +139,7 @@ def _fit(look: Look) -> Iterator[Decision]:
         if low > 0.95 and high < 1.05:
             reason = "nearly all pictures are square"
         else:
-            reason = f"width:height is {low:.2g} to {high:.2g}; the centre square keeps {kept:.0%} of the usual picture"
+            reason = f"width:height is {_range(low, high)}; the centre square keeps {kept:.0%} of the usual picture"
         yield Decision("prepare.crop", "square", reason)
         yield Decision("prepare.fit", "resize", "a square needs no borders")
         if look.share(lambda picture: picture.is_transparent) >= 0.5:
@@ -156,7 +164,7 @@ def _channels(look: Look) -> Iterator[Decision]:
         return
     transparent = look.share(lambda picture: picture.is_transparent)
     note = f"; {transparent:.0%} have transparent parts, which 4 channels would learn too" if transparent else ""
-    yield Decision("prepare.channels", 3, f"{look.share(lambda picture: not picture.is_gray):.0%} have colours{note}")
+    yield Decision("prepare.channels", 3, f"{look.share(lambda picture: not picture.is_gray):.0%} are in colour{note}")
 
 
 def _size(look: Look, wish: Wish, measure: Callable[[int], Speed]) -> tuple[Decision, Speed]:
@@ -165,7 +173,9 @@ def _size(look: Look, wish: Wish, measure: Callable[[int], Speed]) -> tuple[Deci
         return Decision("prepare.size", wish.size, "as asked: SIZE"), measure(wish.size)
     side = round(float(np.quantile(look.shorter_sides, 0.1)))
     if side < _SMALL:
-        reason = f"a tenth of the pictures has a shorter side of {side} pixels or fewer; more would only enlarge them"
+        reason = (
+            f"a tenth of the pictures or more have a shorter side of at most {side} pixels; no need to enlarge them"
+        )
         return Decision("prepare.size", 32, reason), measure(32)
     speed = measure(64)
     possible = _possible(wish, speed)
@@ -185,15 +195,23 @@ def _possible(wish: Wish, speed: Speed) -> int | None:
     return int(exact // unit * unit)
 
 
-def _batch(readable: int, held_out: list[Decision], preset: Mapping[str, Any]) -> Decision:
+def _batch(training: float, preset: Mapping[str, Any]) -> Decision:
     """The batch size: that of the preset, or less, so that an epoch has at least four batches."""
     usual = preset["train"]["batch_size"]
-    share = held_out[0].value if held_out else preset["prepare"]["test_share"]
-    training = readable * (1 - share)
     most = 1 << max(2, int(training / 4).bit_length() - 1)
     if most >= usual:
-        return Decision("train.batch_size", usual, f"{training:,.0f} training images are many batches of {usual}")
-    return Decision("train.batch_size", most, f"only about {training:.0f} training images: four batches of them")
+        return Decision("train.batch_size", usual, f"{training:,.0f} training images are enough for batches of {usual}")
+    return Decision(
+        "train.batch_size", most, f"only about {training:.0f} training images: at least four batches an epoch"
+    )
+
+
+def _judge_batch(training: float, preset: Mapping[str, Any]) -> Iterator[Decision]:
+    """A smaller batch of the judge, which cannot train on fewer pictures than one batch."""
+    certain = 0.75 * training  # a hash decides which pictures are held out, so their number varies
+    if certain < preset["features"]["batch_size"]:
+        most = 1 << max(2, int(certain).bit_length() - 1)
+        yield Decision("features.batch_size", most, f"only about {training:.0f} training images")
 
 
 def _images(wish: Wish, speed: Speed, batch: int, preset: Mapping[str, Any]) -> Decision:
@@ -215,12 +233,11 @@ def _scoring(images: Decision, batch: Decision, wish: Wish, preset: Mapping[str,
         yield Decision("train.scoring.samples", 500, "a short training: short scores")
 
 
-def _short(look: Look, wish: Wish) -> Iterator[Decision]:
+def _short(wish: Wish) -> Iterator[Decision]:
     """Less work around a short training."""
     if wish.minutes is None or wish.minutes > _SHORT:
         return
-    if look.classes:
-        yield Decision("features.images", 25_600, "a short training: a short judge")
+    yield Decision("features.images", 25_600, "a short training: a short judge")
     yield Decision("evaluate.samples", 1000, "a short training: fewer samples to measure")
 
 
@@ -260,7 +277,7 @@ def summary(look: Look) -> Iterator[str]:
     yield f"{look.count:,} pictures: {listed(look.extensions)}" + (f"; {look.looked_at:,} looked at" if seen else "")
     yield (
         f"shorter side: {int(np.median(sides))} pixels at the median, {sides.min()} at least; width:height "
-        f"{look.ratios.min():.2g} to {look.ratios.max():.2g}"
+        f"{_range(look.ratios.min(), look.ratios.max())}"
     )
     kinds: dict[str, Callable[[Picture], bool]] = {
         "gray": lambda picture: picture.is_gray,
@@ -270,9 +287,11 @@ def summary(look: Look) -> Iterator[str]:
     counts = {name: sum(map(holds, look.pictures)) for name, holds in kinds.items()}
     yield ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     if look.rejected:
-        yield f"cannot be read: {listed(look.rejected)}"
+        yield f"cannot be read: {listed(look.rejected)}; data/prepared/quarantine.csv will name them"
     if look.copies:
-        weight = "; the network sees a copied picture more often" if look.copies > look.count / 20 else ""
+        weight = (
+            "; the network sees a copied picture more often, so remove copies" if look.copies > look.count / 20 else ""
+        )
         yield f"exact copies of others: {look.copies:,}{weight}"
     labels = f"{len(look.classes):,} classes" if look.classes else "no labels"
     yield f"{labels}{', splits ' + ', '.join(look.splits) if look.splits else ''}"

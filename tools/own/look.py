@@ -135,8 +135,8 @@ def look(place: Path, source: Source) -> Look:
 
 
 def listed(counts: Counter[str]) -> str:
-    """Names with their counts, the most frequent first: 480 jpg, 20 png."""
-    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    """Names in words with their counts, the most frequent first: 480 jpg, 20 png, 2 not an image."""
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.most_common())
 
 
 def _read(source: Source, at: int) -> bytes:

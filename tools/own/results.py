@@ -1,4 +1,4 @@
-"""Print where the results of a finished pipeline are. `make own` runs this last.
+"""Print where the samples of a finished pipeline are. `make own` runs this last, after the path of the report.
 
 python -m tools.own.results
 """
@@ -9,4 +9,3 @@ from stages import shell
 
 if __name__ == "__main__":
     shell.say("The samples: ", Path("reports/samples/grid.png"))
-    shell.say("The report:  ", Path("reports/report.html"))
