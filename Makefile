@@ -6,7 +6,7 @@
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
 # make demo              serve a web page for playing with the generator in models/ or in any revision
-# make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
+# make bench             measure the speed of data, evaluation, training, demo and page; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
 # make doctor            check this machine, DVC's cache and the remotes; says what to do about each finding
 # make trends            plot the metrics over Git history: reports/trends.svg
@@ -112,6 +112,7 @@ bench: .venv/slow
 	@python -m benchmarks.evaluation
 	@python -m benchmarks.training
 	@python -m benchmarks.demo
+	@python -m benchmarks.play
 
 fresh: setup
 	@python -m tools.fresh
