@@ -99,9 +99,7 @@ def classes(
         return None
     z = latent(range(SEEDS), dimensions)
     found = classify(z)
-    means = [
-        None if np.isnan(mean).any() else encoded(mean) for mean in class_means(z, found, len(names))
-    ]
+    means = [None if np.isnan(mean).any() else encoded(mean) for mean in class_means(z, found, len(names))]
     return {"names": list(names), "seeds": "".join(_DIGITS[index] for index in found), "means": means}
 
 

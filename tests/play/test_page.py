@@ -27,7 +27,9 @@ pytestmark = [
 sync_api = pytest.importorskip("playwright.sync_api", reason="the extra .[slow] is not installed")
 
 Page = Any
-PIXELS = "id => [...document.getElementById(id).getContext('2d').getImageData(0, 0, {0}, {0}).data]".replace("{0}", str(SIZE))
+PIXELS = "id => [...document.getElementById(id).getContext('2d').getImageData(0, 0, {0}, {0}).data]".replace(
+    "{0}", str(SIZE)
+)
 DESKTOP, PHONE = {"width": 1200, "height": 850}, {"width": 360, "height": 740}
 
 
@@ -185,7 +187,16 @@ def test_a_link_restores_the_picture(opened: Callable[..., Page], act: str) -> N
 
 
 NONSENSE = (
-    *("place=abc", "place=99999999999", "place=-1", "place=1.5", "place=zAAAA", "place=z!", "place=", "place=5&scale=9"),
+    *(
+        "place=abc",
+        "place=99999999999",
+        "place=-1",
+        "place=1.5",
+        "place=zAAAA",
+        "place=z!",
+        "place=",
+        "place=5&scale=9",
+    ),
     *("place=5&move=1,x", "place=5&move=7", "place=5&move=1,1,1,1,1,1,1,1,1", "place=5&class=0", "mix=1,2", "wall=x"),
     *("<img src=x>", "%E0%A4%A", "lang=xx", "theme=1", "nowhere", "a" * 5000, "place=1e3", "=", "place=5&what=1"),
 )
@@ -279,7 +290,9 @@ def test_the_story_names_the_level_of_the_pixel(opened: Callable[..., Page]) -> 
     page.focus("#pixel-pick")
     page.keyboard.press("ArrowDown")
     page.wait_for_timeout(150)
-    x, y, level = (int(n) for n in re.search(r"\((\d+), (\d+)\).*level (\d+) of 255", page.inner_text("#pixel-text")).groups())
+    x, y, level = (
+        int(n) for n in re.search(r"\((\d+), (\d+)\).*level (\d+) of 255", page.inner_text("#pixel-text")).groups()
+    )
     assert abs(int(pixels(page)[y - 1, x - 1, 0]) - level) <= 1
 
 
@@ -298,7 +311,9 @@ SHARES = """async (payload) => {
 
 @pytest.mark.parametrize("upsampling", ["transposed", "fractional", "resize"])
 def test_the_shares_of_the_channels_add_up_to_the_pixel(functions: Page, upsampling: Any) -> None:
-    g: keras.Model = generator(SIZE, 3, GeneratorSettings(latent_dim=LATENT, channels=4, upsampling=upsampling, initializer="he"))
+    g: keras.Model = generator(
+        SIZE, 3, GeneratorSettings(latent_dim=LATENT, channels=4, upsampling=upsampling, initializer="he")
+    )
     weights = packing.Weights()
     facts = {"latentSize": LATENT, "height": SIZE, "width": SIZE, "channels": 3}
     network = packing.network(g, (LATENT,), weights, Path("g"))
@@ -325,7 +340,9 @@ def test_the_grid_computes_convolutions(functions: Page, kind: str, stride: int)
 
 def test_the_grid_follows_the_reader(opened: Callable[..., Page]) -> None:
     page = opened()
-    assert page.locator("#grids button").all_inner_texts() == "91 100 88 69 91 117 44 72 74".split()  # the plan's example
+    assert (
+        page.locator("#grids button").all_inner_texts() == "91 100 88 69 91 117 44 72 74".split()
+    )  # the plan's example
     page.locator("#grids input").first.fill("3")
     assert page.locator("#grids button").first.inner_text() == "94"
 
