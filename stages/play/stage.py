@@ -32,7 +32,7 @@ def play(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     rest = {
         "facts": _facts(workspace, data, generator),
         "timeline": _timeline(workspace),
-        "page": contents(workspace, data, generator),
+        "page": contents(workspace, data, generator, discriminator),
     }
     page = render({**rest, **networks(data.shape, generator, discriminator)})
     if len(page.encode()) > settings.max_megabytes * 1e6:

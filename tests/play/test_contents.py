@@ -75,7 +75,7 @@ def test_every_text_is_in_both_languages_with_the_same_values() -> None:
 
 
 def used_words() -> set[str]:
-    """The keys of texts in the page's template and scripts. A key made of parts, such as layer_…, counts by its start."""
+    """The keys of texts in the page's template and scripts. Keys that are made of parts, such as layer_…, are not."""
     sources = "\n".join(path.read_text(encoding="utf-8") for path in PAGE.iterdir() if path.suffix in (".js", ".j2"))
     patterns = (r'say\("(\w+)"', r"words\.(\w+)\.", r'\bw\("(\w+)"\)', r'"(\w+)" : "\w+", \{', r'data-w-label="(\w+)"')
     return {key for pattern in patterns for key in re.findall(pattern, sources)}
