@@ -9,7 +9,7 @@
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
 # make demo              serve a web page for playing with the generator in models/ or in any revision
 # make export            write the model as SavedModel, ONNX and LiteRT with a model card into exports/
-# make bench             measure the speed of data, evaluation, training and demo; writes benchmarks/results/
+# make bench             measure the speed of data, evaluation, training, demo and page; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
 # make publish TO=place  upload exports/ to hf://user/name, or to a folder or an address such as s3://bucket/folder
 # make publish REMOTE=…  share the data and models of REV (HEAD) through a DVC remote; others read at READ=https://…
@@ -164,6 +164,7 @@ bench: .venv/slow
 	@python -m benchmarks.evaluation
 	@python -m benchmarks.training
 	@python -m benchmarks.demo
+	@python -m benchmarks.play
 
 fresh: setup
 	@python -m tools.fresh

@@ -42,6 +42,7 @@ train: {images: 640, batch_size: 16, generator: {channels: 4}, discriminator: {c
 sample: {count: 6, columns: 3, interpolate: [0, 1], interpolation_steps: 4,
   arithmetic: [[stripes, stripes, stripes], [disc, square, "<b>cross</b> & $x$"]]}
 evaluate: {samples: 128}
+play: {max_megabytes: 20.0}
 report: {title: Tiny}
 """
 
@@ -139,7 +140,7 @@ class Project:
         )
 
 
-STAGES = ("prepare", "validate", "features", "train", "sample", "evaluate", "report")
+STAGES = ("prepare", "validate", "features", "train", "sample", "evaluate", "play", "report")
 
 
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:

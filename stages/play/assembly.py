@@ -66,13 +66,17 @@ def render(payload: dict[str, Any]) -> str:
     """
     script = "\n".join((client(), _joined(_HERE / "engine/latents.js", *_of_page("*.js"))))
     style = _joined(*_of_page("*.css"))
-    return environment(_HERE / "page", html=True).get_template("page.html.j2").render(
-        data=payload["facts"]["title"],
-        words=words(),
-        words_json=_json(words()),
-        payload_json=_json(payload),
-        worker=worker(),
-        script=script,
-        style=style,
-        policy=policy(script, style),
+    return (
+        environment(_HERE / "page", html=True)
+        .get_template("page.html.j2")
+        .render(
+            data=payload["facts"]["title"],
+            words=words(),
+            words_json=_json(words()),
+            payload_json=_json(payload),
+            worker=worker(),
+            script=script,
+            style=style,
+            policy=policy(script, style),
+        )
     )

@@ -16,7 +16,6 @@ from stages import pixels, records
 from stages.latent import Sampler, class_means, directions, latent
 from stages.manifest import Manifest
 from stages.networks import judge as judges
-from stages.networks import saving
 from stages.workspace import Workspace
 
 DIRECTIONS = 8
@@ -32,11 +31,12 @@ _STRIP_PIXELS = 200_000
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def contents(workspace: Workspace, data: Manifest, generator: keras.Model) -> dict[str, Any]:
+def contents(
+    workspace: Workspace, data: Manifest, generator: keras.Model, discriminator: keras.Model
+) -> dict[str, Any]:
     """The page's own data, as JSON: `directions`, `start`, and `real`, `classes` and `map`, each null without one."""
     sampler = Sampler(generator)
     judge = judges.load(workspace.input("models/features"), data)
-    discriminator = saving.load(workspace.input("models/discriminator.keras"))
     samples = sampler(latent(range(_LOOKED_AT), sampler.dimensions))
     outputs = np.asarray(discriminator(samples, training=False))[:, 0]
     kinds = judge(samples).classes if judge else np.zeros(_LOOKED_AT, np.int64)
@@ -99,9 +99,7 @@ def classes(
         return None
     z = latent(range(SEEDS), dimensions)
     found = classify(z)
-    means = [
-        None if np.isnan(mean).any() else encoded(mean) for mean in class_means(z, found, len(names))
-    ]
+    means = [None if np.isnan(mean).any() else encoded(mean) for mean in class_means(z, found, len(names))]
     return {"names": list(names), "seeds": "".join(_DIGITS[index] for index in found), "means": means}
 
 

@@ -105,25 +105,6 @@ def _zeros(stride: int, before: int, after: int) -> Layer:
     return {"kind": "zeros", "stride": stride, "before": before, "after": after}
 
 
-# The first row whose class a layer is an instance of packs it.
-_PACKERS: tuple[tuple[type[keras.layers.Layer], Callable[[Any, Weights], Layer]], ...] = (
-    (keras.layers.Reshape, lambda layer, _: {"kind": "reshape", "shape": list(layer.target_shape)}),
-    (keras.layers.Conv2DTranspose, lambda layer, weights: _convolution("transposed", layer, weights)),
-    (keras.layers.Conv2D, lambda layer, weights: _convolution("convolution", layer, weights)),
-    (keras.layers.Dense, lambda layer, weights: _linear("dense", layer, weights)),
-    (ZeroInsertion2D, _zero_insertion),
-    (keras.layers.UpSampling2D, lambda layer, _: {"kind": "nearest", "factor": layer.size[0]}),
-    (keras.layers.BatchNormalization, _batch_norm),
-    (LayerNorm, lambda layer, weights: _norm("layer_norm", layer, weights, 1e-5)),
-    (Maxout, lambda layer, _: {"kind": "maxout", "pieces": layer.pieces}),
-    (keras.layers.LeakyReLU, lambda layer, _: {"kind": "leaky_relu", "slope": layer.negative_slope}),
-    (keras.layers.ReLU, lambda layer, _: {"kind": "relu"}),
-    (keras.layers.ELU, lambda layer, _: {"kind": "elu"}),
-    (keras.layers.Activation, _activation),
-    (keras.layers.GlobalAveragePooling2D, lambda layer, _: {"kind": "mean"}),
-)
-
-
 def _group_norm(layer: keras.layers.GroupNormalization, weights: Weights) -> Layer:
     if layer.groups != 1:
         raise ValueError(f"a norm of {layer.groups} groups")

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ import numpy as np
 
 from stages import artifacts, manifest, png, shell
 from stages.errors import StageError
+from stages.manifest import Manifest
 from stages.networks import saving
 from stages.play import packing
 from stages.play.assembly import render
@@ -17,14 +20,23 @@ from stages.play.contents import contents
 from stages.play.settings import Settings
 from stages.workspace import Workspace
 
-_TIMELINE_COLUMNS = 8
+# The timeline has at most this many scores, and as many samples of each as fit into so many pixel values.
+_SCORES, _TIMELINE_VALUES = 32, 1 << 20
 
 
 def play(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Write reports/play.html: the networks and the code that computes them, in one file."""
-    page = render(payload(workspace))
+    data = manifest.read(workspace.input("data/prepared/manifest.json").parent)
+    generator = _generator(workspace.input("models/generator.keras"), data)
+    discriminator = saving.load(workspace.input("models/discriminator.keras"))
+    rest = {
+        "facts": _facts(workspace, data, generator),
+        "timeline": _timeline(workspace),
+        "page": contents(workspace, data, generator, discriminator),
+    }
+    page = render({**rest, **networks(data.shape, generator, discriminator)})
     if len(page.encode()) > settings.max_megabytes * 1e6:
-        page = render(payload(workspace, discriminator=False))
+        page = render({**rest, **networks(data.shape, generator)})
         shell.say(f"the page has no discriminator: it would be larger than {settings.max_megabytes:g} MB")
     with workspace.outputs("reports/play.html") as new:
         new("reports/play.html").write_text(page, encoding="utf-8")
@@ -32,31 +44,33 @@ def play(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     return {}
 
 
-def payload(workspace: Workspace, *, discriminator: bool = True) -> dict[str, Any]:
-    """Everything that the page computes with and shows, as JSON."""
-    data = manifest.read(workspace.input("data/prepared/manifest.json").parent)
-    weights = packing.Weights()
-    path = workspace.input("models/generator.keras")
+def _generator(path: Path, data: Manifest) -> keras.Model:
+    """The generator, which must make images of the data's shape."""
     generator = saving.load(path)
-    if generator.output_shape[1:] != data.shape:
-        made = generator.output_shape[1:]
+    made = generator.output_shape[1:]
+    if made != data.shape:
         raise StageError(f"{path}: makes {made} images, but the data set has {data.shape}; run `dvc repro`")
-    networks = {"generator": packing.network(generator, generator.inputs[0].shape[1:], weights, path)}
-    if discriminator:
-        path = workspace.input("models/discriminator.keras")
-        networks["discriminator"] = packing.network(saving.load(path), data.shape, weights, path)
-    return {
-        "facts": _facts(workspace, data, generator),
-        **networks,
-        "weights": weights.base64(),
-        "timeline": _timeline(workspace),
-        "page": contents(workspace, data, generator),
+    return generator
+
+
+def networks(
+    shape: tuple[int, int, int], generator: keras.Model, discriminator: keras.Model | None = None
+) -> dict[str, Any]:
+    """The networks of images of `shape` as JSON: `generator`, `discriminator` if there is one, and their `weights`."""
+    weights = packing.Weights()
+    shapes = {"generator": generator.inputs[0].shape[1:], "discriminator": shape}
+    packed = {
+        name: packing.network(model, shapes[name], weights, Path(f"models/{name}.keras"))
+        for name, model in (("generator", generator), ("discriminator", discriminator))
+        if model is not None
     }
+    return {**packed, "weights": weights.base64()}
 
 
-def _facts(workspace: Workspace, data: manifest.Manifest, generator: keras.Model) -> dict[str, Any]:
-    path = workspace.input("models/model.json")
-    model = artifacts.read_json(path, "generator", "best_images_seen", "logistic", "paired")
+def _facts(workspace: Workspace, data: Manifest, generator: keras.Model) -> dict[str, Any]:
+    model = artifacts.read_json(
+        workspace.input("models/model.json"), "generator", "best_images_seen", "logistic", "paired"
+    )
     height, width, channels = data.shape
     return {
         "latentSize": generator.inputs[0].shape[-1],
@@ -64,6 +78,7 @@ def _facts(workspace: Workspace, data: manifest.Manifest, generator: keras.Model
         "width": width,
         "channels": channels,
         "classes": list(data.classes),
+        "conditional": generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0,
         "title": data.source["title"],
         "licence": data.source["licence"],
         "generator": artifacts.sha256(workspace.input("models/generator.keras")),
@@ -74,21 +89,20 @@ def _facts(workspace: Workspace, data: manifest.Manifest, generator: keras.Model
 
 
 def _timeline(workspace: Workspace) -> list[dict[str, Any]]:
-    """For each score in training: the images seen, and the samples of the seeds 0, 1, … as one PNG without gaps."""
+    """The scores of the training, evenly spaced, the last included: the images seen, and the first samples in a row.
+
+    The samples are pictures, of the seeds 0, 1, …: the weights of earlier checkpoints are not kept, and each would be
+    as large as the generator.
+    """
     images, pictures = artifacts.read_arrays(workspace.input("models/timeline.npz"), "images_seen", "pictures")
-    return [
-        {"images": int(seen), "count": len(samples), "columns": _TIMELINE_COLUMNS, "png": _sheet(samples)}
-        for seen, samples in zip(images, pictures, strict=True)
-    ]
+    scores = min(len(pictures), _SCORES)
+    shown = sorted({len(pictures) - 1 - i * (len(pictures) - 1) // max(scores - 1, 1) for i in range(scores)})
+    samples = max(1, min(pictures.shape[1], _TIMELINE_VALUES // (scores * math.prod(pictures.shape[2:]))))
+    return [{"images": int(images[score]), "count": samples, "png": _row(pictures[score, :samples])} for score in shown]
 
 
-def _sheet(samples: np.ndarray) -> str:
-    """Samples uint8 NHWC, side by side in rows, as the address of a PNG. The last row is filled with zeros."""
-    count, height, width, channels = samples.shape
-    rows = -(-count // _TIMELINE_COLUMNS)
-    sheet = np.zeros((rows * _TIMELINE_COLUMNS, height, width, channels), np.uint8)
-    sheet[:count] = samples
-    lines = sheet.reshape(rows, _TIMELINE_COLUMNS, height, width, channels).swapaxes(1, 2)
+def _row(samples: np.ndarray) -> str:
+    """Samples uint8 NHWC, side by side without gaps, as the address of a PNG."""
     file = io.BytesIO()
-    png.save_png(lines.reshape(rows * height, -1, channels), file, 1)
+    png.save_png(np.concatenate(list(samples), 1), file, 1)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -173,12 +173,12 @@ def test_git_tracks_no_file_that_the_cache_holds() -> None:
     assert (listed.returncode, listed.stdout) == (0, "")
 
 
-def test_only_the_report_is_not_in_the_run_cache() -> None:
+def test_only_the_pages_are_not_in_the_run_cache() -> None:
     """With a `cache: false` entry in `outs`, DVC reuses no earlier run. That is too slow for any other stage."""
     uncached = {
         out for stage in STAGES.values() for entry in stage.get("outs", []) if isinstance(entry, dict) for out in entry
     }
-    assert uncached == {"reports/report.html", "reports/model_card.md"}
+    assert uncached == {"reports/play.html", "reports/report.html", "reports/model_card.md"}
 
 
 def test_top_level_plots_name_files_that_stages_write() -> None:

@@ -365,7 +365,7 @@ def test_pictures_record_their_seeds_and_their_generator(tiny: Project) -> None:
     assert sha256(tiny.folder / "data/prepared/manifest.json") in png.read(folder / "real.png").provenance.source
 
 
-@pytest.mark.parametrize("stage", ["features", "train", "sample", "evaluate", "report"])
+@pytest.mark.parametrize("stage", ["features", "train", "sample", "evaluate", "play", "report"])
 def test_a_second_run_of_a_stage_gives_the_same_bytes(tiny: Project, tmp_path: Path, stage: str) -> None:
     result = tiny.run_process(stage, "--out", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -387,7 +387,8 @@ def test_outputs_contain_no_date_and_no_path_of_this_machine(tiny: Project) -> N
 def test_the_report_is_one_file_and_shows_every_result(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
     assert "<script" not in page
-    assert not re.search(r"""\b(src|href)=["'](?!data:|#|http://localhost/)|@import|url\((?!["']?#)""", page)
+    links = r"""\b(src|href)=["'](?!data:|#|http://localhost/|play\.html")|@import|url\((?!["']?#)"""
+    assert not re.search(links, page)
     assert page.count('src="data:image/png;base64,') == 9
     assert page.count("<svg") == 7
     assert page.count("<figcaption>") == 16, "every picture and figure has a caption"
@@ -492,6 +493,7 @@ def test_a_shard_with_a_flipped_byte_stops_the_training_and_is_named(tiny_copy: 
         ("evaluate", "models/features/judge.keras"),
         ("evaluate", "models/inception/inception.json"),
         ("evaluate", "data/prepared"),
+        ("play", "models/discriminator.keras"),
         ("report", "models/features/features.json"),
         ("report", "reports/metrics.json"),
         ("report", "reports/evaluate/details.json"),
@@ -524,7 +526,7 @@ def test_a_training_that_diverges_ends_without_an_error_and_its_report_says_so_f
     rates = f"batch_size: 16, guard: rollback, optimizer: {{{rates}}}"
     params = changed_params(tiny, tmp_path, "batch_size: 16", rates)
     arguments = ("--params", params, "--out", str(tmp_path), "--base", str(tiny.folder))
-    for stage in ("train", "sample", "evaluate", "report"):
+    for stage in ("train", "sample", "evaluate", "play", "report"):
         result = tiny.run(stage, *arguments)
         assert result.returncode == 0, result.stderr
     project = Project(tmp_path)
@@ -637,6 +639,7 @@ def test_the_whole_pipeline_runs_with_other_params(tiny: Project, tmp_path: Path
     [
         ("models/timeline.npz", b"no zip", "sample"),
         ("data/reference.npz", b"", "evaluate"),
+        ("models/timeline.npz", b"", "play"),
         ("reports/samples/grid.png", b"no picture", "report"),
         ("reports/metrics.json", b"{}", "report"),
         ("reports/evaluate/details.json", b"{}", "report"),

@@ -29,7 +29,8 @@ def payload(folder: Path, title: str = "Shapes") -> dict[str, Any]:
     weights, sampler = packing.Weights(), Sampler(g)
     pictures = sampler(np.random.default_rng(0).standard_normal((12, LATENT), np.float32))
     (folder / "points.csv").write_text(
-        "kind,class,x,y\n" + "".join(f"{kind},{CLASSES[i % 2]},{i},{i % 3}\n" for kind in ("real", "generated") for i in range(4))
+        "kind,class,x,y\n"
+        + "".join(f"{kind},{CLASSES[i % 2]},{i},{i % 3}\n" for kind in ("real", "generated") for i in range(4))
     )
     (folder / "metrics.json").write_text(json.dumps({"protocol": {"first_seed": 1000}}))
     row = contents.strip(to_uint8(pictures[:8]))

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.play import engine_page
 from stages.latent import latent
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.pixels import to_uint8
-from stages.play import assembly, packing
+from stages.play import assembly, stage
 from stages.sizes import Size
 
 pytestmark = [
@@ -41,13 +42,8 @@ def browser() -> Iterator[Any]:
 
 def opened(browser: Any, folder: Path, worker: str = "", policy: str = "") -> Page:
     """A page from the disk with the class Engine and the content policy of the playable page, and nothing else."""
-    script = assembly.client()
-    policy = policy or assembly.policy(script, "")
-    html = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{policy}"><title>Engine</title>'
-    html += f'<script type="text/plain" id="engine-worker">{worker or assembly.worker()}</script>'
-    (folder / "engine.html").write_text(f"{html}<script>{script}</script>")
     page = browser.new_page()
-    page.goto((folder / "engine.html").as_uri())
+    page.goto(engine_page(folder, worker, policy))
     return page
 
 
@@ -59,14 +55,9 @@ def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def payload(g: keras.Model, d: keras.Model | None = None) -> dict[str, Any]:
     """What the play stage packs of these networks."""
-    weights = packing.Weights()
     height, width, channels = g.output_shape[1:]
-    latent_size = g.inputs[0].shape[-1]
-    networks = {"generator": packing.network(g, (latent_size,), weights, Path("g"))}
-    if d:
-        networks["discriminator"] = packing.network(d, (height, width, channels), weights, Path("d"))
-    facts = {"latentSize": latent_size, "height": height, "width": width, "channels": channels}
-    return {"facts": facts, **networks, "weights": weights.base64()}
+    facts = {"latentSize": g.inputs[0].shape[-1], "height": height, "width": width, "channels": channels}
+    return {"facts": facts, **stage.networks(g.output_shape[1:], g, d)}
 
 
 # Arrays travel as base64, which is ten times as fast as a list of numbers.

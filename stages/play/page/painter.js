@@ -4,7 +4,9 @@
 const SLICE = 12;
 
 class Painter {
-  constructor(engine, directions) {
+  /** `failed` is called with the error if a picture cannot be computed. */
+  constructor(engine, directions, failed) {
+    this._failed = failed;
     this.engine = engine;
     this.directions = directions;
     this._urgent = new Map();
@@ -17,7 +19,12 @@ class Painter {
     const {latentSize} = this.engine.facts;
     const zs = new Float32Array(places.length * latentSize);
     places.forEach((place, i) => zs.set(zOf(place, this.directions), i * latentSize));
-    return this.engine.generate(zs, {classes: this.shares(places)});
+    try {
+      return await this.engine.generate(zs, {classes: this.shares(places)});
+    } catch (error) {
+      this._failed(error);
+      return null;
+    }
   }
 
   /** The classes of places as shares (n × classes), for a model that draws by class; undefined for another model. */
@@ -32,8 +39,8 @@ class Painter {
   /** The pictures of places, as RGBA, as soon as possible; null if a newer wish of the same name replaced this one. */
   now(name, places) {
     this._urgent.get(name)?.resolve(null);
-    return new Promise((resolve, reject) => {
-      this._urgent.set(name, {places, resolve, reject});
+    return new Promise((resolve) => {
+      this._urgent.set(name, {places, resolve});
       this._run();
     });
   }
@@ -57,13 +64,9 @@ class Painter {
   }
 
   async _answer(name) {
-    const {places, resolve, reject} = this._urgent.get(name);
+    const {places, resolve} = this._urgent.get(name);
     this._urgent.delete(name);
-    try {
-      resolve(await this._generate(places));
-    } catch (error) {
-      reject(error);
-    }
+    resolve(await this._generate(places));
   }
 
   async _slice() {
@@ -72,6 +75,7 @@ class Painter {
     const started = performance.now();
     if (places.length) {
       const rgba = await this._generate(places);
+      if (!rgba) return void (this._later = []);
       const length = rgba.length / places.length;
       places.forEach((_, i) => wish.show(wish.next + i, rgba.subarray(i * length, (i + 1) * length)));
     }

@@ -44,7 +44,7 @@ async function start() {
   }
   const facts = (app.facts = Object.assign(app.engine.facts, {labels}));
   app.directions = (payload.page?.directions || []).map(floatsOf);
-  app.painter = new Painter(app.engine, app.directions);
+  app.painter = new Painter(app.engine, app.directions, fail);
   const first = app.page.start?.length ? app.page.start : [...Array(12).keys()];
   app.first = first.map((seed, i) => placeAt(seed, facts.latentSize, labels ? i % labels : null));
   app.place = said.place || {...app.first[0], moves: new Array(8).fill(0)};
