@@ -33,7 +33,7 @@ def read_card(path: Path, generator: Path) -> Card:
         front = yaml.safe_load(match[1]) if match else None
         described = front["provenance"]["generator_sha256"] if front else ""
     except (yaml.YAMLError, TypeError, KeyError) as error:
-        raise artifacts.damaged(path, f"its front matter: {error}") from None
+        raise artifacts.damaged(path, f"its front matter: {str(error).splitlines()[0]}") from None
     if match is None or described != artifacts.sha256(generator):
         raise StageError(f"{path}: describes another generator than {generator}; run `dvc repro report`")
     return Card(front, match[2])

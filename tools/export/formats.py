@@ -35,7 +35,7 @@ class Format:
     """A format of an exported generator.
 
     - `file`: the name of its file or folder.
-    - `runtime`: the Python package that runs it.
+    - `runtime`: the Python packages that run it. (Keras also runs on JAX and PyTorch.)
     - `tolerance`: how far an image's values in [-1,1] may be from those of the Keras file.
     - `write`: writes a generator with the facts of facts.py to a path.
     - `load`: opens the path in the runtime, as a function of the inputs to images float32 (N, H, W, C).
@@ -67,9 +67,7 @@ def _servable(model: keras.Model) -> keras.Model:
         return outputs
 
     inputs = [keras.Input(batch_shape=value.shape, name=input_name(value.name)) for value in model.inputs]
-    return keras.models.clone_model(
-        model, _one_or_all(inputs), clone_function=lambda layer: layer, call_function=apply
-    )
+    return keras.models.clone_model(model, _one_or_all(inputs), clone_function=lambda layer: layer, call_function=apply)
 
 
 def _save(model: keras.Model, path: Path) -> None:
@@ -202,13 +200,13 @@ _TFLITE_DRAWS = 'generator(**inputs)["image"][0]'
 FORMATS = (
     Format(
         "generator.keras",
-        "keras",
+        "keras tensorflow",
         0.0,
         _write_keras,
         _load_keras,
         "import keras, numpy as np",
         'keras.saving.load_model("generator.keras", compile=False)',
-        "np.asarray(generator.predict(list(inputs.values()), verbose=0))[0]",
+        "generator.predict(list(inputs.values()), verbose=0)[0]",
     ),
     Format(
         "saved_model",

@@ -24,7 +24,8 @@ _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "sftp": "ssh", "ssh
 def publish(folder: Path, to: str, models: Path) -> str:
     """Upload a folder of exports. Returns where it can be seen.
 
-    Raises StageError if there are no exports, or not those of the model in the folder `models`, and if the upload fails.
+    Raises StageError if there are no exports or those of another model than the one in the folder `models`, and if the
+    upload fails.
     """
     if not to:
         raise StageError("TO: name a place: make publish TO=hf://user/name, a folder, or an address such as s3://…")
@@ -50,7 +51,11 @@ def _explained(to: str, upload: Callable[[], str]) -> str:
         raise StageError(f"TO: {to}: {error}{remedy}") from error
     except Exception as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        remedy = "run `hf auth login` with a token that may write" if to.startswith(_HUB) else "check the address and your rights"
+        remedy = (
+            "run `hf auth login` with a token that may write"
+            if to.startswith(_HUB)
+            else "check the address and your rights"
+        )
         raise StageError(f"TO: {to}: {first_line}; {remedy}") from error
 
 
