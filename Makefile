@@ -34,7 +34,7 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
   /^Installing collected.* tensorflow/ { printf "%sunpacking them (TensorFlow is large: about a minute) ...\n", tty ? "\r\033[K" : ""; fflush() } \
   /^ERROR|^WARNING: Retrying/ { print; fflush() }'
 
-setup: .venv/installed
+setup: .venv/installed .venv/plots.html
 .venv/installed: requirements.lock
 	@test -n "$(SYSTEM_PYTHON)" || { echo "error: $(PYTHON) is not installed; name another Python: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@"$(SYSTEM_PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and \
@@ -46,6 +46,10 @@ setup: .venv/installed
 	@"$(SYSTEM_PYTHON)" -m venv .venv
 	@python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock 2>&1 | $(PIP_PROGRESS)
 	@touch $@
+
+# The page of `dvc plots`, which needs no network. Without it, `dvc plots` works with DVC's own.
+.venv/plots.html: .venv/installed tools/plots_page.py
+	@python -m tools.plots_page $@
 
 repro: setup
 	@python -m stages.params params.yaml
