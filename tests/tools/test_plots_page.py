@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +51,16 @@ def test_the_page_loads_no_script_from_the_network(drawn: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_without_a_network_draws_each_file_once(drawn: Path, tmp_path: Path) -> None:
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}/chromium"]
-    command += ["--virtual-time-budget=20000", "--dump-dom", drawn.as_uri()]
-    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    figures = re.findall(r'<div\s+id="([^"]*)"([^>]*)>(.*?)(?=<div\s+id=|$)', page[page.index("<body") :], re.S)
-    shown = {name for name, attributes, _ in figures if 'hidden=""' not in attributes}
-    assert shown == {"dvc_yaml__reports_score_csv", "reports_loss_csv", "reports_grid_png"}
-    assert [content.count("<canvas") for name, _, content in figures if name in shown and "csv" in name] == [1, 1]
+def test_a_browser_without_a_network_draws_each_file_once(drawn: Path) -> None:
+    sync_playwright = pytest.importorskip(
+        "playwright.sync_api", reason="make test-slow installs playwright"
+    ).sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_context(offline=True).new_page()
+        page.goto(drawn.as_uri())
+        page.wait_for_selector("#reports_loss_csv .marks")
+        figures = page.locator("body > div[id]:visible")
+        shown = {figure.get_attribute("id"): figure.locator(".marks, img").count() for figure in figures.all()}
+        browser.close()
+    assert shown == {"dvc_yaml__reports_score_csv": 1, "reports_loss_csv": 1, "reports_grid_png": 1}
