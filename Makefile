@@ -43,7 +43,7 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
 # DVC needs Git, or to be told that there is none, as in a project that was downloaded as a zip.
 GIT := $(shell git rev-parse --git-dir 2>/dev/null)
 NO_SCM := $(shell grep -s 'no_scm = true' .dvc/config.local)
-setup: .venv/installed $(if $(GIT),$(if $(NO_SCM),with-git),$(if $(NO_SCM),,without-git))
+setup: .venv/installed .venv/plots.html $(if $(GIT),$(if $(NO_SCM),with-git),$(if $(NO_SCM),,without-git))
 without-git: .venv/installed
 	@dvc config --local core.no_scm true
 	@echo "No Git repository here: make repro works; what needs a history (compare, whence, experiments) does not." >&2
@@ -66,6 +66,10 @@ FORCE:
 	@"$(SYSTEM_PYTHON)" -m venv .venv
 	@python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock 2>&1 | $(PIP_PROGRESS)
 	@touch $@
+
+# The page of `dvc plots`, which needs no network. Without it, `dvc plots` works with DVC's own.
+.venv/plots.html: .venv/installed tools/plots_page.py
+	@python -m tools.plots_page $@
 
 repro: setup
 	@python -m tools.mend
