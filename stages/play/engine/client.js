@@ -14,8 +14,14 @@ class Engine {
     const source = document.getElementById("engine-worker").textContent;
     const address = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
     const engine = new Engine(new Worker(address));
-    engine.facts = {...payload.facts, ...(await engine._call("start", payload, backend))};
-    URL.revokeObjectURL(address);
+    try {
+      engine.facts = {...payload.facts, ...(await engine._call("start", payload, backend))};
+    } catch (error) {
+      engine.stop();
+      throw error;
+    } finally {
+      URL.revokeObjectURL(address);
+    }
     return engine;
   }
 
