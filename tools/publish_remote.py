@@ -113,19 +113,24 @@ class EmptyClone:
     def _config(self, level: str) -> Any:
         return Config(dvc_dir=str(self.folder / ".dvc"), validate=False).edit(level, validate=False)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a Python module in the clone."""
+    def run(self, *command: str, stderr: int | None = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+        """Run a Python module in the clone; stderr can go to the terminal instead (None)."""
         none = str(self.folder.with_name("none"))
         environment = {**os.environ, "DVC_GLOBAL_CONFIG_DIR": none, "DVC_SYSTEM_CONFIG_DIR": none}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         command = (sys.executable, "-m", *command)
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
+        )
 
     def dvc(self, *arguments: str) -> str:
-        """Run a DVC command and return its output. Raises StageError with DVC's reason if it fails."""
-        result = self.run("dvc", *arguments)
+        """Run a DVC command and return its output. Raises StageError if it fails.
+
+        On a terminal, DVC itself shows its progress and its errors there.
+        """
+        result = self.run("dvc", *arguments, stderr=None if sys.stderr.isatty() else subprocess.PIPE)
         if result.returncode:
-            raise StageError(f"dvc {' '.join(arguments)}: {without_passwords(result.stderr.strip())}")
+            raise StageError(f"dvc {' '.join(arguments)}: {without_passwords((result.stderr or 'it failed').strip())}")
         return result.stdout
 
     def differences(self) -> Iterator[str]:

@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 def test_make_repro_runs_in_a_project_of_make_new(quick_run: Clone, tmp_path: Path) -> None:
     clone = quick_run.copy(tmp_path / "project")
-    clone.output("make", "new", "NAME=My shapes")
+    user = {f"GIT_{role}_{key}": "ada@localhost" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    clone.output("make", "new", "NAME=My shapes", **user)
     mine = Clone(tmp_path / "my-shapes")
     assert len(mine.git("log", "--format=%h").split()) == 1
     assert mine.changed() == []
