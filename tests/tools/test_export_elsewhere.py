@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from stages.latent import latent
 from stages.networks import saving
@@ -43,7 +44,7 @@ def closure(package: str) -> dict[str, metadata.Distribution]:
     found: dict[str, metadata.Distribution] = {}
     waiting = [package]
     while waiting:
-        name = waiting.pop()
+        name = canonicalize_name(waiting.pop())
         if name not in found:
             found[name] = metadata.distribution(name)
             requirements = map(Requirement, found[name].requires or ())
@@ -57,9 +58,9 @@ def environment_with(folder: Path, package: str) -> Path:
     site = next(folder.glob("lib/python*/site-packages"))
     for distribution in closure(package).values():
         for file in distribution.files or ():
-            if ".." not in file.parts and "__pycache__" not in file.parts:
+            if not {"..", "__pycache__", "include"} & set(file.parts):  # not the many headers of TensorFlow
                 (site / file).parent.mkdir(parents=True, exist_ok=True)
-                (site / file).symlink_to(Path(str(file.locate())).resolve())
+                (site / file).symlink_to(str(file.locate()))
     return folder / "bin/python"
 
 
