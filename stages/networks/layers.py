@@ -1,8 +1,8 @@
 """The building blocks of the networks: the layers that Keras lacks, initial weights and precision.
 
-Each layer is registered with Keras, so that saved networks load wherever this package is installed. To add a layer, write
-a registered class here, with `get_config` if its constructor takes arguments, and its equivalent in plain.py: published
-models have Keras' own layers only.
+Each layer is registered with Keras, so that saved networks load wherever this package is installed. To add a layer,
+write a registered class here, with `get_config` if its constructor takes arguments, and its equivalent in plain.py:
+published models have Keras' own layers only.
 """
 
 import contextlib

@@ -119,7 +119,7 @@ def test_an_address_of_the_hub_that_is_no_model_is_rejected(exports: Path, tmp_p
 
 def test_the_exports_of_another_model_are_not_published(exports: Path, tmp_path: Path) -> None:
     (tmp_path / "models/generator.keras").write_bytes(b"a newer generator")
-    with pytest.raises(StageError, match="made from another model than .*; run `make export`"):
+    with pytest.raises(StageError, match=r"made from another model than .*; run `make export`"):
         publish(exports, str(tmp_path / "there"), tmp_path / "models")
     assert not (tmp_path / "there").exists()
 
@@ -127,7 +127,7 @@ def test_the_exports_of_another_model_are_not_published(exports: Path, tmp_path:
 def test_a_place_and_exports_must_be_there(exports: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="TO: name a place: make publish TO=hf://user/name"):
         publish(exports, "", tmp_path / "models")
-    with pytest.raises(StageError, match="nothing/metadata.json: missing; run `make export`"):
+    with pytest.raises(StageError, match=r"nothing/metadata\.json: missing; run `make export`"):
         publish(tmp_path / "nothing", "there", tmp_path / "models")
     with pytest.raises(StageError, match="TO: none://x: Protocol not known: none"):
         publish(exports, "none://x", tmp_path / "models")

@@ -36,7 +36,7 @@ def read_card(path: Path, generator: Path) -> Card:
         raise artifacts.damaged(path, f"its front matter: {str(error).splitlines()[0]}") from None
     if match is None or described != artifacts.sha256(generator):
         raise StageError(f"{path}: describes another generator than {generator}; run `dvc repro report`")
-    return Card(front, match[2])
+    return Card(dict(front or {}), match[2])
 
 
 def facts(card: Card, inputs: dict[str, int], image: tuple[int, int, int], classes: list[str]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def facts(card: Card, inputs: dict[str, int], image: tuple[int, int, int], class
     meanings = {
         "z": "independent numbers from N(0, 1). Those of seed s are numpy.random.default_rng(s).standard_normal("
         f"{inputs['z']}, numpy.float32)",
-        "class_": "(class in generator.keras) 1 at the number of the class, 0 elsewhere; weights that sum to 1 blend classes",
+        "class_": "1 at the class's number, else 0; shares of 1 blend classes. Its name in generator.keras is class",
     }
     return {
         "title": card.front["model-index"][0]["name"],

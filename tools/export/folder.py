@@ -112,8 +112,8 @@ def _readme(card: Card, folder: Path, inputs: Mapping[str, int]) -> str:
         f"![Samples of the seeds 0 to {_SEEDS[-1]}]({SAMPLES})",
         rest.strip(),
         "## Files",
-        f"All compute the same images, float32 (N, H, W, C) in [-1,1], from the inputs in {FILE}. The tolerance is the\n"
-        f"greatest difference from generator.keras that was allowed on {len(_SEEDS)} seeds.",
+        f"All compute the same images, float32 (N, H, W, C) in [-1,1], from the inputs in {FILE}. The tolerance is\n"
+        f"the greatest difference from generator.keras that was allowed on {len(_SEEDS)} seeds.",
         "\n".join(("| file | needs | tolerance | SHA-256 |", "|---|---|---|---|", *rows)),
         "Keras needs TensorFlow, JAX or PyTorch. Draw the image of seed 7, in Python:",
         *(f"```python\n{formats.python(form, inputs)}\n```" for form in FORMATS[:-1]),
