@@ -52,9 +52,7 @@ setup: .venv/installed .venv/plots.html
 	@python -m tools.plots_page $@
 
 repro: setup
-	@python -m stages.params params.yaml
-	@python -m tools.mend
-	@dvc repro
+	@python -m tools.dvc_repro
 	@echo
 	@echo "The report: $(CURDIR)/reports/report.html"
 
