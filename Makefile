@@ -72,9 +72,7 @@ FORCE:
 	@python -m tools.plots_page $@
 
 repro: setup
-	@python -m tools.mend
-	@python -m stages.params params.yaml
-	@dvc repro
+	@python -m tools.dvc_repro
 	@echo
 	@echo "The report: $(CURDIR)/reports/report.html"
 
