@@ -15,10 +15,7 @@ import numpy as np
 
 from stages import artifacts
 from stages.errors import StageError
-from stages.networks.layers import LayerNorm, Maxout, SpectralConv2D, SpectralDense, ZeroInsertion2D
-
-# That of stages/networks/layers.py.
-_LAYER_NORM_EPSILON = 1e-5
+from stages.networks.layers import NORM_EPSILON, LayerNorm, Maxout, SpectralConv2D, SpectralDense, ZeroInsertion2D
 
 Layer = dict[str, Any]
 """A layer as JSON: its name, its kind, the settings of the kind, and its tensors."""
@@ -128,7 +125,7 @@ _PACKERS: tuple[tuple[type[keras.layers.Layer], Callable[[Any, Weights], Layer]]
     (keras.layers.UpSampling2D, lambda layer, _: {"kind": "nearest", "factor": layer.size[0]}),
     (keras.layers.BatchNormalization, _batch_norm),
     (keras.layers.GroupNormalization, _group_norm),
-    (LayerNorm, lambda layer, weights: _norm("layer_norm", layer, weights, _LAYER_NORM_EPSILON)),
+    (LayerNorm, lambda layer, weights: _norm("layer_norm", layer, weights, NORM_EPSILON)),
     (Maxout, lambda layer, _: {"kind": "maxout", "pieces": layer.pieces}),
     (keras.layers.MaxPooling2D, _pooling),
     (keras.layers.LeakyReLU, lambda layer, _: {"kind": "leaky_relu", "slope": layer.negative_slope}),

@@ -103,6 +103,8 @@ def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | l
     if arguments.every_class:
         return list(range(len(sampler.classes.names)))
     return [sampler.classes.index(name, "--class") for name in arguments.classes]
+
+
 def read_z(path: Path) -> np.ndarray:
     """The z in a file of NumPy, float32 (N, dimensions). Raises StageError, naming the file, for anything else."""
     try:
