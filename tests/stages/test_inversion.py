@@ -77,7 +77,7 @@ def test_the_z_of_a_sample_is_found_again(networks: tuple[Sampler, Judge]) -> No
     sampler, judge = networks
     inverter = Inverter(sampler, judge)
     found = inverter("test", sampler(latent([10**6, 10**6 + 1], sampler.dimensions)), Search(restarts=4, steps=300))
-    assert (found.pixels < inverter.random_pixels / 100).all()
+    assert (found.pixels < inverter.random_pixels / 20).all()
 
 
 def test_a_sample_of_a_start_gives_its_seed_and_exactly_its_z(networks: tuple[Sampler, Judge]) -> None:
