@@ -24,7 +24,7 @@ async function setUpTraining(app) {
     canvases.forEach((canvas, i) => drawPixels(canvas, cut(sheets[moment], sides, i % columns, Math.floor(i / columns)), sides));
   };
   const layOut = () => {
-    const across = window.innerWidth < 600 ? 4 : 8;
+    const across = screenWidth() < 600 ? 4 : 8;
     const room = Math.floor(Math.min(1100, byId("training").clientWidth - 32) / across) - 3;
     canvases.forEach((canvas, i) => {
       fit(canvas, sides, Math.min(room, 130));
