@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -12,8 +12,10 @@ import pytest
 
 from stages.errors import StageError
 from stages.networks import saving
+from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Head, Stem, Upsampling
+from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
-from stages.networks.settings import GeneratorSettings
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.play import assembly, packing
 from tests.conftest import Project
 
@@ -115,6 +117,36 @@ def test_a_layer_that_the_page_cannot_compute_is_an_error_that_names_it() -> Non
     message = r"^d\.keras: the page cannot compute the layer cut \(Cropping2D\); add it to stages/play/packing\.py$"
     with pytest.raises(StageError, match=message):
         packing.network(model, (4, 4, 1), packing.Weights(), Path("d.keras"))
+
+
+@pytest.mark.parametrize(
+    ("option", "choice"),
+    [
+        *[("activation", choice) for choice in get_args(Activation)],
+        *[("norm", choice) for choice in get_args(GeneratorNorm)],
+        *[("upsampling", choice) for choice in get_args(Upsampling)],
+        *[("stem", choice) for choice in get_args(Stem)],
+    ],
+)
+def test_every_generator_can_be_packed(option: str, choice: str) -> None:
+    model = generator(16, 1, GeneratorSettings(channels=2, **{option: choice}))  # type: ignore[arg-type]
+    layers = packing.network(model, (100,), packing.Weights(), Path("g.keras"))["layers"]
+    assert [layer["name"] for layer in layers] == [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize(
+    ("option", "choice"),
+    [
+        *[("activation", choice) for choice in get_args(Activation)],
+        *[("norm", choice) for choice in get_args(DiscriminatorNorm)],
+        *[("head", choice) for choice in get_args(Head)],
+    ],
+)
+def test_every_discriminator_can_be_packed(option: str, choice: str) -> None:
+    model = discriminator(16, 1, DiscriminatorSettings(channels=2, **{option: choice}))  # type: ignore[arg-type]
+    packed = packing.network(model, (16, 16, 1), packing.Weights(), Path("d.keras"))
+    assert [layer["name"] for layer in packed["layers"]] == [layer.name for layer in model.layers]
+    assert packed["inputs"] == [[16, 16, 1]]
 
 
 def test_zeros_inserted_by_keras_own_layers_are_one_layer() -> None:

@@ -14,8 +14,15 @@ class Engine {
     const source = document.getElementById("engine-worker").textContent;
     const address = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
     const engine = new Engine(new Worker(address));
-    engine.facts = {...payload.facts, ...(await engine._call("start", payload, backend))};
-    URL.revokeObjectURL(address);
+    const {facts, generator, discriminator, weights} = payload;
+    try {
+      engine.facts = {...facts, ...(await engine._call("start", {facts, generator, discriminator, weights}, backend))};
+    } catch (error) {
+      engine.stop();
+      throw error;
+    } finally {
+      URL.revokeObjectURL(address);
+    }
     return engine;
   }
 

@@ -78,11 +78,11 @@ function ziggurat() {
   return {edge, width, limit, height};
 }
 
-let zigguratTables;
+const TABLES = ziggurat();
 
 /** A standard normal number, rounded to float32 after each operation, as C's float arithmetic is. */
 function normal(next) {
-  const {edge, width, limit, height} = (zigguratTables ||= ziggurat());
+  const {edge, width, limit, height} = TABLES;
   const float = Math.fround, uniform = () => (next() >>> 8) * 2 ** -24;
   for (;;) {
     const bits = next(), layer = bits & 255, distance = (bits >>> 9) & 0x7fffff;

@@ -156,9 +156,11 @@ function linearPlan({layer, enlarged}, input) {
 /** A matrix (rows, columns) times a factor for each column, in blocks of BLOCK columns: (blocks, rows, BLOCK). */
 function inBlocks(matrix, rows, factor, target) {
   const columns = factor.length;
-  for (let column = 0; column < columns; column++) {
-    const start = (column - (column % BLOCK)) * rows + (column % BLOCK);
-    for (let row = 0; row < rows; row++) target[start + row * BLOCK] = matrix[row * columns + column] * factor[column];
+  for (let row = 0, from = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, from++) {
+      const lane = column % BLOCK;
+      target[(column - lane) * rows + row * BLOCK + lane] = matrix[from] * factor[column];
+    }
   }
 }
 
