@@ -281,6 +281,10 @@ def test_the_training_is_under_a_slider(opened: Callable[..., Page]) -> None:
     page.focus("#moment")
     page.keyboard.press("Home")
     assert page.inner_text("#moment-text") == "After 0 images"
+    shown = page.evaluate(
+        "[...document.querySelector('#moments canvas').getContext('2d').getImageData(0, 0, 16, 16).data]"
+    )
+    assert len(set(shown)) > 2, "a picture, not one black square"
 
 
 def told(page: Page) -> None:

@@ -8,7 +8,7 @@ async function setUpTraining(app) {
     return;
   }
   const sheets = await Promise.all(moments.map(({png}) => pixelsAt(png)));
-  const {columns, count} = moments[0];
+  const {count} = moments[0];
   const canvases = Array.from({length: Math.min(count, 24)}, () => make("canvas", {"aria-hidden": "true"}));
   box.append(...canvases);
   box.setAttribute("role", "img");
@@ -21,7 +21,7 @@ async function setUpTraining(app) {
     byId("moment-text").textContent = text;
     slider.setAttribute("aria-valuetext", text);
     box.setAttribute("aria-label", text);
-    canvases.forEach((canvas, i) => drawPixels(canvas, cut(sheets[moment], sides, i % columns, Math.floor(i / columns)), sides));
+    canvases.forEach((canvas, i) => drawPixels(canvas, cut(sheets[moment], sides, i, 0), sides));
   };
   const layOut = () => {
     const across = screenWidth() < 600 ? 4 : 8;
