@@ -52,8 +52,7 @@ def payload(folder: Path, title: str = "Shapes") -> dict[str, Any]:
         "discriminator": packing.network(d, (SIZE, SIZE, CHANNELS), weights, Path("discriminator.keras")),
         "weights": weights.base64(),
         "timeline": [
-            {"images": images, "count": 8, "columns": 8, "png": f"data:image/png;base64,{row['png']}"}
-            for images in (0, 1000)
+            {"images": images, "count": 8, "png": f"data:image/png;base64,{row['png']}"} for images in (0, 1000)
         ],
         "page": {
             "directions": [contents.encoded(vector) for vector in directions(g, contents.DIRECTIONS)],
