@@ -115,7 +115,7 @@ def test_the_page_answers_the_readers_questions_in_order(tiny: Project) -> None:
 
 
 def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_copy: Project) -> None:
-    shares = {"memorization": 0.3, "memorization_low": 0.211, "memorization_high": 0.408}
+    shares: dict[str, Any] = {"memorization": 0.3, "memorization_low": 0.211, "memorization_high": 0.408}
     change_metrics(tiny_copy, **shares, memorization_real=0.03)
     page, card = rendered(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
