@@ -32,7 +32,7 @@ def payload(folder: Path, title: str = "Shapes") -> dict[str, Any]:
         "kind,class,x,y\n"
         + "".join(f"{kind},{CLASSES[i % 2]},{i},{i % 3}\n" for kind in ("real", "generated") for i in range(4))
     )
-    (folder / "metrics.json").write_text(json.dumps({"protocol": {"first_seed": 1000}}))
+    (folder / "protocol.json").write_text(json.dumps({"first_seed": 1000}))
     row = contents.strip(to_uint8(pictures[:8]))
     return {
         "facts": {
@@ -59,6 +59,6 @@ def payload(folder: Path, title: str = "Shapes") -> dict[str, Any]:
             "start": [5, 3, 8, 1, 2],
             "real": {**contents.strip(to_uint8(pictures)), "split": "test"},
             "classes": contents.classes(CLASSES, LATENT, lambda z: (z[:, 0] > 0).astype(int)),
-            "map": contents.judges_map(folder / "points.csv", folder / "metrics.json"),
+            "map": contents.judges_map(folder / "points.csv", folder / "protocol.json"),
         },
     }
