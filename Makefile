@@ -41,7 +41,7 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
   /^ERROR|^WARNING: Retrying/ { print; fflush() }'
 
 # DVC needs Git, or to be told that there is none, as in a project that was downloaded as a zip.
-GIT := $(shell git rev-parse --git-dir 2>/dev/null)
+GIT := $(or $(wildcard .git),$(shell git rev-parse --git-dir 2>/dev/null))
 NO_SCM := $(shell grep -s 'no_scm = true' .dvc/config.local)
 setup: .venv/installed .venv/plots.html $(if $(GIT),$(if $(NO_SCM),with-git),$(if $(NO_SCM),,without-git))
 without-git: .venv/installed

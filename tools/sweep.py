@@ -11,6 +11,7 @@ the same command then follows them again.
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import time
@@ -18,13 +19,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from dvc.repo import Repo
 
 from stages.errors import StageError
+from stages.machine import cores as count_cores
 from stages.shell import run_command, say
 from tools.terminal import one_line
 
 _SECONDS = 1.0  # between two looks at the queue
+_RESTART_SECONDS = 30.0  # between two looks at the workers; a new one needs a few seconds
 _ENDED = ("Success", "Failed")
 _ERROR = re.compile(r"^(?:error|ERROR): (.*)$", re.MULTILINE)
 
@@ -48,6 +52,9 @@ def reason(log: str) -> str:
 @contextlib.contextmanager
 def _on(cores: Sequence[int]) -> Iterator[None]:
     """Run the block, and the processes that it starts, on these cores only."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -56,31 +63,58 @@ def _on(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def is_running(queue: Any, number: int) -> bool:
+    """Whether a worker of this number is alive. Asking the workers themselves can end one (see `start`)."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        process = json.loads((Path(queue.wdir) / f"dvc-exp-worker-{number}.json").read_text(encoding="utf-8"))
+        return process["returncode"] is None and psutil.pid_exists(process["pid"])
+    return False
+
+
 def start(queue: Any, jobs: int) -> None:
-    """Start workers with equal shares of the cores. macOS cannot bind processes to cores, and shares them all."""
-    if not hasattr(os, "sched_setaffinity"):
-        queue.start_workers(jobs)
-        return
-    for number, cores in enumerate(shares(sorted(os.sched_getaffinity(0)), jobs), start=1):
-        with _on(cores):
-            queue._spawn_worker(number)  # start_workers starts all of them on the same cores
+    """Start the workers that do not run, with equal shares of the cores (on macOS, which cannot bind: with all).
+
+    Call it again while experiments wait: a worker of DVC 3.67 ends if it reads a message that another process is still
+    writing (JSONDecodeError in .dvc/tmp/exps/celery/*.out).
+    """
+    for number, cores in enumerate(shares(_cores(), jobs), start=1):
+        if not is_running(queue, number):
+            with _on(cores):
+                queue._spawn_worker(number)  # DVC's start_workers starts all of them on the same cores
 
 
-def follow(queue: Any, tasks: dict[str, str]) -> int:
-    """Wait for the experiments (names by revision), print how each ended, and return how many failed."""
-    failed, waiting = 0, dict(tasks)
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count_cores()))
+
+
+def follow(queue: Any, tasks: dict[str, str], jobs: int) -> int:
+    """Wait for the experiments (names by revision), print how each ended, and return how many failed.
+
+    Starts workers that have ended again. Raises StageError for experiments that were lost with their worker.
+    """
+    failed, waiting, started = 0, dict(tasks), 0.0
     while waiting:
-        for task in queue.status():
-            if task["status"] not in _ENDED or task["rev"] not in waiting:
-                continue
-            name = waiting.pop(task["rev"])
-            text = "done"
-            if task["status"] == "Failed":
+        states = {task["rev"]: task["status"] for task in queue.status()}
+        for revision in [revision for revision in waiting if states.get(revision) in _ENDED]:
+            name, text = waiting.pop(revision), "done"
+            if states[revision] == "Failed":
                 failed += 1
-                text = f"failed: {one_line(reason(_log(queue, task['rev'])))}   (dvc queue logs {name})"
+                text = f"failed: {one_line(reason(_log(queue, revision)))}   (dvc queue logs {name})"
             say(f"{name} ({len(tasks) - len(waiting)} of {len(tasks)}): {text}")
+        if waiting and time.monotonic() - started > _RESTART_SECONDS:
+            if started and not any(is_running(queue, number) for number in range(1, jobs + 1)):
+                _require_queued(waiting, states)
+            if any(states.get(revision) == "Queued" for revision in waiting):
+                start(queue, jobs)
+            started = time.monotonic()
         time.sleep(_SECONDS if waiting else 0)
     return failed
+
+
+def _require_queued(waiting: dict[str, str], states: dict[str, str]) -> None:
+    """Raise StageError for experiments that are not in the queue, though no worker runs."""
+    if lost := [name for revision, name in waiting.items() if states.get(revision) != "Queued"]:
+        raise StageError(f"{', '.join(lost)}: lost, because the worker ended (was it killed?); queue it again")
 
 
 def _log(queue: Any, revision: str) -> str:
@@ -100,10 +134,8 @@ def sweep(repo: Repo, jobs: int) -> None:
     tasks = {task["rev"]: task["name"] or task["rev"][:7] for task in status if task["status"] not in _ENDED}
     if not tasks:
         raise StageError("the queue is empty; fill it first: dvc exp run --queue -S 'train.seed=range(0,3)'")
-    if not queue.worker_status():
-        start(queue, jobs)
     try:
-        failed = follow(queue, tasks)
+        failed = follow(queue, tasks, jobs)
     except KeyboardInterrupt:
         say("\nThe workers go on. Follow them again with make sweep; `dvc queue stop --kill` stops them.")
         raise SystemExit(130) from None

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages import pixels, records
+from stages import artifacts, pixels, records
 from stages.latent import Sampler, class_means, directions, latent
 from stages.manifest import Manifest
 from stages.networks import judge as judges
@@ -34,18 +33,26 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 def contents(
     workspace: Workspace, data: Manifest, generator: keras.Model, discriminator: keras.Model
 ) -> dict[str, Any]:
-    """The page's own data, as JSON: `directions`, `start`, and `real`, `classes` and `map`, each null without one."""
+    """The page's own data, as JSON: `directions`, and `start`, `real`, `classes` and `map`, each null without one.
+
+    `start`, `classes` and `map` are for unconditional generators only: with a class, a seed gives several samples.
+    """
+    own = {
+        "directions": [encoded(vector) for vector in directions(generator, DIRECTIONS)],
+        "real": real_images(workspace.input("data/prepared"), data),
+    }
+    if len(generator.inputs) > 1:
+        return {**own, "start": None, "classes": None, "map": None}
     sampler = Sampler(generator)
     judge = judges.load(workspace.input("models/features"), data)
     samples = sampler(latent(range(_LOOKED_AT), sampler.dimensions))
     outputs = np.asarray(discriminator(samples, training=False))[:, 0]
     kinds = judge(samples).classes if judge else np.zeros(_LOOKED_AT, np.int64)
     return {
-        "directions": [encoded(vector) for vector in directions(generator, DIRECTIONS)],
+        **own,
         "start": most_real(outputs, kinds, _SHOWN_FIRST),
-        "real": real_images(workspace.input("data/prepared"), data),
         "classes": judge and classes(judge.names, sampler.dimensions, lambda z: judge(sampler(z)).classes),
-        "map": judges_map(workspace.input("reports/evaluate/points.csv"), workspace.input("reports/metrics.json")),
+        "map": judges_map(workspace.input("reports/evaluate/points.csv"), workspace.input("reports/evaluate/protocol.json")),
     }
 
 
@@ -103,7 +110,7 @@ def classes(
     return {"names": list(names), "seeds": "".join(_DIGITS[index] for index in found), "means": means}
 
 
-def judges_map(points: Path, metrics: Path) -> dict[str, Any] | None:
+def judges_map(points: Path, protocol: Path) -> dict[str, Any] | None:
     """The plane of reports/evaluate/points.csv: samples with their seeds, and real images; None without features."""
     table = pd.read_csv(points, dtype={"kind": str, "class": str}, keep_default_na=False)
     if table.empty:
@@ -119,5 +126,5 @@ def judges_map(points: Path, metrics: Path) -> dict[str, Any] | None:
             "class": [number.get(value, -1) for value in rows["class"]],
         }
 
-    first_seed = json.loads(metrics.read_text(encoding="utf-8"))["protocol"]["first_seed"]
+    first_seed = artifacts.read_json(protocol, "first_seed")["first_seed"]
     return {"names": names, "first_seed": first_seed, "samples": kind("generated"), "real": kind("real")}

@@ -1,7 +1,5 @@
 """The metrics of inversion: how near samples come to held-out and to training images."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ from stages.evaluate.reaching import Reached, reach
 from stages.inversion import Inverted, Search
 from stages.latent import Sampler
 from stages.workspace import Workspace
-from tests.conftest import Project
+from tests.conftest import Project, metrics_of
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +27,7 @@ def test_real_images_are_compared_with_their_nearest_training_image(tiny: Projec
     test = records.images_at(folder, data, "test", range(6))
     (train,) = [batch.numpy() for batch, _ in records.batches(folder, data, "train", 320)]
     differences = np.sqrt(np.square(test[:, None] - train[None]).mean((2, 3, 4))) * 127.5
-    np.testing.assert_allclose(reached.real_pixels, differences.min(1), rtol=1e-3)
+    np.testing.assert_allclose(reached.real_pixels, differences.min(1), rtol=1e-3, atol=0.02)  # of 1 to 40 levels
     assert networks.judge
     features = [networks.judge(images).features for images in (test, train)]
     expected = np.linalg.norm(features[0][:, None] - features[1][None], axis=2).min(1)
@@ -67,14 +65,13 @@ def test_without_a_judge_there_are_no_distances_of_features(tiny: Project) -> No
 
 
 def test_the_metrics_are_in_the_file_and_the_report_if_the_params_ask_for_them(tiny_copy: Project) -> None:
-    metrics = tiny_copy.folder / "reports/metrics.json"
-    before = json.loads(metrics.read_text())
+    before = metrics_of(tiny_copy.folder)
     params = tiny_copy.folder / "params.yaml"
     params.write_text(params.read_text().replace("{samples: 128}", "{samples: 128, inversion: 999}"))
     for stage in ("evaluate", "report"):
         result = tiny_copy.run(stage)
         assert result.returncode == 0, result.stderr
-    after = json.loads(metrics.read_text())
+    after = metrics_of(tiny_copy.folder)
     assert after["inversion_images"] == 80, "all of the held-out images"
     assert {name: value for name, value in after.items() if not name.startswith("inversion")} == before
     page = (tiny_copy.folder / "reports/report.html").read_text()

@@ -32,7 +32,7 @@ def payload(folder: Path, title: str = "Shapes") -> dict[str, Any]:
         "kind,class,x,y\n"
         + "".join(f"{kind},{CLASSES[i % 2]},{i},{i % 3}\n" for kind in ("real", "generated") for i in range(4))
     )
-    (folder / "metrics.json").write_text(json.dumps({"protocol": {"first_seed": 1000}}))
+    (folder / "protocol.json").write_text(json.dumps({"first_seed": 1000}))
     row = contents.strip(to_uint8(pictures[:8]))
     return {
         "facts": {
@@ -52,14 +52,13 @@ def payload(folder: Path, title: str = "Shapes") -> dict[str, Any]:
         "discriminator": packing.network(d, (SIZE, SIZE, CHANNELS), weights, Path("discriminator.keras")),
         "weights": weights.base64(),
         "timeline": [
-            {"images": images, "count": 8, "columns": 8, "png": f"data:image/png;base64,{row['png']}"}
-            for images in (0, 1000)
+            {"images": images, "count": 8, "png": f"data:image/png;base64,{row['png']}"} for images in (0, 1000)
         ],
         "page": {
             "directions": [contents.encoded(vector) for vector in directions(g, contents.DIRECTIONS)],
             "start": [5, 3, 8, 1, 2],
             "real": {**contents.strip(to_uint8(pictures)), "split": "test"},
             "classes": contents.classes(CLASSES, LATENT, lambda z: (z[:, 0] > 0).astype(int)),
-            "map": contents.judges_map(folder / "points.csv", folder / "metrics.json"),
+            "map": contents.judges_map(folder / "points.csv", folder / "protocol.json"),
         },
     }

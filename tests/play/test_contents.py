@@ -63,7 +63,7 @@ def test_the_map_knows_the_seed_of_each_sample(hostile_payload: dict[str, Any]) 
 
 def test_an_empty_table_of_points_gives_no_map(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("kind,class,x,y\n")
-    assert contents.judges_map(tmp_path / "points.csv", tmp_path / "metrics.json") is None
+    assert contents.judges_map(tmp_path / "points.csv", tmp_path / "protocol.json") is None
 
 
 def test_every_text_is_in_both_languages_with_the_same_values() -> None:

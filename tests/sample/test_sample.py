@@ -123,10 +123,10 @@ def test_a_mistake_on_the_command_line_is_named_in_the_error(
     assert sorted(tiny.folder.iterdir()) == before
 
 
-def test_the_options_for_samples_need_seeds(tiny: Project) -> None:
+def test_the_options_for_samples_need_seeds_or_z(tiny: Project) -> None:
     result = tiny.run("sample", "--grid", "2x2", "--out", "a.png")
     assert result.returncode == 2
-    assert "the following arguments are required: --seeds" in result.stderr
+    assert "one of the arguments --seeds --z is required" in result.stderr
 
 
 def test_an_interpolation_passes_through_its_seeds(sampler: Sampler) -> None:

@@ -1,5 +1,8 @@
 """tools/sweep.py: workers get equal shares of the cores, and a failed experiment is named with its reason."""
 
+import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,29 +42,61 @@ def test_the_reason_is_the_stages_own_error(log: str, expected: str) -> None:
 
 
 class Queue:
-    """DVC's queue: two experiments, one of which fails at the second look."""
+    """DVC's queue in a folder. `looks` are the states of its experiments, one mapping for each look at it."""
 
-    def __init__(self, log: str) -> None:
-        self.looks, self.proc = 0, {"b": SimpleNamespace(stdout=log)}
+    def __init__(self, folder: Path, *looks: dict[str, str]) -> None:
+        self.wdir, self.looks = str(folder), list(looks)
+        self.spawned: list[tuple[int, list[int]]] = []
+        (folder / "log").write_text("error: the key is wrong\n")
+        self.proc = {"b": SimpleNamespace(stdout=str(folder / "log"))}
 
     def status(self) -> list[dict[str, Any]]:
-        """What is known at each look."""
-        self.looks += 1
-        states = {"a": "Success", "b": "Running" if self.looks < 2 else "Failed", "other": "Failed"}
-        return [{"rev": rev, "name": rev, "status": status} for rev, status in states.items()]
+        """The next look, and the last one for ever."""
+        look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return [{"rev": rev, "name": rev, "status": status} for rev, status in look.items()]
+
+    def _spawn_worker(self, number: int) -> None:
+        self.spawned.append((number, sorted(os.sched_getaffinity(0))))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the queue and the workers without pauses."""
+    monkeypatch.setattr(sweep, "_SECONDS", 0)
+    monkeypatch.setattr(sweep, "_RESTART_SECONDS", -1)
 
 
 def test_a_failed_experiment_is_named_with_its_reason_and_the_others_are_done(
-    tmp_path: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sweep, "_SECONDS", 0)
-    (tmp_path / "log").write_text("error: the key is wrong\n")
-    assert sweep.follow(Queue(str(tmp_path / "log")), {"a": "first", "b": "second"}) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
+    queue = Queue(tmp_path, {"a": "Success", "b": "Queued", "other": "Failed"}, {"b": "Failed"})
+    assert sweep.follow(queue, {"a": "first", "b": "second"}, 1) == 1
+    assert capsys.readouterr().err.splitlines() == [
         "first (1 of 2): done",
         "second (2 of 2): failed: the key is wrong   (dvc queue logs second)",
     ]
+
+
+def test_a_worker_that_has_ended_is_started_again_and_a_running_one_is_not(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, {"a": "Queued"}, {"a": "Queued"}, {"a": "Success"})
+    for number, code in ((1, 0), (2, None)):
+        (tmp_path / f"dvc-exp-worker-{number}.json").write_text(json.dumps({"pid": os.getpid(), "returncode": code}))
+    sweep.follow(queue, {"a": "first"}, 2)
+    assert [number for number, _ in queue.spawned] == [1, 1]
+
+
+def test_each_worker_starts_on_its_own_cores_and_this_process_keeps_all(tmp_path: Path) -> None:
+    before = sorted(os.sched_getaffinity(0))
+    queue = Queue(tmp_path, {})
+    sweep.start(queue, 2)
+    assert queue.spawned == list(enumerate(sweep.shares(before, 2), start=1))
+    assert sorted(os.sched_getaffinity(0)) == before
+
+
+def test_an_experiment_that_was_lost_with_its_worker_is_named(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, {"a": "Queued", "b": "Running"}, {"b": "Running"})
+    with pytest.raises(StageError, match="second: lost, because the worker ended"):
+        sweep.follow(queue, {"b": "second"}, 1)
 
 
 def test_an_empty_queue_and_a_bad_number_of_workers_are_named() -> None:

@@ -191,11 +191,17 @@ def python(form: Format, inputs: Mapping[str, int]) -> str:
     z = f'"z": np.random.default_rng(7).standard_normal((1, {inputs["z"]}), np.float32)'
     classes = [f'"{name}": np.eye(1, {length}, dtype=np.float32)' for name, length in inputs.items() if name != "z"]
     return "\n".join(
-        (form.imports, f"inputs = {{{', '.join((z, *classes))}}}", f"generator = {form.opens}", f"image = {form.draws}")
+        (
+            form.imports,
+            "",
+            f"inputs = {{{', '.join((z, *classes))}}}",
+            f"generator = {form.opens}",
+            f"image = {form.draws}",
+        )
     )
 
 
-_TFLITE_IMPORTS = "import numpy as np; from ai_edge_litert.interpreter import Interpreter"
+_TFLITE_IMPORTS = "import numpy as np, ai_edge_litert.interpreter as litert"
 _TFLITE_DRAWS = 'generator(**inputs)["image"][0]'
 FORMATS = (
     Format(
@@ -235,7 +241,7 @@ FORMATS = (
         _tflite_writer(half=False),
         _load_tflite,
         _TFLITE_IMPORTS,
-        'Interpreter("generator.tflite").get_signature_runner()',
+        'litert.Interpreter("generator.tflite").get_signature_runner()',
         _TFLITE_DRAWS,
     ),
     Format(
@@ -245,7 +251,7 @@ FORMATS = (
         _tflite_writer(half=True),
         _load_tflite,
         _TFLITE_IMPORTS,
-        'Interpreter("generator_float16.tflite").get_signature_runner()',
+        'litert.Interpreter("generator_float16.tflite").get_signature_runner()',
         _TFLITE_DRAWS,
     ),
 )

@@ -1,5 +1,8 @@
 // Pictures on canvases: pixels stay crisp because each becomes a whole number of the screen's pixels.
 
+/** The width of the screen in CSS pixels. (A phone widens window.innerWidth to what overflows.) */
+const screenWidth = () => document.documentElement.clientWidth;
+
 /** Draw the picture number `index` of RGBA pixels, one after another, on a canvas of that size. */
 function drawPixels(canvas, rgba, {width, height}, index = 0) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, {width, height});

@@ -10,7 +10,7 @@ function setUpMap(app) {
   const judge = app.page.map;
   let kind = "plane", looked = null, count = 11, centre = app.place, drawn = "", points = [];
 
-  const room = () => Math.min(704, byId("map").clientWidth - 40, window.innerWidth > 860 ? byId("map").clientWidth - 400 : 1000, window.innerHeight - 110);
+  const room = () => Math.min(704, byId("map").clientWidth - 40, screenWidth() > 860 ? byId("map").clientWidth - 400 : 1000, window.innerHeight - 110);
   const axes = () => [Number(byId("axis-x").value), Number(byId("axis-y").value)];
 
   const fillAxes = () => {
@@ -103,7 +103,7 @@ function setUpMap(app) {
     byId("map-where").textContent = text;
     painter.now("look", [place]).then((rgba) => {
       if (!rgba) return;
-      fit(look, sides, window.innerWidth > 860 ? 320 : 128);
+      fit(look, sides, screenWidth() > 860 ? 320 : 128);
       drawPixels(look, rgba, sides);
     });
   };

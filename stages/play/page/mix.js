@@ -106,7 +106,7 @@ function setUpMix(app) {
       if (!rgba) return;
       slots.forEach((slot, i) => {
         const canvas = slot.querySelector("canvas");
-        fit(canvas, sides, window.innerWidth < 600 ? 80 : 128);
+        fit(canvas, sides, screenWidth() < 600 ? 80 : 128);
         drawPixels(canvas, rgba, sides, i);
         const {seed} = app.mix[i];
         slot.setAttribute("aria-label", say("slot", {name: "ABC"[i], place: seed === null ? say("own_place") : say("seed", {seed})}));

@@ -130,8 +130,8 @@ function setUpStory(app) {
     const {samples} = await compared(), realOutput = others.ofReal[0];
     const net = (name, key) => make("span", {className: "net"}, name, make("small", {}, say(key)));
     const rows = [make("div", {className: "row"}, make("span", {}, say("noise", {count: facts.latentSize})), "→", net("G", "generator"), "→",
-      picture(app.pixels || samples[0], window.innerWidth < 600 ? 40 : 64), ...(D ? ["→", net("D", "discriminator"), "→", make("span", {}, answerText(answer))] : []))];
-    if (others.ofReal.length) rows.push(make("div", {className: "row"}, make("span", {}, say("data_arrow")), "→", picture(real[0], window.innerWidth < 600 ? 40 : 64), "→", net("D", "discriminator"), "→",
+      picture(app.pixels || samples[0], screenWidth() < 600 ? 40 : 64), ...(D ? ["→", net("D", "discriminator"), "→", make("span", {}, answerText(answer))] : []))];
+    if (others.ofReal.length) rows.push(make("div", {className: "row"}, make("span", {}, say("data_arrow")), "→", picture(real[0], screenWidth() < 600 ? 40 : 64), "→", net("D", "discriminator"), "→",
       make("span", {}, answerText(realOutput))));
     byId("players").replaceChildren(...rows);
     byId("game-numbers").textContent = !D ? "" : isProbability
@@ -201,13 +201,13 @@ function setUpStory(app) {
       drawPixels(small, rgba, {width, height});
       context.drawImage(small, (c % columns) * (width + gap), Math.floor(c / columns) * (height + gap));
     });
-    const room = layer.clientWidth - (window.innerWidth < 600 ? 110 : 155), side = pixelSide({width: canvas.width, height: 1}, Math.min(room, isPicture ? 160 : 640));
+    const room = layer.clientWidth - (screenWidth() < 600 ? 110 : 155), side = pixelSide({width: canvas.width, height: 1}, Math.min(room, isPicture ? 160 : 640));
     Object.assign(canvas.style, {width: `${canvas.width * side}px`, height: `${canvas.height * side}px`});
     layer.grid = {columns, rows};
     const [one, text] = layer.querySelector(".one").children;
     layer.show = (x, y) => {
       const c = Math.min(images.length - 1, Math.floor(y * rows) * columns + Math.floor(x * columns));
-      fit(one, {width, height}, window.innerWidth < 600 ? 96 : 132);
+      fit(one, {width, height}, screenWidth() < 600 ? 96 : 132);
       drawPixels(one, images[c], {width, height});
       if (isPicture) return void (text.textContent = say("the_picture"));
       const values = channel(c), {mean} = momentsOf(values), zeros = values.filter((value) => value === 0).length / values.length;
@@ -223,7 +223,7 @@ function setUpStory(app) {
   const lastLinear = G.layers.reduce((best, {kind}, i) => (LINEAR_KINDS.includes(kind) ? i : best), 0);
 
   const drawPixel = async () => {
-    const canvas = byId("pixel-picture"), side = fit(canvas, sides, window.innerWidth < 600 ? window.innerWidth - 40 : 288);
+    const canvas = byId("pixel-picture"), side = fit(canvas, sides, screenWidth() < 600 ? screenWidth() - 40 : 288);
     drawPixels(canvas, rgbaOf(outputs.at(-1).data, facts.channels), sides);
     const layer = G.layers[lastLinear], weights = await engine.weights(lastLinear);
     const x = Math.floor(looked.x * facts.width), y = Math.floor(looked.y * facts.height);
@@ -406,7 +406,7 @@ function setUpStory(app) {
     outputs = await engine.layers(z, {classes});
     if (D) [answer] = await engine.discriminate(outputs.at(-1).data.slice(), {classes});
     if (app.place !== place) return;
-    fit(byId("how-canvas"), sides, window.innerWidth > 860 ? 224 : 84);
+    fit(byId("how-canvas"), sides, screenWidth() > 860 ? 224 : 84);
     drawPixels(byId("how-canvas"), rgbaOf(outputs.at(-1).data, facts.channels), sides);
     byId("how-where").textContent = place.seed === null ? say("own_place") : say("seed", {seed: place.seed});
     byId("how-answer").textContent = D ? answerText(answer) : "–";

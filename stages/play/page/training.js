@@ -8,7 +8,7 @@ async function setUpTraining(app) {
     return;
   }
   const sheets = await Promise.all(moments.map(({png}) => pixelsAt(png)));
-  const {columns, count} = moments[0];
+  const {count} = moments[0];
   const canvases = Array.from({length: Math.min(count, 24)}, () => make("canvas", {"aria-hidden": "true"}));
   box.append(...canvases);
   box.setAttribute("role", "img");
@@ -21,10 +21,10 @@ async function setUpTraining(app) {
     byId("moment-text").textContent = text;
     slider.setAttribute("aria-valuetext", text);
     box.setAttribute("aria-label", text);
-    canvases.forEach((canvas, i) => drawPixels(canvas, cut(sheets[moment], sides, i % columns, Math.floor(i / columns)), sides));
+    canvases.forEach((canvas, i) => drawPixels(canvas, cut(sheets[moment], sides, i, 0), sides));
   };
   const layOut = () => {
-    const across = window.innerWidth < 600 ? 4 : 8;
+    const across = screenWidth() < 600 ? 4 : 8;
     const room = Math.floor(Math.min(1100, byId("training").clientWidth - 32) / across) - 3;
     canvases.forEach((canvas, i) => {
       fit(canvas, sides, Math.min(room, 130));
