@@ -43,7 +43,7 @@ PIP_PROGRESS := awk -v total="$$(grep -c '==' requirements.lock)" -v tty="$$(tes
 # DVC needs Git, or to be told that there is none, as in a project that was downloaded as a zip.
 GIT := $(or $(wildcard .git),$(shell git rev-parse --git-dir 2>/dev/null))
 NO_SCM := $(shell grep -s 'no_scm = true' .dvc/config.local)
-setup: .venv/installed .venv/plots.html $(if $(GIT),$(if $(NO_SCM),with-git),$(if $(NO_SCM),,without-git))
+setup: .venv/installed $(if $(GIT),$(if $(NO_SCM),with-git),$(if $(NO_SCM),,without-git)) .venv/plots.html
 without-git: .venv/installed
 	@dvc config --local core.no_scm true
 	@echo "No Git repository here: make repro works; what needs a history (compare, whence, experiments) does not." >&2

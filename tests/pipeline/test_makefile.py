@@ -15,6 +15,8 @@ def folder(tmp_path: Path) -> Path:
     """A folder with the Makefile and a finished environment."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.lock").touch()
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/plots_page.py").touch()
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/dvc").write_text(f"#!{tmp_path}/.venv/bin/python\n")
