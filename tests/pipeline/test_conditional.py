@@ -13,7 +13,7 @@ from stages import manifest, png
 from stages.latent import Sampler
 from stages.metrics.catalog import CLASS_PROTOCOL
 from stages.networks import judge as judges
-from tests.conftest import CLASSES, Project, built_once
+from tests.conftest import CLASSES, Project, built_once, metrics_of
 from tools.compare import protocol_differences
 
 pytestmark = pytest.mark.slow
@@ -100,7 +100,7 @@ def test_the_metrics_of_the_classes(conditional: Project, sampler: Sampler) -> N
     judged = np.concatenate(
         [judge(sampler.images([seed], int(index))).classes for seed, index in zip(seeds, asked, strict=True)]
     )
-    metrics = json.loads((conditional.folder / "reports/metrics.json").read_text())
+    metrics = metrics_of(conditional.folder)
     assert metrics["class_agreement"] == pytest.approx((asked == judged).mean(), abs=1 / 128)
     table = pd.read_csv(conditional.folder / "reports/evaluate/confusion.csv")
     assert table["samples"].sum() == 128
@@ -116,9 +116,7 @@ def test_the_metrics_of_the_classes(conditional: Project, sampler: Sampler) -> N
 
 
 def test_a_conditional_generator_can_be_compared_with_an_unconditional_one(conditional: Project, tiny: Project) -> None:
-    ours, theirs = (
-        json.loads((project.folder / "reports/metrics.json").read_text()) for project in (conditional, tiny)
-    )
+    ours, theirs = (metrics_of(project.folder) for project in (conditional, tiny))
     assert set(CLASS_PROTOCOL) == set(ours["protocol"]) - set(theirs["protocol"])
     assert protocol_differences(ours, theirs) == ()
     other = {**ours, "protocol": {**ours["protocol"], "class_shares": "equal"}}
