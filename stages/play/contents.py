@@ -52,7 +52,9 @@ def contents(
         **own,
         "start": most_real(outputs, kinds, _SHOWN_FIRST),
         "classes": judge and classes(judge.names, sampler.dimensions, lambda z: judge(sampler(z)).classes),
-        "map": judges_map(workspace.input("reports/evaluate/points.csv"), workspace.input("reports/evaluate/protocol.json")),
+        "map": judges_map(
+            workspace.input("reports/evaluate/points.csv"), workspace.input("reports/evaluate/protocol.json")
+        ),
     }
 
 
