@@ -199,7 +199,9 @@ function setUpPlay(app) {
     canvas.classList.toggle("smooth", box.width < facts.width);
 
     const places = [];
-    const hidden = (x, y) => x >= dock.offsetLeft && x + wide <= dock.offsetLeft + dock.offsetWidth && y > dock.offsetTop;
+    // Its rectangle, since offsetLeft ignores the transform that centres the dock.
+    const left = dock.getBoundingClientRect().left - stage.getBoundingClientRect().left;
+    const hidden = (x, y) => x >= left && x + wide <= left + dock.offsetWidth && y > dock.offsetTop;
     for (let y = box.top - Math.ceil(box.top / high) * high; y < height; y += high) {
       for (let x = box.left - Math.ceil(box.left / wide) * wide; x < width; x += wide) {
         const inside = x >= box.left && x < box.left + box.width && y >= box.top && y < box.top + box.height;
