@@ -1,12 +1,11 @@
 """`make new` in this project, then `make repro` in the new one."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import STAGES, Clone
+from tests.conftest import STAGES, Clone, metrics_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -24,4 +23,4 @@ def test_make_repro_runs_in_a_project_of_make_new(quick_run: Clone, tmp_path: Pa
     mine.edit("params.yaml", "images: 19200 ", "images: 3200 ")
     assert sorted(mine.repro()) == sorted(["download", *STAGES])
     assert "<title>My shapes" in (mine.folder / "reports/report.html").read_text()
-    assert json.loads((mine.folder / "reports/metrics.json").read_text())["modes_total"] == 10
+    assert metrics_of(mine.folder)["modes_total"] == 10
