@@ -22,6 +22,7 @@ from typing import Any
 
 import requests
 
+from benchmarks.browser import chromium
 from benchmarks.data import RESULTS
 from stages import artifacts
 from stages.machine import processor
@@ -42,12 +43,8 @@ SLIDE = """async (step) => {
 
 def in_browser(address: str) -> tuple[list[float], list[float]]:
     """Seconds to the first picture, each time with an empty cache, and milliseconds to a slider's pictures."""
-    from playwright.sync_api import sync_playwright
-
     first = []
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+    with chromium() as browser:
         for _ in range(PAGE_LOADS):
             page = browser.new_context().new_page()
             started = time.perf_counter()
@@ -57,7 +54,6 @@ def in_browser(address: str) -> tuple[list[float], list[float]]:
         page.goto(f"{address}/en/?tab=explore")
         page.wait_for_selector("#picture img")
         slider_times = [page.evaluate(SLIDE, 0.1 if i % 40 < 20 else -0.1) for i in range(SLIDER_MOVES)]
-        browser.close()
     return first, slider_times
 
 

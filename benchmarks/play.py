@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.browser import chromium
 from benchmarks.data import RESULTS
 from stages import artifacts
 from stages.machine import processor
@@ -93,19 +94,14 @@ def payload(size: int, channels: int, width: int) -> dict[str, Any]:
 
 def measure() -> dict[str, dict[str, float]]:
     """The figures of each network and backend."""
-    from playwright.sync_api import sync_playwright
-
     results = {}
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+    with chromium() as browser, tempfile.TemporaryDirectory() as folder:
         page = browser.new_page()
         page.goto(engine_page(Path(folder)))
         for name, shape in NETWORKS.items():
             packed = payload(*shape)
             for backend in BACKENDS:
                 results[f"{name}, {backend}"] = page.evaluate(MEASURE, [packed, backend])
-        browser.close()
     return results
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.browser import chromium
 from benchmarks.photos import photo
 from stages.artifacts import sha256
 from stages.locks import INTERRUPTS
@@ -141,6 +142,13 @@ class Project:
 
 
 STAGES = ("prepare", "validate", "features", "train", "sample", "evaluate", "play", "report")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium."""
+    with chromium() as started:
+        yield started
 
 
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:

@@ -26,7 +26,27 @@ CONTENT = random.Random(0).randbytes(600_000)  # noqa: S311 - not a secret
 PACKED = gzip.compress(CONTENT, mtime=0)  # the date would change the names of tests
 
 
-class Server:
+class _QuietHandler(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+class _WebServer:
+    """Answers at `address` until it is closed."""
+
+    def _serve(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Start to answer requests, on a free port."""
+        self._http = ThreadingHTTPServer((LOOPBACK, 0), handler)
+        self.address = f"http://{LOOPBACK}:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class Server(_WebServer):
     """A web server with `body` at every path. `behaviour` names how it fails; the lists record the requests."""
 
     def __init__(self) -> None:
@@ -39,21 +59,11 @@ class Server:
         self.stalled = threading.Event()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_QuietHandler):
             def do_GET(self) -> None:
                 outer.answer(self)
 
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        self.address = f"http://{LOOPBACK}:{self._http.server_address[1]}"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._http.shutdown()
-        self._http.server_close()
+        self._serve(Handler)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Record a request and answer it in the way of `behaviour`."""
@@ -113,7 +123,7 @@ class Server:
         request.wfile.write(body[start:end])
 
 
-class Hub:
+class Hub(_WebServer):
     """The part of the Hugging Face hub's HTTP interface that its library uses: the data set me/pets in `revisions`."""
 
     def __init__(self) -> None:
@@ -121,7 +131,7 @@ class Hub:
         self.paths: list[str] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -133,18 +143,7 @@ class Hub:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        self._http.daemon_threads = True
-        self.address = f"http://{LOOPBACK}:{self._http.server_address[1]}"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._http.shutdown()
-        self._http.server_close()
+        self._serve(Handler)
 
     def answer(self, path: str, byte_range: str | None) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body for a path."""
@@ -183,7 +182,7 @@ class Hub:
         return 200, {"Content-Type": "application/json"}, json.dumps(list(rows.values())).encode()
 
 
-class ModelHub:
+class ModelHub(_WebServer):
     """The part of the Hugging Face hub's HTTP interface that uploads a model: what it received is in `files`.
 
     Files that end with one of LARGE go to its store for large files, the others into the commit.
@@ -197,7 +196,7 @@ class ModelHub:
         self._name, self._token, self._stored = name, token, {}  # type: ignore[var-annotated]
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def _answer(self) -> None:
@@ -213,18 +212,7 @@ class ModelHub:
 
             do_GET = do_POST = do_PUT = _answer  # noqa: N815
 
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        self._http.daemon_threads = True
-        self.address = f"http://{LOOPBACK}:{self._http.server_address[1]}"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._http.shutdown()
-        self._http.server_close()
+        self._serve(Handler)
 
     def answer(self, path: str, body: bytes) -> tuple[int, Any]:
         """Status and JSON for a request."""

@@ -64,16 +64,6 @@ def address(versioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert process.wait(timeout=30) == 0
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium."""
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Callable[..., Page]]:
     """Open the page as a new user. Checks at the end that no user had an error and no request left this machine."""

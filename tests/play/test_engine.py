@@ -2,7 +2,6 @@
 
 import base64
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the extra .[slow] 
 Page = Any
 # The logits of the page differ from Keras' by at most this part of their size, or of 1 if that is larger.
 LOGIT_TOLERANCE = 0.003
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium."""
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        yield started
-        started.close()
 
 
 def opened(browser: Any, folder: Path, worker: str = "", policy: str = "") -> Page:

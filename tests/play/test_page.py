@@ -42,16 +42,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium."""
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Callable[..., Page]]:
     """Open the page as a new visitor. Checks at the end that there was no error and no request."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.browser import chromium
 from stages import png
 from tests.conftest import dvc
 from tests.git_project import run_tool
@@ -52,15 +53,11 @@ def test_the_page_loads_no_script_from_the_network(drawn: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_a_browser_without_a_network_draws_each_file_once(drawn: Path) -> None:
-    sync_playwright = pytest.importorskip(
-        "playwright.sync_api", reason="make test-slow installs playwright"
-    ).sync_playwright
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    pytest.importorskip("playwright.sync_api", reason="make test-slow installs playwright")
+    with chromium() as browser:
         page = browser.new_context(offline=True).new_page()
         page.goto(drawn.as_uri())
         page.wait_for_selector("#reports_loss_csv .marks")
         figures = page.locator("body > div[id]:visible")
         shown = {figure.get_attribute("id"): figure.locator(".marks, img").count() for figure in figures.all()}
-        browser.close()
     assert shown == {"dvc_yaml__reports_score_csv": 1, "reports_loss_csv": 1, "reports_grid_png": 1}
