@@ -89,8 +89,15 @@ def _check(arguments: argparse.Namespace) -> bool:
 
 
 def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | list[None]:
-    """The classes to draw; one None without a choice. Raises StageError for a class that the model does not have."""
+    """The classes to draw; one None without a choice.
+
+    Raises StageError for a class that the model does not have, and for z of a conditional model without a choice.
+    """
     if not (arguments.classes or arguments.every_class):
+        if sampler.classes and arguments.z:
+            raise StageError(
+                f"--z: {arguments.model} is conditional, and a file of z has no class; name it with --class"
+            )
         if sampler.classes:
             shell.say("sample: no --class: the seed decides the class, by the shares in the training data")
         return [None]
@@ -118,66 +125,64 @@ def read_z(path: Path) -> np.ndarray:
     return z.astype(np.float32)
 
 
-def _draw_z(arguments: argparse.Namespace) -> None:
-    z = read_z(arguments.z)
+def _chosen(
+    arguments: argparse.Namespace, count: int
+) -> tuple["Sampler", list[int] | list[None], tuple[int, int], Provenance]:
+    """The generator, the classes to draw, the rows and columns of the grid, and the provenance of every picture.
+
+    `count`: the samples of each class.
+    """
     if not (arguments.classes or arguments.every_class):
-        parse_grid(arguments.grid, len(z))
-    if _check(arguments):
-        raise StageError(f"--out: {arguments.out}: with --z, expected a name that ends with .png")
+        parse_grid(arguments.grid, count)  # before TensorFlow is loaded
     shell.load_tensorflow("sample")
     from stages.latent import Sampler
 
     sampler = Sampler.load(arguments.model)
-    if z.shape[1] != sampler.dimensions:
-        expected = f"{arguments.model} takes z of {sampler.dimensions} numbers"
-        raise StageError(f"--z: {arguments.z}: it has z of {z.shape[1]} numbers, but {expected}; use its own generator")
-    if sampler.classes and not (arguments.classes or arguments.every_class):
-        raise StageError(f"--z: {arguments.model} is conditional, and a file of z has no class; name it with --class")
     indices = _indices(arguments, sampler)
-    rows, columns = parse_grid(arguments.grid, len(z) * len(indices), len(indices))
     names = tuple(sampler.classes.names[index] for index in indices if index is not None) if sampler.classes else ()
+    total = count * len(indices)
+    if total > _MAX_SEEDS:
+        option = "--z" if arguments.z else "--seeds"
+        raise StageError(f"{option}: expected at most {_MAX_SEEDS:,} pictures, got {total:,}")
     generator_sha256 = artifacts.sha256(arguments.model)
     provenance = Provenance(
-        description=f"Samples of the z in {shell.printable(arguments.z.name)}, in this order{_of_classes(names)}",
         source=f"{arguments.model.name}, SHA-256 {generator_sha256}",
         params={"scale": arguments.scale},
         stage="sample",
         generator_sha256=generator_sha256,
         classes=names,
     )
+    return sampler, indices, parse_grid(arguments.grid, total, len(names)), provenance
+
+
+def _draw_z(arguments: argparse.Namespace) -> None:
+    z = read_z(arguments.z)
+    if _check(arguments):
+        raise StageError(f"--out: {arguments.out}: with --z, expected a name that ends with .png")
+    sampler, indices, (rows, columns), provenance = _chosen(arguments, len(z))
+    if z.shape[1] != sampler.dimensions:
+        expected = f"{arguments.model} takes z of {sampler.dimensions} numbers"
+        raise StageError(f"--z: {arguments.z}: it has z of {z.shape[1]} numbers, but {expected}; use its own generator")
+    of_classes = _of_classes(provenance.classes)
+    description = f"Samples of the z in {shell.printable(arguments.z.name)}, in this order{of_classes}"
     images = np.concatenate([sampler(z, sampler.weights(range(len(z)), index)) for index in indices])
-    picture = png.grid(images, columns, rows=rows)
-    _write(Path(arguments.out), lambda path: png.save_png(picture, path, arguments.scale, provenance))
-    shell.say(f"{arguments.out}: {len(images):,} samples")
+    _save_grid(arguments, images, rows, columns, replace(provenance, description=description))
 
 
 def _draw(arguments: argparse.Namespace) -> None:
     seeds = parse_seeds(arguments.seeds)
-    if not (arguments.classes or arguments.every_class):
-        parse_grid(arguments.grid, len(seeds))
     separate = _check(arguments)
-    shell.load_tensorflow("sample")
-    from stages.latent import Sampler
-
-    sampler = Sampler.load(arguments.model)
-    indices = _indices(arguments, sampler)
-    names = tuple(sampler.classes.names[index] for index in indices if index is not None) if sampler.classes else ()
-    if len(seeds) * len(indices) > _MAX_SEEDS:
-        raise StageError(f"--seeds: expected at most {_MAX_SEEDS:,} pictures, got {len(seeds) * len(indices):,}")
-    rows, columns = parse_grid(arguments.grid, len(seeds) * len(indices), len(names))
-    generator_sha256 = artifacts.sha256(arguments.model)
-    provenance = Provenance(
-        source=f"{arguments.model.name}, SHA-256 {generator_sha256}",
-        params={"seeds": arguments.seeds, "scale": arguments.scale},
-        stage="sample",
-        generator_sha256=generator_sha256,
-        classes=names,
-    )
+    sampler, indices, (rows, columns), provenance = _chosen(arguments, len(seeds))
+    provenance = replace(provenance, params={"seeds": arguments.seeds, **provenance.params})
     if separate:
         _save_files(Path(arguments.out), sampler, seeds, indices, arguments.scale, provenance)
-    else:
-        provenance = replace(provenance, seeds=re.sub(r"\s", "", arguments.seeds), grid=f"{rows}x{columns}")
-        _save_grid(Path(arguments.out), sampler, seeds, indices, arguments.scale, provenance)
+        return
+    shown = re.sub(r"\s", "", arguments.seeds)
+    start = f"Samples of the seeds {shown}, in this order" if len(seeds) > 1 else f"Sample of the seed {seeds[0]}"
+    description = start + _of_classes(provenance.classes)
+    images = np.concatenate([sampler.images(seeds, index) for index in indices])
+    of_grid = replace(provenance, description=description, seeds=shown, grid=f"{rows}x{columns}")
+    _save_grid(arguments, images, rows, columns, of_grid)
 
 
 def _of_classes(names: Sequence[str]) -> str:
@@ -188,21 +193,11 @@ def _of_classes(names: Sequence[str]) -> str:
 
 
 def _save_grid(
-    out: Path,
-    sampler: "Sampler",
-    seeds: list[int],
-    indices: Sequence[int | None],
-    scale: int,
-    provenance: Provenance,
+    arguments: argparse.Namespace, images: np.ndarray, rows: int, columns: int, provenance: Provenance
 ) -> None:
-    rows, columns = map(int, provenance.grid.split("x"))
-    samples = f"Samples of the seeds {provenance.seeds}, in this order"
-    description = samples if len(seeds) > 1 else f"Sample of the seed {seeds[0]}"
-    provenance = replace(provenance, description=description + _of_classes(provenance.classes))
-    images = np.concatenate([sampler.images(seeds, index) for index in indices])
     picture = png.grid(images, columns, rows=rows)
-    _write(out, lambda path: png.save_png(picture, path, scale, provenance))
-    shell.say(f"{out}: {len(images):,} samples")
+    _write(Path(arguments.out), lambda path: png.save_png(picture, path, arguments.scale, provenance))
+    shell.say(f"{arguments.out}: {len(images):,} samples")
 
 
 def _save_files(
