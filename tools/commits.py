@@ -1,9 +1,10 @@
-"""Commits that introduced a file or a text, and the tags, branches and experiments that contain them."""
+"""What revisions hold, which commits introduced it, and the tags, branches and experiments that contain them."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stages.errors import StageError
 from tools.git import KINDS, git, kind_and_name
@@ -53,6 +54,14 @@ def text_now(project: Path, path: str) -> str | None:
         return (project / path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested params or metrics as one level with dotted names below `name`. Lists and empty objects stay whole."""
+    if not isinstance(value, Mapping) or not value:
+        return {name: value}
+    prefix = f"{name}." if name else ""
+    return {inner: part for key, deeper in value.items() for inner, part in flat(deeper, f"{prefix}{key}").items()}
 
 
 def path_of_blob(project: Path, revision: str, blob: str, folder: str) -> str:

@@ -32,6 +32,7 @@ from stages.png import Picture
 from stages.shell import run_command
 from stages.workspace import Workspace
 from tools import fresh
+from tools.commits import flat
 from tools.terminal import one_line, to_json
 
 WORKSPACE = "workspace"  # DVC's name for the working tree
@@ -150,15 +151,10 @@ def _side(repo: Repo, name: str, revision: str) -> Side:
         raise _unusable(name, error) from None
 
 
-def _flat(value: object, name: str) -> dict[str, str]:
-    """Nested objects as one level with dotted names, each value as JSON; lists stay whole."""
-    if not isinstance(value, dict) or not value:
-        return {name: to_json(value)}
-    return {inner: text for key, part in value.items() for inner, text in _flat(part, f"{name}.{key}").items()}
-
-
 def _protocol(metrics: Mapping[str, Any]) -> dict[str, str]:
-    return _flat(metrics["protocol"], "protocol") if metrics.get("protocol") else {}
+    """The protocol as one level with dotted names, each value as JSON."""
+    protocol = metrics.get("protocol")
+    return {name: to_json(value) for name, value in flat(protocol, "protocol").items()} if protocol else {}
 
 
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Row, ...]:

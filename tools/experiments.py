@@ -11,6 +11,7 @@ number of runs and the deviations in columns of their own, for other programs.
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -95,17 +96,12 @@ def _references(project: Path) -> Iterator[tuple[str, str, str]]:
     yield from ((name, full, date) for _, name, full, date in sorted(found, key=lambda entry: entry[0]))
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested params as one level with dotted names. Numbers that YAML 1.1 reads as text, such as 1e-5, are numbers."""
-    if isinstance(value, Mapping) and value:
-        prefix = f"{name}." if name else ""
-        return {inner: part for key, deeper in value.items() for inner, part in _flat(deeper, f"{prefix}{key}").items()}
+def _number(value: Any) -> Any:
+    """A number that YAML 1.1 reads as text, such as 1e-5, as a number; all other values as they are."""
     if isinstance(value, str):
-        try:
-            return {name: float(value)}
-        except ValueError:
-            return {name: value}
-    return {name: value}
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _run(read: Callable[[str], str | None], name: str, date: str, code: str) -> Run | None:
@@ -123,7 +119,8 @@ def _run(read: Callable[[str], str | None], name: str, date: str, code: str) -> 
     numbers = {key: value for key, value in metrics.items() if key in _HEADLINES and isinstance(value, int | float)}
     if isinstance(flags, Mapping):
         numbers["flags"] = sum(value for value in flags.values() if isinstance(value, int))
-    return Run((name,), date, code, _flat(params), numbers, protocol)
+    values = {key: _number(value) for key, value in commits.flat(params).items()}
+    return Run((name,), date, code, values, numbers, protocol)
 
 
 def runs(project: Path) -> list[Run]:

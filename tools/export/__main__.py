@@ -5,8 +5,7 @@
 Reads models/generator.keras, models/discriminator.keras and reports/model_card.md. Writes a folder (exports/) with both
 networks in Keras' format, the generator as SavedModel, ONNX and LiteRT (TFLite, in float32 and float16), metadata.json,
 and README.md, the model card as the Hugging Face Hub shows it. Each format is loaded by its own runtime and compared
-with the Keras file on 64 seeds. The same model gives the same files, the SavedModel
-excepted. Takes about 15 s.
+with the Keras file on 64 seeds. The same model gives the same files, except for the SavedModel. Takes about 15 s.
 """
 
 import argparse
