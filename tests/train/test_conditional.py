@@ -90,7 +90,9 @@ def test_a_conditional_step_equals_one_by_hand() -> None:
             assert np.quantile(abs(ours - theirs), 0.99) < 1e-5
 
 
-@pytest.mark.parametrize(("loss", "norm"), [("wasserstein_gp", "spectral"), ("hinge", "batch")])
+@pytest.mark.parametrize(
+    ("loss", "norm"), [pytest.param("wasserstein_gp", "spectral", marks=pytest.mark.slow), ("hinge", "batch")]
+)
 def test_a_conditional_training_restored_in_the_middle_ends_the_same(loss: str, norm: DiscriminatorNorm) -> None:
     settings = dataclasses.replace(
         SETTINGS,

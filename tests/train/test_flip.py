@@ -76,6 +76,7 @@ def test_a_few_images_need_a_larger_share() -> None:
     assert not Sides(0.64, 10_000).differ
 
 
+@pytest.mark.slow
 def test_auto_mirrors_the_shapes_of_the_tiny_data_and_says_so(tiny: Project, capsys: pytest.CaptureFixture) -> None:
     folder = tiny.folder / "data/prepared"
     inputs: Any = SimpleNamespace(folder=folder, data=manifest.read(folder))

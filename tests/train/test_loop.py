@@ -99,6 +99,7 @@ class Rated(Probe):
 
 
 ADAPTIVE = AugmentSettings(("colour", "translation", "cutout"), rise=80)
+SLOW = pytest.mark.slow
 # Far from the target of 0.3. The probability rises twice as often as it falls.
 SWINGS = (0.9, 0.1, 0.8)
 
@@ -193,8 +194,11 @@ def dying(trainer: Trainer, calls: int) -> Callable[..., dict[str, float]]:
 
 @pytest.mark.parametrize(
     ("guard", "augment"),
-    [("continue", AugmentSettings()), ("rollback", AugmentSettings()), ("rollback", ADAPTIVE)],
-    ids=["continue", "rollback", "augmentation"],
+    [
+        pytest.param("continue", AugmentSettings(), id="continue", marks=SLOW),
+        pytest.param("rollback", AugmentSettings(), id="rollback", marks=SLOW),
+        pytest.param("rollback", ADAPTIVE, id="augmentation"),
+    ],
 )
 def test_a_training_killed_at_any_call_ends_in_the_same_bytes_as_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, augment: AugmentSettings
@@ -236,7 +240,6 @@ def train_further(folder: Path, settings: Settings, measure: Measure, **shorter:
 
 
 COLLAPSED = dataclasses.replace(HEALTHY, variety=SAME)
-SLOW = pytest.mark.slow
 EVERY_80 = dataclasses.replace(SETTINGS.scoring, every=80, patience=0)
 PATIENT = dataclasses.replace(EVERY_80, patience=160)
 
@@ -252,7 +255,9 @@ PATIENT = dataclasses.replace(EVERY_80, patience=160)
         pytest.param(
             {"images": 400}, {"scoring": PATIENT}, scores(5, 6, 7).measurements, id="no patience left", marks=SLOW
         ),
-        pytest.param({"scoring": PATIENT}, {"scoring": EVERY_80}, scores(5, 6, 7, 4).measurements, id="more patience"),
+        pytest.param(
+            {"scoring": PATIENT}, {"scoring": EVERY_80}, scores(5, 6, 7, 4).measurements, id="more patience", marks=SLOW
+        ),
         pytest.param(
             {"images": 400}, {"guard": "rollback"}, (HEALTHY, COLLAPSED, HEALTHY), id="rolls back before", marks=SLOW
         ),
@@ -281,7 +286,10 @@ def test_a_longer_training_continues_to_the_bytes_of_an_uninterrupted_one(
     assert final_state(tmp_path) == final_state(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("overfitting", "last"), [((0.4,), 1.0), ((0.2,), 0.0), ((0.4,) * 20 + (0.2,) * 40, 0.0)])
+@pytest.mark.parametrize(
+    ("overfitting", "last"),
+    [pytest.param((0.4,), 1.0, marks=SLOW), pytest.param((0.2,), 0.0, marks=SLOW), ((0.4,) * 20 + (0.2,) * 40, 0.0)],
+)
 def test_the_probability_of_an_augmentation_follows_the_over_fitting_and_is_logged(
     tmp_path: Path, overfitting: tuple[float, ...], last: float
 ) -> None:
@@ -474,7 +482,7 @@ def test_losses_weights_and_gradients_far_beyond_healthy_ones_are_an_explosion(
     assert message in str(describe_explosion(means, magnitudes, LOSSES[name].formulas.bounds(0.0)))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "relativistic" else SLOW) for name in LOSSES])
 def test_ordinary_short_trainings_do_not_explode_and_those_at_absurd_rates_do(tmp_path: Path, name: str) -> None:
     norm: DiscriminatorNorm = "none" if LOSSES[name].penalty else "batch"
     settings = dataclasses.replace(

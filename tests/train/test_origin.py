@@ -18,6 +18,8 @@ from tests.conftest import Project, git
 
 SETTINGS = Settings(generator=GeneratorSettings(channels=4), discriminator=DiscriminatorSettings(channels=4))
 
+pytestmark = pytest.mark.slow  # a project in which every stage has run
+
 
 @pytest.fixture
 def project(versioned: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -90,7 +92,6 @@ def test_the_facts_of_an_origin_are_plain_json(project: Path) -> None:
     assert json.loads(json.dumps(facts)) == facts
 
 
-@pytest.mark.slow
 def test_the_stage_records_the_model_that_it_started_from_and_trains_it_further(tiny_copy: Project) -> None:
     (tiny_copy.folder / "models").rename(tiny_copy.folder / "first")
     (tiny_copy.folder / "models").mkdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from stages.train import stage
@@ -38,6 +39,7 @@ def test_values_and_pictures_are_records_of_their_plugins(tmp_path: Path) -> Non
     assert np.array_equal(tf.io.decode_png(content).numpy(), grid)
 
 
+@pytest.mark.slow
 def test_event_files_change_no_result(tmp_path: Path) -> None:
     with_files = dataclasses.replace(SETTINGS, tensorboard=True)
     plain = outcome(tmp_path / "a", run(tmp_path / "a", SETTINGS, scores(9, 3, 5)))

@@ -53,7 +53,7 @@ def test_the_magnitudes_are_the_weights_root_mean_square_and_the_norm_of_the_gra
         assert magnitudes[network.name].weights == pytest.approx(np.sqrt((flat**2).mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
+@pytest.mark.parametrize("updates", [pytest.param("simultaneous", marks=pytest.mark.slow), "alternating"])
 @pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.penalty])
 def test_a_step_equals_two_plain_adam_updates(loss: str, updates: str) -> None:
     """Alternating: G's update uses the updated D. Simultaneous: it uses D from before the update."""
@@ -153,7 +153,7 @@ def test_the_learning_rate_falls_to_zero_over_the_last_share() -> None:
     assert float(schedule(8)) == pytest.approx(0.4 * 2e-4)
 
 
-@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+@pytest.mark.parametrize("updates", ["alternating", pytest.param("simultaneous", marks=pytest.mark.slow)])
 def test_d_is_updated_on_a_new_batch_as_often_as_the_settings_say_and_g_once(updates: str) -> None:
     optimizer = OptimizerSettings(discriminator_steps=3, updates=updates)  # type: ignore[arg-type]
     trainer, read = Trainer(dataclasses.replace(SETTINGS, optimizer=optimizer), 16, 1), []
@@ -233,8 +233,8 @@ AUGMENTED = AugmentSettings(ALL_TRANSFORMS, probability=0.7)
     ("updates", "every", "augment"),
     [
         ("alternating", 2, AugmentSettings()),
-        ("simultaneous", 1, AugmentSettings()),
-        ("alternating", 1, AUGMENTED),
+        pytest.param("simultaneous", 1, AugmentSettings(), marks=pytest.mark.slow),
+        pytest.param("alternating", 1, AUGMENTED, marks=pytest.mark.slow),
         ("simultaneous", 1, AUGMENTED),
     ],
 )
