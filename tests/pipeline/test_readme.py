@@ -95,6 +95,29 @@ def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str
     assert shown[2:] == pytest.approx(summary["recall"], abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("variant", "row"),
+    [
+        ("unconditional", "balanced | unconditional"),
+        ("conditional", "balanced | conditional"),
+        ("unconditional_rare", "2 % sneakers | unconditional"),
+        ("conditional_rare", "2 % sneakers | conditional"),
+        ("conditional_rare_equal", "2 % sneakers | conditional, `class_shares: equal`"),
+    ],
+)
+def test_the_page_of_samples_of_a_class_shows_the_committed_cells(variant: str, row: str) -> None:
+    cells = [json.loads(path.read_text()) for path in (ROOT / "studies/results/conditional").glob(f"{variant}-?.json")]
+    summary = seeds.summary(cells)
+    columns = [("fid", 0.06), ("coverage", 0.006)] + [("class_agreement", 0.0006)] * ("class_agreement" in summary)
+    both = r" ([\d.]+) ± ([\d.]+) \|"
+    agreement = both if len(columns) == 3 else r" – \|"
+    page = (ROOT / "docs/conditional.md").read_text()
+    *shown, rarest = numbers(rf"\| {re.escape(row)} \|{both}{both}{agreement} ([\d.]+) % \|", page)
+    for i, (name, tolerance) in enumerate(columns):
+        assert shown[2 * i : 2 * i + 2] == pytest.approx(summary[name], abs=tolerance), name
+    assert rarest == pytest.approx(100 * summary["rarest_mode"][0], abs=0.06)
+
+
 def test_the_page_of_the_emoji_shows_the_committed_results() -> None:
     metrics = metrics_of(ROOT / "studies/emoji")
     page = " ".join((ROOT / "docs/emoji.md").read_text().split())
