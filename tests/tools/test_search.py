@@ -280,14 +280,14 @@ def test_values_that_do_not_go_together_are_a_failed_trial(presets: Path) -> Non
         search._check({"train.loss.name": "hinge", "train.loss.label_smoothing": 0.1})
 
 
-CHANGES = {"train.loss.r1": 1.5, "train.images": 640}
+CHANGES = {"train.optimizer.beta_1": 0.25, "train.images": 640}
 
 
 @pytest.fixture
 def with_experiment(git_project: Path) -> Path:
     """A project whose experiment search-1 has the params CHANGES and the Fréchet distance 7."""
     head = git(git_project, "rev-parse", "HEAD")
-    (git_project / "params.yaml").write_text("report: {title: 1}\ntrain: {images: 640, loss: {r1: 15e-1}}\n")
+    (git_project / "params.yaml").write_text("report: {title: 1}\ntrain: {images: 640, optimizer: {beta_1: 25e-2}}\n")
     (git_project / "reports/metrics.json").write_text(json.dumps({"fid": 7.0, "swd": 3.0}))
     commit(git_project)
     git(git_project, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/search-1", "HEAD")
@@ -303,7 +303,7 @@ def test_an_experiment_that_has_run_is_not_run_again(with_experiment: Path, monk
 
 def test_an_experiment_of_this_name_with_other_params_is_an_error(with_experiment: Path) -> None:
     with pytest.raises(StageError, match="an experiment search-1 with other params exists: `dvc exp remove search-1`"):
-        experiment.score_of("search-1", {**CHANGES, "train.loss.r1": 2.0}, with_experiment / "log")
+        experiment.score_of("search-1", {**CHANGES, "train.optimizer.beta_1": 0.75}, with_experiment / "log")
 
 
 @pytest.mark.parametrize(
