@@ -4,6 +4,7 @@
 # make test-slow         run the slow tests: interrupts, full disks, remotes, clones, clusters, Pythons, fuzzing, docs
 # make seeds N=3         train params.yaml with several seeds and print each metric's mean and standard deviation
 # make sweep JOBS=2      run the queued experiments (dvc exp run --queue) side by side, each on its share of the cores
+# make search N=20       search for better params with Optuna (MINUTES=60, IMAGES=24000, SPACE=file.yaml, NAME=search)
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
 # make experiments       print a table of experiments, tags and branches (SORT=fid, FORMAT=md or csv)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
@@ -26,7 +27,7 @@ PYTHON ?= python3
 SYSTEM_PYTHON := $(shell readlink -f "$$(command -v $(PYTHON))")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup with-git without-git FORCE repro own seeds sweep compare experiments whence demo export publish new test \
+.PHONY: help setup with-git without-git FORCE repro own seeds sweep search compare experiments whence demo export publish new test \
   test-slow bench fresh doctor trends lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -95,6 +96,13 @@ seeds: setup
 JOBS ?= 2
 sweep: setup
 	@python -m tools.sweep --jobs "$(JOBS)"
+
+IMAGES ?=
+SPACE ?= tools/search/space.yaml
+search: N = 20
+search: setup
+	@python -m tools.mend
+	@python -m tools.search --trials "$(N)" --minutes "$(MINUTES)" --images "$(IMAGES)" --space "$(SPACE)" --name "$(or $(NAME),search)"
 
 A ?= HEAD
 B ?= workspace

@@ -1,0 +1,1 @@
+"""A search for better params of the training with Optuna: make search."""
