@@ -95,6 +95,15 @@ def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str
     assert shown[2:] == pytest.approx(summary["recall"], abs=0.006)
 
 
+RARE_SHARE = 181 / 9181  # sneakers among the held-out images of the study with a rare class
+
+
+def summary_of(variant: str) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each metric over the seeds of a variant of the study of conditional networks."""
+    paths = (ROOT / "studies/results/conditional").glob(f"{variant}-?.json")
+    return seeds.summary([json.loads(path.read_text()) for path in paths])
+
+
 @pytest.mark.parametrize(
     ("variant", "row"),
     [
@@ -106,8 +115,7 @@ def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str
     ],
 )
 def test_the_page_of_samples_of_a_class_shows_the_committed_cells(variant: str, row: str) -> None:
-    cells = [json.loads(path.read_text()) for path in (ROOT / "studies/results/conditional").glob(f"{variant}-?.json")]
-    summary = seeds.summary(cells)
+    summary = summary_of(variant)
     columns = [("fid", 0.06), ("coverage", 0.006)] + [("class_agreement", 0.0006)] * ("class_agreement" in summary)
     both = r" ([\d.]+) ± ([\d.]+) \|"
     agreement = both if len(columns) == 3 else r" – \|"
@@ -116,6 +124,20 @@ def test_the_page_of_samples_of_a_class_shows_the_committed_cells(variant: str, 
     for i, (name, tolerance) in enumerate(columns):
         assert shown[2 * i : 2 * i + 2] == pytest.approx(summary[name], abs=tolerance), name
     assert rarest == pytest.approx(100 * summary["rarest_mode"][0], abs=0.06)
+
+
+def test_the_sentences_of_that_page_follow_from_the_committed_cells() -> None:
+    page = " ".join((ROOT / "docs/conditional.md").read_text().split())
+    accuracy = numbers(
+        r"assigns ([\d.]+) % of the samples to it. On real images, the judge is right for ([\d.]+) %", page
+    )
+    summary = summary_of("conditional")
+    assert accuracy == pytest.approx([100 * summary[f"class_agreement{end}"][0] for end in ("", "_real")], abs=0.06)
+    shares = numbers(r"generate (\d+) % of that share, conditional ones (\d+) %.* and (\d+) % of the share", page)
+    variants = ("unconditional_rare", "conditional_rare", "conditional_rare_equal")
+    assert shares == pytest.approx(
+        [100 * summary_of(name)["rarest_mode"][0] / RARE_SHARE for name in variants], abs=0.6
+    )
 
 
 def test_the_page_of_the_emoji_shows_the_committed_results() -> None:

@@ -361,7 +361,7 @@ def test_a_search_of_a_project_is_interrupted_and_continued(quick_run: Clone, tm
         assert process.poll() is None
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait() != 0
+    assert process.wait() in (2, -signal.SIGINT), "make ends with a failure, or by the same signal"
     assert clone.changed() == []
     output = clone.output(*command)
     assert "search: continuing .state/search/search.db after 1 trials" in output

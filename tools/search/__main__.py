@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import math
 import re
-import statistics
 import sys
 import tempfile
 import time
@@ -32,6 +31,8 @@ from tools.search.experiment import TrialError
 from tools.terminal import one_line
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from tools.search.study import Study
 
 _PARAMS = Path("params.yaml")
@@ -89,12 +90,12 @@ def search(
     """
     started = clock()
     while (number := len(study.trials)) < wish.trials:
-        spent = [trial.user_attrs["seconds"] for trial in study.trials if trial.value is not None]
+        each = study.seconds()
         left = wish.minutes * 60 - (clock() - started)
-        if spent and left < statistics.median(spent):
+        if each is not None and left < each:
             shell.say(
                 f"search: stopping before trial {number + 1} of {wish.trials}: a trial takes about "
-                f"{_minutes(statistics.median(spent))}, and {max(0, left) / 60:.1f} of {wish.minutes:g} min are left. "
+                f"{_minutes(each)}, and {max(0, left) / 60:.1f} of {wish.minutes:g} min are left. "
                 "Run the same command to continue."
             )
             return
@@ -116,10 +117,10 @@ def _progress(study: "Study", wish: Wish, left: float) -> str:
     parts = [f"failed: {trial.user_attrs['reason']}" if trial.value is None else f"score {trial.value:.5g}"]
     if best is not None:
         parts.append(f"best {best.value:.5g} (trial {best.number + 1})")
-    spent = [one.user_attrs["seconds"] for one in study.trials if one.value is not None]
+    each = study.seconds()
     remaining = wish.trials - len(study.trials)
-    if remaining and spent:
-        parts.append(f"at most {_minutes(max(0, min(left, remaining * statistics.median(spent))))} left")
+    if remaining and each is not None:
+        parts.append(f"at most {_minutes(max(0, min(left, remaining * each)))} left")
     return f"  {'; '.join(parts)}"
 
 
@@ -140,13 +141,15 @@ def _key(space: spaces.Space, base: Settings, images: int) -> str:
     return cell.key_of(train, params.read_file(_PARAMS)["evaluate"])
 
 
-def _summary(study: "Study", name: str) -> None:
-    """Print the failed trials. Raises StageError if every trial failed."""
+def _summary(study: "Study", name: str) -> "FrozenTrial":
+    """Print the failed trials, and return the best trial. Raises StageError if every trial failed."""
     failed = [trial for trial in study.trials if trial.value is None]
     for trial in failed:
         shell.say(f"failed: trial {trial.number + 1} ({name}-{trial.number + 1}): {trial.user_attrs['reason']}")
-    if study.best() is None:
+    best = study.best()
+    if best is None:
         raise StageError(f"no trial has a score; their output: {resume.state_folder() / 'search' / name}-*.log")
+    return best
 
 
 def run(name: str, space_file: Path, trials: str, minutes: str, images: str) -> None:
@@ -177,8 +180,7 @@ def run(name: str, space_file: Path, trials: str, minutes: str, images: str) -> 
             return experiment.score_of(trial, changes, folder / f"{trial}.log")
 
         search(study, wished, spaces.current(space, base), objective)
-        _summary(study, name)
-        _write(study, space, base, target, name, wished.images)
+        _write(study, _summary(study, name), space, base, target, name, wished.images)
 
 
 def _check(changes: dict[str, Any]) -> None:
@@ -192,15 +194,14 @@ def _check(changes: dict[str, Any]) -> None:
             raise TrialError(str(error).removeprefix(f"{file}: ")) from None
 
 
-def _write(study: "Study", space: spaces.Space, base: Settings, target: Path, name: str, images: int) -> None:
+def _write(
+    study: "Study", best: "FrozenTrial", space: spaces.Space, base: Settings, target: Path, name: str, images: int
+) -> None:
     """Write the preset of the best trial, and say where it is."""
-    best = study.best()
-    assert best is not None  # noqa: S101 - the summary has checked it
     changes = spaces.values(study.point(best), space, base)
-    scored = sum(trial.value is not None for trial in study.trials)
     comment = [
-        f"score {artifacts.rounded(best.value or 0, 5):g}, the best of {scored} trials of {images:,} images (trial "
-        f"{best.number + 1}, the experiment {name}-{best.number + 1}).",
+        f"score {artifacts.rounded(best.value or 0, 5):g}, the best of {len(study.scored)} trials of {images:,} images "
+        f"(trial {best.number + 1}, the experiment {name}-{best.number + 1}).",
         "It has these values, and else those of params.yaml at that time:",
         *(f"  {key}: {one_line(value)}  (searched: {space[key].text()})" for key, value in changes.items()),
         f"To use it: `cp {target} params.yaml`.",

@@ -6,6 +6,7 @@ search that was interrupted tries the same points as one that was not.
 """
 
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ class Study:
         """The finished trials in order; a failed one has the state FAIL, and its reason in its attributes."""
         return self._study.get_trials(deepcopy=False)
 
+    @property
+    def scored(self) -> list[FrozenTrial]:
+        """The trials that have a score, in order."""
+        return [trial for trial in self.trials if trial.value is not None]
+
+    def seconds(self) -> float | None:
+        """The median time of a trial with a score; None if there is none."""
+        spent = [trial.user_attrs["seconds"] for trial in self.scored]
+        return statistics.median(spent) if spent else None
+
     def suggest(self, first: Mapping[str, Any] | None) -> dict[str, Any]:
         """The point of the next trial. The very first one is `first`, unless that is None.
 
@@ -115,8 +126,7 @@ class Study:
 
     def best(self) -> FrozenTrial | None:
         """The trial with the lowest score; None if none has one."""
-        scored = [trial for trial in self.trials if trial.value is not None]
-        return min(scored, key=lambda trial: (trial.value, trial.number), default=None)
+        return min(self.scored, key=lambda trial: (trial.value, trial.number), default=None)
 
 
 def _listed(choice: Choice, text: str) -> Any:
