@@ -275,6 +275,12 @@ def test_a_preset_of_the_users_own_is_not_replaced(presets: Path) -> None:
         preset.require_free(Path("presets/mine.yaml"))
 
 
+@pytest.mark.parametrize("name", ["", "1x", "../mine", "a b"])
+def test_a_name_that_no_experiment_can_have_is_an_error(name: str) -> None:
+    with pytest.raises(StageError, match=r"^NAME: expected a letter, then letters, digits, - or _"):
+        search.run(name, Path("space.yaml"), "1", "", "")
+
+
 def test_values_that_do_not_go_together_are_a_failed_trial(presets: Path) -> None:
     with pytest.raises(TrialError, match=r"^train\.loss\.label_smoothing"):
         search._check({"train.loss.name": "hinge", "train.loss.label_smoothing": 0.1})

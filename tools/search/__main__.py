@@ -157,7 +157,7 @@ def run(name: str, space_file: Path, trials: str, minutes: str, images: str) -> 
     from tools.search.study import Study  # it imports Optuna, whose absence is an error with a remedy
 
     if not re.fullmatch(r"[A-Za-z][\w-]*", name):
-        raise StageError(f"NAME: expected letters, digits, - and _, such as NAME=search, got {name!r}")
+        raise StageError(f"NAME: expected a letter, then letters, digits, - or _, such as NAME=search, got {name!r}")
     in_clone(Path(), "HEAD")
     params.check(_PARAMS)
     base = params.load(_PARAMS, "train", Settings)
