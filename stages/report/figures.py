@@ -21,7 +21,7 @@ _MARKS = ("o", "^", "s", "D", "v")
 _GROUPS = len(_COLOURS) * len(_MARKS)
 _OTHERS = "other classes"
 _WRITTEN = 16  # classes in a confusion matrix whose shares are written as numbers
-_MAX_LABEL = 28  # characters of a name
+_MAX_LABEL, _MAX_SHORT_LABEL = 28, 16  # characters of a name, in figures of few and of many classes
 _MAX_BARS = 25  # classes in a panel of bars
 _MAX_PANELS = 4
 _INK = "#010203"  # a placeholder that `_svg` replaces with the page's text colour
@@ -29,7 +29,6 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dcgan",
     "font.family": "sans-serif",
-    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
@@ -42,9 +41,9 @@ def _svg(draw: Callable[..., None], height: float = 3, width: float = 5, panels:
     """An SVG element of `width` by `height` inches, in the page's text colour; `draw` gets the axes of its panels.
 
     A figure of 5 inches is a third or half of a row on a wide screen, and a whole row on a phone: its text can be read
-    on both. One of 10 inches is a whole row.
+    on both. One of 10 inches is a whole row, and its text is smaller.
     """
-    with style.context(["default", _STYLE]):  # not the user's matplotlibrc
+    with style.context(["default", _STYLE, {"font.size": 10 if width == 5 else 7}]):  # not the user's matplotlibrc
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(*figure.subplots(1, panels, squeeze=False, sharex=panels > 1)[0])
         buffer = io.StringIO()
@@ -56,12 +55,12 @@ def _svg(draw: Callable[..., None], height: float = 3, width: float = 5, panels:
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
 
 
-def _label(name: str) -> str:
+def _label(name: str, limit: int = _MAX_LABEL) -> str:
     """A name that matplotlib shows unchanged: a $ would start mathematics, a leading _ would hide it in a legend.
 
     Only the beginning of a long name, which would leave no room for the figure.
     """
-    name = name if len(name) <= _MAX_LABEL else name[: _MAX_LABEL - 1] + "…"
+    name = name if len(name) <= limit else name[: limit - 1] + "…"
     return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
@@ -119,7 +118,7 @@ def class_shares(classes: Sequence[str], generated: Sequence[float], real: Seque
     def draw(*axes_of_panels: Axes) -> None:
         for panel, axes in enumerate(axes_of_panels):
             shown = slice(panel * rows, (panel + 1) * rows)
-            names = [_label(name) for name in classes[shown]]
+            names = [_label(name, _MAX_LABEL if panels == 1 else _MAX_SHORT_LABEL) for name in classes[shown]]
             places = range(len(names))
             axes.barh(places, [100 * share for share in generated[shown]], color=BLUE, label="samples")
             axes.scatter(
@@ -130,26 +129,27 @@ def class_shares(classes: Sequence[str], generated: Sequence[float], real: Seque
             axes.set_xlabel("share of images, %")
         axes_of_panels[0].legend(**_ABOVE, ncols=2)
 
-    return _svg(draw, height=0.9 + 0.22 * rows, width=5 if panels == 1 else 10, panels=panels)
+    if panels == 1:
+        return _svg(draw, height=0.9 + 0.22 * rows)
+    return _svg(draw, height=0.7 + 0.16 * rows, width=10, panels=panels)
 
 
 def confusion(counts: pd.DataFrame) -> str:
     """A square of shades: the share of each row's images in each column. Percentages are written in few classes."""
-    names = [_label(str(name)) for name in counts.index]
+    few = len(counts) <= _WRITTEN
+    names = [_label(str(name), _MAX_LABEL if few else _MAX_SHORT_LABEL) for name in counts.index]
     shown = counts.to_numpy(float)
     shown = 100 * shown / shown.sum(1, keepdims=True).clip(min=1)
-    width = 5 if len(names) <= _WRITTEN else 10
+    width = 5 if few else 10
     size = min(10, 45 * width / len(names))  # points of the names, which must not touch each other
 
     def draw(axes: Axes) -> None:
         axes.imshow(shown, cmap="Blues", vmin=0, vmax=100)
-        axes.set_xticks(
-            range(len(names)), names, rotation=90 if len(names) > _WRITTEN else 45, ha="right", fontsize=size
-        )
+        axes.set_xticks(range(len(names)), names, rotation=45 if few else 90, ha="right", fontsize=size)
         axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_xlabel("class according to the judge")
         axes.set_ylabel("class asked for")
-        if len(names) <= _WRITTEN:
+        if few:
             for (row, column), share in np.ndenumerate(shown):
                 # The shades have colours of their own, so these are black and white in both colour schemes.
                 colour = "black" if share < 50 else "white"
@@ -188,8 +188,8 @@ def clusters(points: pd.DataFrame) -> dict[str, str]:
 
 def _cloud(points: pd.DataFrame, kind: str, names: Sequence[str]) -> str:
     """The points of one kind, in axes that have room for all points."""
-    labels = [_label(name) for name in names]
-    columns = max(1, min(4, 50 // (4 + max(map(len, labels)))))
+    labels = [_label(name, _MAX_SHORT_LABEL) for name in names]
+    columns = max(1, min(4, 60 // (4 + max(map(len, labels)))))
     styles = [(mark, colour) for mark in _MARKS for colour in _COLOURS]
 
     def draw(axes: Axes) -> None:
