@@ -266,7 +266,7 @@ def test_the_report_shows_the_flags_of_the_training_first(tiny_copy: Project) ->
 def test_a_training_that_ended_early_without_a_flag_shows_no_alert(tiny_copy: Project) -> None:
     page = changed_model(tiny_copy, flags=[], stopped="Training ended early: no better score.")
     assert 'role="alert"' not in page
-    assert "<p>Training ended early: no better score.</p>" in page
+    assert '<p role="note">Training ended early: no better score.</p>' in page
     page = changed_model(tiny_copy, flags=[], stopped="", best_images_seen=320)
     assert 'role="alert"' not in page
     assert 'role="note"' not in page
