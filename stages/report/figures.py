@@ -3,7 +3,7 @@
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,24 +21,31 @@ _MARKS = ("o", "^", "s", "D", "v")
 _GROUPS = len(_COLOURS) * len(_MARKS)
 _OTHERS = "other classes"
 _WRITTEN = 16  # classes in a confusion matrix whose shares are written as numbers
-_MAX_LABEL = 40  # characters of a name in a legend
+_MAX_LABEL, _MAX_SHORT_LABEL = 28, 16  # characters of a name, in figures of few and of many classes
+_MAX_BARS = 25  # classes in a panel of bars
+_MAX_PANELS = 4
 _INK = "#010203"  # a placeholder that `_svg` replaces with the page's text colour
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dcgan",
     "font.family": "sans-serif",
-    "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
 }
 
+_ABOVE: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False, "borderaxespad": 0.2}
 
-def _svg(draw: Callable[..., None], height: float = 2.8, panels: int = 1) -> str:
-    """An SVG element of 7 inches by `height`, in the page's text colour; `draw` gets the axes of its panels."""
-    with style.context(["default", _STYLE]):  # not the user's matplotlibrc
-        figure = Figure(figsize=(7, height), layout="constrained")
-        draw(*figure.subplots(1, panels, squeeze=False, sharex=panels > 1, sharey=panels > 1)[0])
+
+def _svg(draw: Callable[..., None], height: float = 3, width: float = 5, panels: int = 1) -> str:
+    """An SVG element of `width` by `height` inches, in the page's text colour; `draw` gets the axes of its panels.
+
+    A figure of 5 inches is a third or half of a row on a wide screen, and a whole row on a phone: its text can be read
+    on both. One of 10 inches is a whole row, and its text is smaller.
+    """
+    with style.context(["default", _STYLE, {"font.size": 10 if width == 5 else 7}]):  # not the user's matplotlibrc
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(*figure.subplots(1, panels, squeeze=False, sharex=panels > 1)[0])
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -48,8 +55,12 @@ def _svg(draw: Callable[..., None], height: float = 2.8, panels: int = 1) -> str
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
 
 
-def _plain(name: str) -> str:
-    """A name that matplotlib shows unchanged: a $ would start mathematics, a leading _ would hide it in a legend."""
+def _label(name: str, limit: int = _MAX_LABEL) -> str:
+    """A name that matplotlib shows unchanged: a $ would start mathematics, a leading _ would hide it in a legend.
+
+    Only the beginning of a long name, which would leave no room for the figure.
+    """
+    name = name if len(name) <= limit else name[: limit - 1] + "…"
     return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
@@ -58,63 +69,93 @@ def _images_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
 
 
-def curves(series: dict[str, pd.DataFrame], label: str, smoothing: int, marked: int | None = None) -> str:
-    """Lines over images seen, of frames with the columns step and value. `marked` adds a line at the checkpoint."""
+def curves(
+    series: dict[str, pd.DataFrame],
+    label: str,
+    smoothing: int,
+    marked: int | None = None,
+    levels: Mapping[str, float | None] | None = None,
+) -> str:
+    """Lines over images seen, of frames with the columns step and value. `marked` adds a line at the checkpoint.
+
+    `levels`: dashed horizontal lines at these values, each in the colour of the series of its name.
+    """
 
     def draw(axes: Axes) -> None:
         for colour, (name, frame) in zip((BLUE, ORANGE, GREEN), series.items(), strict=False):
             if len(frame) > 2 * smoothing and smoothing > 1:
                 axes.plot(frame["step"], frame["value"], color=colour, alpha=0.25, linewidth=0.8)
-                smooth = frame["value"].rolling(smoothing, center=True, min_periods=1).mean()
-                axes.plot(frame["step"], smooth, color=colour, linewidth=1.8, label=name)
+                axes.plot(frame["step"], smooth(frame["value"], smoothing), color=colour, linewidth=1.8, label=name)
             else:
                 axes.plot(frame["step"], frame["value"], color=colour, marker="o", markersize=4, label=name)
+            level = (levels or {}).get(name)
+            if level is not None:
+                axes.axhline(level, color=colour, linewidth=1, linestyle="--", alpha=0.7)
         if marked is not None:
             axes.axvline(marked, color=_INK, linewidth=1, linestyle=":", label="chosen checkpoint")
         axes.set_ylabel(label)
         if all((frame["value"] >= 0).all() for frame in series.values()):
             axes.set_ylim(bottom=0)
-        axes.legend(frameon=False)
+        axes.legend(**_ABOVE, ncols=2)
         _images_axis(axes)
 
     return _svg(draw)
 
 
+def smooth(values: pd.Series, smoothing: int) -> pd.Series:
+    """The running mean over `smoothing` values; over fewer at both ends."""
+    return values.rolling(smoothing, center=True, min_periods=1).mean()
+
+
 def class_shares(classes: Sequence[str], generated: Sequence[float], real: Sequence[float]) -> str:
-    """Bars of each class's share among the samples, with a mark at its share in the data."""
+    """Bars of each class's share among the samples, with a mark at its share in the data.
 
-    def draw(axes: Axes) -> None:
-        rows = range(len(classes))
-        axes.barh(rows, [100 * share for share in generated], color=BLUE, label="generated")
-        axes.scatter([100 * share for share in real], rows, color=ORANGE, marker="|", s=220, zorder=3, label="data")
-        axes.set_yticks(rows, [_plain(name) for name in classes])
-        axes.invert_yaxis()
-        axes.set_xlabel("share of images, %")
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    More than 25 classes are in two to four panels side by side.
+    """
+    panels = min(_MAX_PANELS, -(-len(classes) // _MAX_BARS))
+    rows = -(-len(classes) // panels)
 
-    return _svg(draw, height=0.9 + 0.28 * len(classes))
+    def draw(*axes_of_panels: Axes) -> None:
+        for panel, axes in enumerate(axes_of_panels):
+            shown = slice(panel * rows, (panel + 1) * rows)
+            names = [_label(name, _MAX_LABEL if panels == 1 else _MAX_SHORT_LABEL) for name in classes[shown]]
+            places = range(len(names))
+            axes.barh(places, [100 * share for share in generated[shown]], color=BLUE, label="samples")
+            axes.scatter(
+                [100 * share for share in real[shown]], places, color=ORANGE, marker="|", s=150, zorder=3, label="data"
+            )
+            axes.set_yticks(places, names)
+            axes.set_ylim(rows - 0.4, -0.6)
+            axes.set_xlabel("share of images, %")
+        axes_of_panels[0].legend(**_ABOVE, ncols=2)
+
+    if panels == 1:
+        return _svg(draw, height=0.9 + 0.22 * rows)
+    return _svg(draw, height=0.7 + 0.16 * rows, width=10, panels=panels)
 
 
 def confusion(counts: pd.DataFrame) -> str:
     """A square of shades: the share of each row's images in each column. Percentages are written in few classes."""
-    names = [_plain(str(name)) for name in counts.index]
+    few = len(counts) <= _WRITTEN
+    names = [_label(str(name), _MAX_LABEL if few else _MAX_SHORT_LABEL) for name in counts.index]
     shown = counts.to_numpy(float)
     shown = 100 * shown / shown.sum(1, keepdims=True).clip(min=1)
+    width = 5 if few else 10
+    size = min(10, 45 * width / len(names))  # points of the names, which must not touch each other
 
     def draw(axes: Axes) -> None:
         axes.imshow(shown, cmap="Blues", vmin=0, vmax=100)
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, rotation=45 if few else 90, ha="right", fontsize=size)
+        axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_xlabel("class according to the judge")
         axes.set_ylabel("class asked for")
-        if len(names) <= _WRITTEN:
+        if few:
             for (row, column), share in np.ndenumerate(shown):
                 # The shades have colours of their own, so these are black and white in both colour schemes.
-                axes.text(
-                    column, row, f"{share:.0f}", ha="center", va="center", color=("white", "black")[int(share < 50)]
-                )
+                colour = "black" if share < 50 else "white"
+                axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=size, color=colour)
 
-    return _svg(draw, height=min(1.6 + 0.42 * len(names), 9))
+    return _svg(draw, height=0.95 * width, width=width)
 
 
 def shares(values: dict[str, float]) -> str:
@@ -132,35 +173,41 @@ def shares(values: dict[str, float]) -> str:
     return _svg(draw, height=0.6 + 0.36 * len(values))
 
 
-def clusters(points: pd.DataFrame) -> str:
-    """Real and generated points side by side, coloured by class: columns kind (real, generated), class, x, y.
+def clusters(points: pd.DataFrame) -> dict[str, str]:
+    """A figure for each kind of points, real and generated, coloured by class: columns kind, class, x, y.
 
-    With more than 35 classes, the rarest become one group.
+    All have the same axes and the same legend. With more than 35 classes, the rarest become one group.
     """
     names = list(points["class"].value_counts().index)
     if len(names) > _GROUPS:
         names = [*names[: _GROUPS - 1], _OTHERS]
         points = points.assign(**{"class": points["class"].where(points["class"].isin(names), _OTHERS)})
     names.sort(key=lambda name: (name == _OTHERS, name))
-    labels = [name if len(name) <= _MAX_LABEL else name[: _MAX_LABEL - 1] + "…" for name in names]
-    columns = max(1, min(5, 70 // (4 + max(map(len, labels)))))
+    return {kind: _cloud(points, kind, names) for kind in ("real", "generated")}
+
+
+def _cloud(points: pd.DataFrame, kind: str, names: Sequence[str]) -> str:
+    """The points of one kind, in axes that have room for all points."""
+    labels = [_label(name, _MAX_SHORT_LABEL) for name in names]
+    columns = max(1, min(4, 60 // (4 + max(map(len, labels)))))
     styles = [(mark, colour) for mark in _MARKS for colour in _COLOURS]
 
-    def draw(*panels: Axes) -> None:
-        for axes, kind in zip(panels, ("real", "generated"), strict=True):
-            for name, (mark, colour) in zip(names, styles, strict=False):
-                group = points[(points["kind"] == kind) & (points["class"] == name)]
-                axes.plot(group["x"], group["y"], mark, color=colour, markersize=2.6, markeredgewidth=0)
-            axes.set_title(kind, fontsize=11)
-            axes.set_xticks([])
-            axes.set_yticks([])
+    def draw(axes: Axes) -> None:
+        for name, (mark, colour) in zip(names, styles, strict=False):
+            group = points[(points["kind"] == kind) & (points["class"] == name)]
+            axes.plot(group["x"], group["y"], mark, color=colour, markersize=2.6, markeredgewidth=0)
+        axes.set(xlim=_range(points["x"]), ylim=_range(points["y"]), xticks=[], yticks=[])
         if any(names):
             handles = [
-                Line2D([], [], marker=mark, color=colour, linestyle="", label=_plain(label))
+                Line2D([], [], marker=mark, color=colour, linestyle="", label=label)
                 for label, (mark, colour) in zip(labels, styles, strict=False)
             ]
-            panels[0].figure.legend(
-                handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
-            )
+            axes.figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
-    return _svg(draw, height=3.6 + 0.25 * -(-len(names) // columns), panels=2)
+    return _svg(draw, height=3.6 + 0.2 * -(-len(names) // columns))
+
+
+def _range(values: pd.Series) -> tuple[float, float]:
+    """The range of the values with a margin."""
+    margin = 0.05 * (values.max() - values.min()) or 1.0
+    return values.min() - margin, values.max() + margin

@@ -8,44 +8,18 @@ from typing import Any
 
 from stages import templates
 from stages.metrics.catalog import METRICS
-from stages.report import figures
+from stages.png import Picture
+from stages.report import figures, headline, losses, metric_table
 from stages.report.contents import Contents, compare_with_presets
 from stages.report.front_matter import front_matter
+from stages.report.losses import Meaning
 from stages.report.recipe import recipe
 from stages.report.settings import Settings
 
-_COPIES = {
-    True: "training images are copied",
-    False: "no sign that training images are copied",
-    None: "whether training images are copied cannot be decided",
-}
 _NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
-_FLAGS = {
-    "non_finite": "diverged",
-    "discriminator_saturated": "discriminator saturated",
-    "generator_collapsed": "generator collapsed",
-    "exploded": "training exploded",
-}
+# Device pixels per CSS pixel: those of common screens, and of common zooms of a browser.
+_RESOLUTIONS = (0.5, 0.67, 0.75, 0.8, 0.9, 1.1, 1.25, 1.33, 1.5, 1.75, 2, 2.25, 2.5, 2.625, 2.75, 3, 3.5, 4)
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
-
-
-def _verdict(contents: Contents) -> str:
-    """The run in one sentence."""
-    metrics, shape = contents.metrics, "×".join(map(str, contents.data.shape))
-    parts = []
-    if contents.network:
-        floor = f" ({contents.floor})" if contents.floor else ""
-        parts.append(f"Fréchet distance {metrics['fid']:.1f} in {contents.network}{floor}")
-    if contents.has_judge:
-        parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} {contents.kind} covered")
-    if contents.rejection:
-        parts.append("a judge failed its check")
-    if not contents.network:
-        parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
-    parts.append(_COPIES[contents.copies])
-    raised = dict.fromkeys(_FLAGS[flag.kind] for flag in contents.flags)
-    parts.append(f"flagged: {', '.join(raised)}" if raised else "no flag raised")
-    return f"A DCGAN of {contents.data.source['title']} at {shape}: {'; '.join(parts)}."
 
 
 def _params(contents: Contents, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -67,7 +41,7 @@ def _params(contents: Contents, settings: Settings) -> dict[str, dict[str, Any]]
     }
 
 
-def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
+def _figures(contents: Contents, settings: Settings, loss: Meaning) -> dict[str, str]:
     """The figures, as SVG elements by name."""
     best, logistic = contents.model["best_images_seen"], contents.model["logistic"]
     curves = contents.curves
@@ -77,12 +51,14 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
             "loss, nats" if logistic else "loss",
             settings.smoothing,
             best,
+            {"discriminator": loss.discriminator, "generator": loss.generator},
         ),
         "outputs": figures.curves(
             {"real images": curves["output/real"], "samples": curves["output/fake"]},
             "mean probability of “real”" if logistic else "mean output",
             settings.smoothing,
             best,
+            {"real images": 0.5} if logistic else {},
         ),
         "score": figures.curves({"score": curves["score"]}, "score", 1, best),
     }
@@ -108,8 +84,34 @@ def _figures(contents: Contents, settings: Settings) -> dict[str, str]:
             {METRICS[name].label: contents.metrics[name] for name in _NEIGHBOURHOODS if name in contents.metrics}
         )
     if len(contents.points):
-        svgs["clusters"] = figures.clusters(contents.points)
+        svgs |= {f"clusters_{kind}": svg for kind, svg in figures.clusters(contents.points).items()}
     return svgs
+
+
+def _at_checkpoint(contents: Contents, settings: Settings) -> dict[str, str]:
+    """The losses and outputs at the chosen checkpoint, as the figures' lines show them; empty if there are none."""
+    values = {}
+    for name in ("loss/discriminator", "loss/generator", "output/real", "output/fake"):
+        curve = contents.curves[name]
+        smooth = figures.smooth(curve["value"], settings.smoothing)[curve["step"] <= contents.model["best_images_seen"]]
+        if len(smooth):
+            values[name] = f"{smooth.iloc[-1]:.2f}"
+    return values
+
+
+def _pixels_across(picture: Picture) -> int:
+    """The width of a picture before each of its pixels became a block."""
+    return picture.width // max(picture.provenance.scale, 1)
+
+
+def _real_values(contents: Contents) -> dict[str, str]:
+    """Values of real images that are in no metric, and remarks on those that are."""
+    values = {}
+    if contents.has_judge:
+        values["rarest_mode"] = metric_table.number(float(contents.modes["real"].min()))
+    if contents.network and not contents.floor:
+        values["fid"] = f"{metric_table.number(contents.metrics['fid_floor'])}, of fewer images"
+    return values
 
 
 def _escape_markdown(value: object) -> str:
@@ -127,20 +129,31 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
         "c": contents,
         "settings": settings,
         "title": title,
-        "verdict": _verdict(contents),
+        "verdict": headline.verdict(contents),
         "protocol": contents.protocol,
         "measured": contents.measured,
-        "catalog": METRICS,
         "params": used,
-        "copies": _COPIES,
+        "copies": headline.COPIES,
         "preset": preset,
         "differences": differences,
         "recipe": recipe(contents.model["params"]),
     }
     folder = Path(__file__).parent
     pages = templates.environment(folder, html=True)
+    pages.filters["pixels_across"] = _pixels_across
+    pages.filters["number"] = metric_table.number
     pages.filters["short_hashes"] = lambda text: _HASH.sub(r"\1", text)  # the page's end has them in full
-    page = pages.get_template("page.html.j2").render(**values, svgs=_figures(contents, settings))
+    loss = losses.meaning(contents.model["params"]["loss"])
+    page = pages.get_template("page.html.j2").render(
+        **values,
+        cards=headline.cards(contents),
+        loss=loss,
+        at_checkpoint=_at_checkpoint(contents, settings),
+        svgs=_figures(contents, settings, loss),
+        tables=metric_table.tables(contents.metrics, _real_values(contents)),
+        resolutions=_RESOLUTIONS,
+        widths=sorted({_pixels_across(picture) for picture in contents.pictures.values()}),
+    )
     cards = templates.environment(folder, html=False, escape=_escape_markdown)
     card = cards.get_template("model_card.md.j2").render(**values)
     return page, front_matter(contents, title, preset, differences) + card

@@ -226,8 +226,8 @@ def test_the_report_is_one_file_and_shows_every_result(tiny: Project) -> None:
     links = r"""\b(src|href)=["'](?!data:|#|http://localhost/|play\.html")|@import|url\((?!["']?#)"""
     assert not re.search(links, page)
     assert page.count('src="data:image/png;base64,') == 9
-    assert page.count("<svg") == 7
-    assert page.count("<figcaption>") == 16, "every picture and figure has a caption"
+    assert page.count("<svg") == 8
+    assert page.count("<figcaption>") == 15, "each picture and figure has a caption; the maps have a text beside them"
     assert page.index("Samples of the seeds 0 to 5") < page.index("<h2>"), "the grid is at the top"
     for expected in ("mode_kl", "generator.channels", "tensorflow", "Tiny shapes", "MIT"):
         assert expected in page
@@ -266,7 +266,7 @@ def test_the_report_shows_the_flags_of_the_training_first(tiny_copy: Project) ->
 def test_a_training_that_ended_early_without_a_flag_shows_no_alert(tiny_copy: Project) -> None:
     page = changed_model(tiny_copy, flags=[], stopped="Training ended early: no better score.")
     assert 'role="alert"' not in page
-    assert "<p>Training ended early: no better score.</p>" in page
+    assert '<p role="note">Training ended early: no better score.</p>' in page
     page = changed_model(tiny_copy, flags=[], stopped="", best_images_seen=320)
     assert 'role="alert"' not in page
     assert 'role="note"' not in page

@@ -17,10 +17,11 @@ import yaml
 from stages.artifacts import sha256
 from stages.metrics import files
 from stages.metrics.catalog import METRICS
-from stages.report import figures
+from stages.report import figures, losses, metric_table
 from stages.report.contents import Difference, compare_with_presets
 from stages.report.front_matter import license_keys
 from stages.report.recipe import recipe
+from stages.train.losses.catalog import LOSSES
 from tests.conftest import CLASSES, ROOT, Project, metrics_of
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
@@ -104,12 +105,17 @@ def test_the_verdict_is_one_line_on_the_page_and_on_the_card(tiny: Project) -> N
 
 def test_the_page_answers_the_readers_questions_in_order(tiny: Project) -> None:
     page = (tiny.folder / "reports/report.html").read_text()
-    order = ["verdict", "grid", "Training in pictures", "Generator against discriminator", "chosen checkpoint"]
+    order = ["verdict", "numbers", "grid", "Training in pictures", "chosen checkpoint"]
+    order += ["Generator against discriminator"]
     order += ["samples cover", "images copied", "Failures", "Between samples", "their protocol", "The data"]
     order += ["How to reproduce"]
-    body = (
-        page[page.index("<body>") :].replace('<p class="verdict">', "verdict").replace('alt="Grid of Samples', "grid")
-    )
+    body = page[page.index("</nav>") :]
+    for place, name in (
+        ('<p class="verdict">', "verdict"),
+        ('<ul class="numbers">', "numbers"),
+        ('alt="Grid of S', "grid"),
+    ):
+        body = body.replace(place, name)
     places = [body.index(words) for words in order]
     assert places == sorted(places)
 
@@ -279,7 +285,7 @@ def test_the_page_says_that_test_images_are_too_few_for_precision_and_recall(tin
     page, card = rendered(tiny_copy)
     assert "There are too few test images for precision and recall" in page
     assert "neighbourhoods" not in card
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
 
 
 def test_a_flagged_training_is_reported_first(tiny_copy: Project) -> None:
@@ -496,16 +502,104 @@ def test_each_cluster_has_its_own_mark_up_to_35_classes(classes: int) -> None:
     points = pd.DataFrame({"kind": ["real", "generated"] * 300, "class": [names[i // 2 % classes] for i in range(600)]})
     points = points.assign(x=generator.normal(size=600), y=generator.normal(size=600))
     drawn = figures.clusters(points)
-    legend = re.findall(r">\u200b?(_class \d+ \$x\$|other classes)<", drawn)
-    assert len(legend) == min(classes, 35)
-    assert ("other classes" in legend) == (classes > 35)
-    assert drawn.count("<use") >= 600
+    assert list(drawn) == ["real", "generated"]
+    for svg in drawn.values():
+        legend = re.findall(r">\u200b?(_class \d+ \$x\$|other classes)<", svg)
+        assert len(legend) == min(classes, 35)
+        assert ("other classes" in legend) == (classes > 35)
+        assert svg.count("<use") >= 300
     assert drawn == figures.clusters(points), "the same text every time"
 
 
 def test_clusters_without_classes_have_no_legend() -> None:
     points = pd.DataFrame({"kind": ["real", "generated"], "class": ["", ""], "x": [0.0, 1.0], "y": [0.0, 1.0]})
-    assert "legend" not in figures.clusters(points)
+    assert not any("legend" in svg for svg in figures.clusters(points).values())
+
+
+def test_the_cards_answer_before_the_first_picture(tiny: Project) -> None:
+    page = (tiny.folder / "reports/report.html").read_text()
+    first = in_words(page[page.index('<ul class="numbers">') : page.index("<img")])
+    places = [
+        first.index(words) for words in ("Quality", "Variety", "Copies", "Training", "Changed from", "make compare")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_metric_of_the_catalog_is_in_one_group() -> None:
+    values = dict.fromkeys(METRICS, 0.5)
+    groups = metric_table.tables(values, {})
+    assert list(groups) == ["Quality and variety together", "Quality", "Variety", "Copies", "Other"]
+    assert [line.metric.name for line in groups["Other"]] == ["judge_rejected"]
+    names = [line.metric.name for lines in groups.values() for line in lines]
+    assert len(names) == len(set(names))
+    assert {name for name, metric in METRICS.items() if metric.better} <= set(names)
+
+
+def test_a_metric_is_beside_the_value_of_real_images_and_its_direction() -> None:
+    metrics = {"fid": 8.0918, "fid_floor": 0.163794, "fid_bias": 0.2034, "rarest_mode": 0.094, "new": 1.0}
+    groups = metric_table.tables(metrics, {"rarest_mode": "0.1"})
+    (fid,), (rarest,) = groups["Quality and variety together"], groups["Variety"]
+    assert (fid.value, fid.real, fid.better) == (8.0918, "0.1638", "↓ lower")
+    assert fid.remark == "Here it is about 0.2034 too high"
+    assert (rarest.real, rarest.better) == ("0.1", "↑ higher")
+    assert [(line.metric.name, line.real) for line in groups["Other"]] == [("new", "–")]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_each_loss_is_explained_with_the_value_at_which_nothing_can_be_told_apart(name: str, smoothing: float) -> None:
+    found = losses.meaning({"name": name, "label_smoothing": smoothing})
+    bounds = LOSSES[name].formulas.bounds(smoothing)
+    assert found.words
+    assert found.discriminator == pytest.approx(bounds[1] if bounds else 0)
+
+
+def test_a_loss_that_the_report_does_not_know_has_no_explanation() -> None:
+    assert losses.meaning({"name": "new", "label_smoothing": 0.0}) == losses.Meaning("")
+
+
+def test_many_classes_are_in_panels_and_their_names_are_short() -> None:
+    names = [f"class {i} with a very long name" for i in range(100)]
+    shares = [0.01] * 100
+    assert 'width="360pt"' in figures.class_shares(names[:25], shares[:25], shares[:25])
+    drawn = figures.class_shares(names, shares, shares)
+    assert 'width="720pt"' in drawn
+    assert drawn.count("share of images, %") - drawn.count("<!-- share of images, % -->") == 4
+    assert re.findall(r">(class 99[^<]*)<", drawn) == ["class 99 with a…"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize("ratio", [1, 1.25, 1.5, 2, 3])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_each_pixel_of_a_picture_is_a_whole_number_of_the_screens(
+    tiny: Project, browser: Any, width: int, ratio: float
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, device_scale_factor=ratio)
+    page.goto((tiny.folder / "reports/report.html").as_uri())
+    shown = page.eval_on_selector_all(
+        ".mat img",
+        "all => all.map(i => [i.getBoundingClientRect().width, i.style.getPropertyValue('--pixels'),"
+        " getComputedStyle(i).imageRendering])",
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+    assert len(shown) == 9
+    for wide, pixels, rendering in shown:
+        blocks = wide * ratio / int(pixels)
+        assert blocks >= 1
+        assert blocks == pytest.approx(round(blocks), abs=0.02)
+        assert rendering == "pixelated"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_the_page_prints_on_at_most_eight_pages(tiny: Project, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto((tiny.folder / "reports/report.html").as_uri())
+    printed = page.pdf(format="A4")
+    page.close()
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 8
 
 
 @pytest.mark.slow
