@@ -18,17 +18,16 @@ from stages.errors import StageError
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    with contextlib.closing(Models(Path())) as models:
-        first = models.first()
-        with _listen(arguments.port, models) as server:
-            address = f"http://{LOOPBACK}:{server.server_address[1]}"
-            if first.missing:
-                shell.say(f"{first.missing}\nThe page shows the committed reports/play.html.")
-            shell.say(f"The page: {address}  (Ctrl-C ends it)")
-            if arguments.browser:
-                webbrowser.open(address)
-            with contextlib.suppress(KeyboardInterrupt):  # the normal way to end it
-                server.serve_forever()
+    with contextlib.closing(Models(Path())) as models, _listen(arguments.port, models) as server:
+        first = models.first()  # before a visitor has to wait for it
+        address = f"http://{LOOPBACK}:{server.server_address[1]}"
+        if first.missing:
+            shell.say(f"{first.missing}\nThe page shows the committed reports/play.html.")
+        shell.say(f"The page: {address}  (Ctrl-C ends it)")
+        if arguments.browser:
+            webbrowser.open(address)
+        with contextlib.suppress(KeyboardInterrupt):  # the normal way to end it
+            server.serve_forever()
 
 
 def _listen(port: int, models: Models) -> Server:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import TypeAdapter, ValidationError
 
-from demo.errors import RefusedError
+from demo.errors import SHOWN, RefusedError
 from stages import artifacts, manifest, neighbours, pixels, png, records
 from stages.errors import StageError
 from stages.inversion import Inverter, Search
@@ -100,7 +100,7 @@ class Model:
         is_own = artifacts.sha256(path) == self._facts.get("data_manifest_sha256")
         if not is_own or not all((self._prepared / shard.name).exists() for shard in self._data.splits["train"].shards):
             raise RefusedError(
-                409,
+                SHOWN,
                 "no_data",
                 "the images that this model was trained on are not in data/prepared; `dvc pull` or `make repro` puts "
                 "them there",
@@ -146,7 +146,7 @@ class Model:
         except RejectedError as error:
             detail = f": {error.detail}" if error.detail else ""
             raise RefusedError(
-                422, error.reason, f"this picture cannot be used ({error.reason}{detail}); choose a JPEG or a PNG"
+                SHOWN, error.reason, f"this picture cannot be used ({error.reason}{detail}); choose a JPEG or a PNG"
             ) from None
 
     def _prepare_settings(self) -> Prepare:
@@ -230,7 +230,7 @@ class Model:
         def told(share: float) -> None:
             if time.monotonic() > ends:
                 raise RefusedError(
-                    503, "too_slow", "the search takes too long for the page; `python -m stages.invert` has no limit"
+                    SHOWN, "too_slow", "the search takes too long for the page; `python -m stages.invert` has no limit"
                 )
             tell(share)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo import revisions
-from demo.errors import RefusedError
+from demo.errors import SHOWN, RefusedError
 from demo.revisions import WORKSPACE, Revision
 from stages import artifacts, manifest, shell
 from stages.errors import StageError
@@ -44,7 +44,7 @@ class Offered:
     def python(self) -> "Model":
         """The model. Raises RefusedError if there is only its page."""
         if self.model is None:
-            raise RefusedError(409, "no_model", self.missing)
+            raise RefusedError(SHOWN, "no_model", self.missing)
         return self.model
 
 
@@ -91,7 +91,7 @@ class Models:
         here, revision = self._here(), self._revisions().get(name)
         if revision is None and not (name == WORKSPACE and here):
             raise RefusedError(
-                404, "no_such", f"no model {name!r} is offered; choose one of {', '.join(self.offered())}"
+                404, "bad_request", f"no model {name!r} is offered; choose one of {', '.join(self.offered())}"
             )
         # The files here may be made anew while the page is open.
         key = revision.commit if revision else f"{here} {here.stat().st_mtime_ns}"  # type: ignore[union-attr]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from demo.errors import RefusedError
+from demo.errors import SHOWN, RefusedError
 from demo.models import Models, Offered
 from stages.errors import StageError
 from stages.play.assembly import Served, render
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._started:  # in the middle of lines
             self._line(answer)
         else:
-            self._send_json(answer, error.status if isinstance(error, RefusedError) else 422)
+            self._send_json(answer, error.status if isinstance(error, RefusedError) else SHOWN)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """A request that is no valid HTTP, or has another method."""
@@ -254,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _turn(self) -> Iterator[None]:
         """Start the lines and wait: one search for z runs at a time. Raises RefusedError if many wait."""
         if not self.server.waiting.acquire(blocking=False):
-            raise RefusedError(503, "busy", "too many searches are waiting; try again in a minute")
+            raise RefusedError(SHOWN, "busy", "too many searches are waiting; try again in a minute")
         try:
             self.close_connection = True  # the end of the lines
             self._start(200, _LINES, {"Connection": "close"})

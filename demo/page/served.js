@@ -8,16 +8,35 @@ class Trouble extends Error {
   }
 }
 
-/** Ask the server about a model. Returns its answer; fails with a Trouble. */
-async function ask(path, model, body, more = "") {
-  let answer;
-  try {
-    answer = await fetch(`${path}?model=${encodeURIComponent(model)}${more}`, body === undefined ? {} : {method: "POST", body});
-  } catch {
-    throw new Trouble({error: "", reason: "no_answer"});
+/** The lines of JSON with which the server answers about a model, each as soon as it is there. Fails with a Trouble. */
+async function* linesOf(path, model, body, more = "") {
+  let reader, text = "";
+  const read = async () => {
+    try {
+      reader ??= (await fetch(`${path}?model=${encodeURIComponent(model)}${more}`, body === undefined ? {} : {method: "POST", body})).body
+        .pipeThrough(new TextDecoderStream()).getReader();
+      return await reader.read();
+    } catch {
+      throw new Trouble({error: "", reason: "no_answer"});
+    }
+  };
+  for (let done = false; !done; ) {
+    let value;
+    ({done, value = "\n"} = await read());
+    const lines = (text + value).split("\n");
+    text = lines.pop();
+    for (const line of lines.filter(Boolean)) {
+      const answer = JSON.parse(line);
+      if (answer.error !== undefined) throw new Trouble(answer);
+      yield answer;
+    }
   }
-  if (!answer.ok) throw new Trouble(await answer.json());
-  return answer;
+}
+
+/** The server's only line. */
+async function ask(...request) {
+  for await (const answer of linesOf(...request)) return answer;
+  throw new Trouble({error: "", reason: "no_answer"});
 }
 
 ADDED.push((app) => {
@@ -74,7 +93,7 @@ ADDED.push((app) => {
     leave();
     if (name) {
       app.note(say("loading", {name}));
-      const payload = await (await ask("/payload", name)).json();
+      const payload = await ask("/payload", name);
       const reason = why(name, payload);
       if (reason) throw new Error(reason);
       const engine = await Engine.start(payload);
@@ -152,7 +171,7 @@ ADDED.push((app) => {
     preview();
     try {
       const body = JSON.stringify({z: Array.from(zOf(app.place, directions)), class: app.place.label});
-      into.replaceChildren(...nearest(await (await ask("/nearest", served.model, body)).json()));
+      into.replaceChildren(...nearest(await ask("/nearest", served.model, body)));
     } catch (error) {
       into.replaceChildren(trouble(error));
     }
@@ -170,7 +189,7 @@ ADDED.push((app) => {
     try {
       // Firefox and Safari report no answer if the server refuses a file while they still send it.
       if (file.size > served.megabytes << 20) throw new Trouble({error: "", reason: "too_many_bytes"});
-      const answer = await (await ask("/judge", served.model, file, ofClass())).json();
+      const answer = await ask("/judge", served.model, file, ofClass());
       const output = shown(answer.output, 3), text = (key, values) => make("p", {className: "result"}, say(key, values));
       const lines = [text(answer.probability ? "score_probability" : "score_output", {output})];
       for (const kind of ["samples", "real"]) {
@@ -208,32 +227,16 @@ ADDED.push((app) => {
     if (file && !byId("own-choose").disabled) upload(file);
   });
 
-  /** The answer's lines of JSON, each as soon as it is there. */
-  const linesOf = async function* (answer) {
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (;;) {
-      const {done, value} = await reader.read();
-      if (done) return;
-      const lines = (text + value).split("\n");
-      text = lines.pop();
-      for (const line of lines) yield JSON.parse(line);
-    }
-  };
   byId("own-invert").addEventListener("click", async () => {
     const into = byId("own-sample"), bar = byId("own-progress"), buttons = [byId("own-invert"), byId("own-choose")];
     buttons.forEach((button) => busy(button, say("searching"), into));
     bar.hidden = false;
-    bar.value = 0;
+    bar.removeAttribute("value"); // it has not started
     try {
-      for await (const line of linesOf(await ask("/invert", served.model, own))) {
-        if (line.error !== undefined) throw new Trouble(line);
-        if (line.waiting) into.firstChild.textContent = say("waiting");
-        if (line.share !== undefined) {
-          into.firstChild.textContent = say("searching");
-          bar.value = line.share;
-        }
+      for await (const line of linesOf("/invert", served.model, own)) {
         if (line.found) into.replaceChildren(...found(line.found));
+        else into.firstChild.textContent = say(line.waiting ? "waiting" : "searching");
+        if (line.share) bar.value = line.share;
       }
     } catch (error) {
       into.replaceChildren(trouble(error));

@@ -96,8 +96,8 @@ def render(payload: dict[str, Any], served: Served | None = None) -> str:
     """The page, as HTML: a file, or what `served` makes of it.
 
     The template page.html.j2 escapes the `words` and the name of the `data`. It gets the other texts as they have to
-    be: `payload_json`, `words_json`, `served_json`, `worker` (the worker's script), `script` (the class Engine, then page/*.js),
-    `style` (page/*.css) and `policy`.
+    be: `payload_json`, `words_json`, `served_json`, `worker` (the worker's script), `script` (the class Engine, then
+    page/*.js), `style` (page/*.css) and `policy`.
     """
     script = "\n".join((client(), _joined(_HERE / "engine/latents.js", *_of_page("*.js", served))))
     style = _joined(*_of_page("*.css", served))
