@@ -166,10 +166,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, error: StageError) -> None:
         answer = {"error": str(error), "reason": error.reason if isinstance(error, RefusedError) else ""}
+        status = error.status if isinstance(error, RefusedError) else SHOWN
         if self._started:  # in the middle of lines
             self._line(answer)
         else:
-            self._send_json(answer, error.status if isinstance(error, RefusedError) else SHOWN)
+            self.close_connection |= status != SHOWN  # the body may not have been read
+            self._send_json(answer, status)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """A request that is no valid HTTP, or has another method."""
