@@ -2,7 +2,7 @@
 
     make repro && make bench
 
-Goal: twenty visitors for a minute without an error and with a median below a second. Each opens the page, then asks for
+Goal: twenty visitors for a minute without an error. Each opens the page, then asks for
 the nearest training images of a sample and for the discriminator's answer to a picture, the next as soon as the last is
 answered. (`python -m benchmarks.play` measures the pictures, which the browser computes.) Writes
 benchmarks/results/demo.json.
@@ -42,7 +42,7 @@ def visit(address: str, seconds: float = SECONDS) -> tuple[dict[str, list[float]
     def visitor(number: int) -> None:
         with requests.Session() as session:
 
-            def timed(kind: str, body: object = None) -> None:
+            def timed(kind: str, body: str | bytes | None = None) -> None:
                 started = time.perf_counter()
                 where = f"{address}/{kind}?model=workspace" + (f"&class={label}" if label is not None else "")
                 answer = session.post(where, data=body, timeout=60) if body else session.get(address, timeout=60)
