@@ -8,7 +8,7 @@
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
 # make experiments       print a table of experiments, tags and branches (SORT=fid, FORMAT=md or csv)
 # make whence PNG=x.png  show which commit, data, params and checkpoint made a picture, and how to remake it
-# make demo              serve a web page for playing with the generator in models/ or in any revision
+# make demo              serve the playable page: the model in models/ or any revision's, two side by side, your own pictures
 # make export            write the model as SavedModel, ONNX and LiteRT with a model card into exports/
 # make bench             measure the speed of data, evaluation, training, demo and page; writes benchmarks/results/
 # make fresh             check that the committed dvc.lock matches the code, the params and the results
@@ -137,12 +137,8 @@ test: setup
 # Install more packages into the same environment.
 INSTALL_MORE = python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $< 2>&1 | $(PIP_PROGRESS)
 
-.venv/demo: requirements-demo.lock .venv/installed
-	@$(INSTALL_MORE)
-	@touch $@
-
 PORT ?= 7860
-demo: .venv/demo
+demo: setup
 	@python -m demo --port $(PORT)
 
 .venv/export: requirements-export.lock .venv/installed
@@ -190,5 +186,4 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 lock:
 	$(LOCK) --extra dev --extra slow -o requirements-slow.lock
 	$(LOCK) --extra dev --extra export -c requirements-slow.lock -o requirements-export.lock
-	$(LOCK) --extra dev --extra demo -c requirements-slow.lock -o requirements-demo.lock
 	$(LOCK) --extra dev -c requirements-slow.lock -o requirements.lock

@@ -1,1 +1,1 @@
-"""The demo: a web page for playing with the trained networks."""
+"""The demo: a server of the playable page for any revision, and of what the page needs Python for."""

@@ -26,22 +26,30 @@ _SCORES, _TIMELINE_VALUES = 32, 1 << 20
 
 def play(settings: Settings, workspace: Workspace) -> Mapping[str, float]:
     """Write reports/play.html: the networks and the code that computes them, in one file."""
-    data = manifest.read(workspace.input("data/prepared/manifest.json").parent)
-    generator = _generator(workspace.input("models/generator.keras"), data)
-    discriminator = saving.load(workspace.input("models/discriminator.keras"))
-    rest = {
-        "facts": _facts(workspace, data, generator),
-        "timeline": _timeline(workspace),
-        "page": contents(workspace, data, generator, discriminator),
-    }
-    page = render({**rest, **networks(data.shape, generator, discriminator)})
+    packed = payload(workspace)
+    page = render(packed)
     if len(page.encode()) > settings.max_megabytes * 1e6:
-        page = render({**rest, **networks(data.shape, generator)})
+        del packed["discriminator"]
+        generator = saving.load(workspace.input("models/generator.keras"))
+        page = render({**packed, **networks(generator.output_shape[1:], generator)})
         shell.say(f"the page has no discriminator: it would be larger than {settings.max_megabytes:g} MB")
     with workspace.outputs("reports/play.html") as new:
         new("reports/play.html").write_text(page, encoding="utf-8")
     shell.say(f"open {workspace.out / 'reports/play.html'} ({len(page.encode()) / 1e6:.1f} MB)")
     return {}
+
+
+def payload(workspace: Workspace) -> dict[str, Any]:
+    """Everything that the page shows, as JSON. Raises StageError for an input that is missing or cannot be used."""
+    data = manifest.read(workspace.input("data/prepared/manifest.json").parent)
+    generator = _generator(workspace.input("models/generator.keras"), data)
+    discriminator = saving.load(workspace.input("models/discriminator.keras"))
+    return {
+        "facts": _facts(workspace, data, generator),
+        "timeline": _timeline(workspace),
+        "page": contents(workspace, data, generator, discriminator),
+        **networks(data.shape, generator, discriminator),
+    }
 
 
 def _generator(path: Path, data: Manifest) -> keras.Model:

@@ -64,25 +64,30 @@ function setUpPlay(app) {
     byId("hint").classList.add("gone");
   };
 
+  // The picture moves under the hand. A page that a server adds to may have a second one, which moves with the first.
+  app.heroes = [hero];
   let drag = null, crossTimer = 0;
   const showCross = () => {
     byId("cross").classList.add("on");
     clearTimeout(crossTimer);
     crossTimer = setTimeout(() => byId("cross").classList.remove("on"), 1200);
   };
-  hero.addEventListener("pointerdown", (event) => {
-    touched();
-    drag = {x: event.clientX, y: event.clientY, from: [...app.place.moves]};
-    hero.setPointerCapture(event.pointerId);
-  });
-  hero.addEventListener("pointermove", (event) => {
-    if (!drag) return;
-    const per = REACH / hero.clientWidth;
-    app.place.moves[1] = Math.max(-LARGEST_MOVE, Math.min(LARGEST_MOVE, drag.from[1] - (event.clientY - drag.y) * per));
-    showCross();
-    move(0, drag.from[0] + (event.clientX - drag.x) * per);
-  });
-  for (const name of ["pointerup", "pointercancel"]) hero.addEventListener(name, () => (drag = null));
+  app.movable = (picture) => {
+    picture.addEventListener("pointerdown", (event) => {
+      touched();
+      drag = {x: event.clientX, y: event.clientY, from: [...app.place.moves]};
+      picture.setPointerCapture(event.pointerId);
+    });
+    picture.addEventListener("pointermove", (event) => {
+      if (!drag) return;
+      const per = REACH / hero.clientWidth;
+      app.place.moves[1] = Math.max(-LARGEST_MOVE, Math.min(LARGEST_MOVE, drag.from[1] - (event.clientY - drag.y) * per));
+      showCross();
+      move(0, drag.from[0] + (event.clientX - drag.x) * per);
+    });
+    for (const name of ["pointerup", "pointercancel"]) picture.addEventListener(name, () => (drag = null));
+  };
+  app.movable(hero);
   hero.addEventListener("keydown", (event) => {
     const size = event.shiftKey ? 1 : 0.25;
     const step = {ArrowLeft: [0, -size], ArrowRight: [0, size], ArrowUp: [1, size], ArrowDown: [1, -size]}[event.key];
@@ -178,6 +183,7 @@ function setUpPlay(app) {
   /** The side of a tile, in CSS pixels for each pixel of a sample: about 64 pixels a tile. */
   const tileScale = () => {
     let scale = Math.max(1, Math.round(64 / facts.width));
+    if (app.heroes.length > 1 && stage.clientWidth < 600) scale /= 2; // so that both large pictures find room
     while (facts.width * scale > 112) scale /= 2;
     return scale;
   };
@@ -190,13 +196,24 @@ function setUpPlay(app) {
     const below = beside ? 0 : height - dock.offsetTop;
     // The large picture covers a whole number of tiles, and each of its pixels is a whole number of the screen's.
     const multiple = Math.max(1, Math.round(1 / scale));
-    const room = Math.min((right * 0.92) / wide, ((height - below) * 0.94) / high, 640 / Math.max(wide, high));
-    const tilesWide = Math.max(1, Math.floor(room / multiple)) * multiple;
-    const box = {width: tilesWide * wide, height: tilesWide * high};
+    const tilesFor = (columns, rows) => {
+      const room = Math.min((right * 0.92) / wide / columns, ((height - below) * 0.94) / high / rows, 640 / Math.max(wide, high));
+      return Math.max(1, Math.floor(room / multiple)) * multiple;
+    };
+    // Several are side by side or below each other, whichever makes them larger.
+    const count = app.heroes.length, isRow = tilesFor(count, 1) >= tilesFor(1, count);
+    const [columns, rows] = isRow ? [count, 1] : [1, count];
+    const one = {width: tilesFor(columns, rows) * wide, height: tilesFor(columns, rows) * high};
+    const box = {width: one.width * columns, height: one.height * rows};
     box.left = Math.round((right - box.width) / 2);
     box.top = Math.max(8, Math.round((height - below - box.height) / 2));
-    Object.assign(hero.style, {left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px`});
-    canvas.classList.toggle("smooth", box.width < facts.width);
+    app.heroes.forEach((picture, i) => Object.assign(picture.style, {
+      left: `${box.left + (isRow ? i * one.width : 0)}px`,
+      top: `${box.top + (isRow ? 0 : i * one.height)}px`,
+      width: `${one.width}px`,
+      height: `${one.height}px`,
+    }));
+    canvas.classList.toggle("smooth", one.width < facts.width);
 
     const places = [];
     // Its rectangle, since offsetLeft ignores the transform that centres the dock.

@@ -1,5 +1,8 @@
 // Start: read the payload and the link, start the engine, and set up each part of the page.
 
+/** What a server adds to the page: functions that set it up, called with `app` before the first picture is drawn. */
+const ADDED = [];
+
 /** Run `work` when calls have stopped coming for so many milliseconds. */
 function settled(work, milliseconds) {
   let timer = 0;
@@ -86,6 +89,7 @@ async function start() {
     app.speakMap();
     app.speakTraining?.();
     app.speakGrid();
+    app.speakAdded?.();
     told = null;
     tell();
     map();
@@ -114,6 +118,7 @@ async function start() {
     setUpGrid(app);
     setUpStory(app);
     await setUpTraining(app);
+    for (const setUp of ADDED) await setUp(app);
   } catch (error) {
     return fail(error);
   }
