@@ -84,6 +84,7 @@ def test_the_committed_run_reaches_the_promised_quality() -> None:
     [
         ("default", "the default"),
         ("paper", "the paper's recipe"),
+        ("conditional", "the preset `conditional`"),
     ],
 )
 def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str) -> None:

@@ -21,7 +21,7 @@ from studies import cell, claims, seeds
 from tests.conftest import ROOT, Project, metrics_of
 
 STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
-STUDIES = {name: stage for name, stage in STAGES.items() if "matrix" in stage}
+STUDIES = {name: stage for name, stage in STAGES.items() if "variant" in stage.get("matrix", {})}
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 EMOJI = yaml.safe_load((ROOT / "studies/emoji/dvc.yaml").read_text())["stages"]
 
@@ -80,9 +80,12 @@ def test_the_committed_cells_have_one_protocol_and_their_variants_params(study: 
         pytest.skip("the cells of this study have not been committed")
     variants = yaml.safe_load((ROOT / f"studies/{study}.yaml").read_text())
     settings = TypeAdapter(Settings)
-    groups = {name.rpartition("-")[0] if study == "conditional" else "" for name in cells}
-    for group in groups:  # in the study of conditional networks, the data and the protocol of variants differ
-        seeds.summary([values for name, values in cells.items() if name.startswith(group and f"{group}-")])
+    groups: dict[tuple[Any, ...], list[Any]] = {}  # of cells with the same data and the same kind of network
+    for name, values in cells.items():
+        used = params_of(variants[name.rpartition("-")[0]])
+        groups.setdefault((repr(used["prepare"]), used["train"]["conditional"]), []).append(values)
+    for group in groups.values():
+        seeds.summary(group)
     for name, values in cells.items():
         variant, _, seed = name.rpartition("-")
         used = cell.with_changes(params_of(variants[variant]), {"train": {"seed": int(seed)}})
