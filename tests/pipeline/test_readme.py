@@ -203,7 +203,10 @@ def test_the_clusters_page_shows_the_measured_speed_of_training(network: str, ro
 def test_the_page_of_the_demo_shows_the_measured_answers_of_twenty_visitors() -> None:
     measured = json.loads((ROOT / "benchmarks/results/demo.json").read_text())
     page = " ".join((ROOT / "docs/play.md").read_text().split())
-    sentence = r"They got (\d+) answers without an error: a page in ([\d.]+) s, nearest images in ([\d.]+) s and D's answer in ([\d.]+) s"
+    sentence = (
+        r"They got (\d+) answers without an error: "
+        r"a page in ([\d.]+) s, nearest images in ([\d.]+) s and D's answer in ([\d.]+) s"
+    )
     seconds = [measured[f"{kind}_median_seconds"] for kind in ("page", "nearest", "judge")]
     assert numbers(sentence, page) == [measured["answers"], *(pytest.approx(value, abs=0.06) for value in seconds)]
     assert (measured["visitors"], measured["seconds"], measured["failed"]) == (20, 60, 0)
