@@ -1,5 +1,6 @@
 """The revisions that the page offers: the folder as it is, and the tags, branches and experiments of Git and DVC."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +57,17 @@ def fetch(project: Path, revision: Revision, files: Iterable[str], folders: Iter
     # DVC takes a second to import, and most users never open a revision.
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     try:
         system = DVCFileSystem(str(project), rev=revision.commit)
-        names = [name for name in files if system.exists(name)]
-        names += [name for folder in folders if system.isdir(folder) for name in system.find(folder)]
-        for name in names:
+        present = (name for name in files if system.exists(name))
+        within = (name for folder in folders if system.isdir(folder) for name in system.find(folder))
+        for name in itertools.chain(present, within):
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(system.read_bytes(name))
-    except (OSError, DvcException) as error:
+    except (OSError, DvcException, DataIndexDirError) as error:
         raise StageError(
             f"{revision.name} ({revision.commit[:7]}): {error}; run `dvc pull` in a check-out of it for details"
         ) from error

@@ -479,17 +479,18 @@ def test_a_revision_has_its_own_networks_and_the_projects_images(versioned: Path
 def test_a_revision_is_fetched_from_the_remote_and_a_missing_remote_is_reported(
     versioned: Path, tmp_path: Path
 ) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
     shutil.copytree(versioned, tmp_path / "origin", symlinks=True)
-    dvc(tmp_path / "origin", "push", "--all-commits")
-    clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(tmp_path / "origin"), str(clone))
     git(clone, "branch", "other", "origin/other")
-    dvc(clone, "remote", "modify", "--local", "shared", "url", str(tmp_path / "origin/dvc-remote"))
+    for folder in (tmp_path / "origin", clone):
+        dvc(folder, "remote", "modify", "--local", "shared", "url", str(remote))
+    dvc(tmp_path / "origin", "push", "--all-commits")
     models = Models(clone)
     assert models.offered()[WORKSPACE] == "page", "models/ is empty"
     assert models.get("other").python().sampler.shape == (16, 16, 1)
     models.close()
-    shutil.rmtree(tmp_path / "origin/dvc-remote")
+    shutil.rmtree(remote)
     shutil.rmtree(clone / ".dvc/cache", ignore_errors=True)
     models = Models(clone)
     shown = models.get("other")
