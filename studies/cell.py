@@ -3,7 +3,8 @@
     python -m studies.cell STUDY VARIANT SEED [--grid]
 
 Reads the variant's changes in studies/<STUDY>.yaml, the params file that they change (`base`; params.yaml if the
-variant names none), and the outputs of `dvc repro features`. Runs the project's own stages. Their outputs go to
+variant names none), and the outputs of `dvc repro features`. A variant's `train_on` changes `prepare` for the training
+alone: the metrics are those against the project's data. Runs the project's own stages. Their outputs go to
 .state/studies, so an interrupted cell resumes: training from its last checkpoint, or the evaluation if the cell was
 trained with the same params, data and code.
 Writes studies/results/<STUDY>/<VARIANT>-<SEED>.json: the metrics and the results of the training. With --grid it also
@@ -44,7 +45,7 @@ def with_changes(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
 
 def variant_params(changes: dict[str, Any]) -> dict[str, Any]:
     """The params of a variant: those of its `base` (a params file; params.yaml if it names none), with its changes."""
-    sections = {section: values for section, values in changes.items() if section != "base"}
+    sections = {section: values for section, values in changes.items() if section not in ("base", "train_on")}
     return with_changes(params.read_file(Path(changes.get("base", "params.yaml"))), sections)
 
 
@@ -100,11 +101,11 @@ def other_data(base: dict[str, Any], folder: Path) -> Path:
     return work
 
 
-def run(base: dict[str, Any], seed: int, work: Path, data: Path = Path()) -> dict[str, Any]:
+def run(base: dict[str, Any], seed: int, work: Path, data: Path = Path(), measured_by: Path = Path()) -> dict[str, Any]:
     """Train and evaluate the params `base` with a seed, in the folder `work`. Raises StageError if a stage fails.
 
-    `data` is the folder of `other_data`. Skips the training if it has finished here before without an evaluation, with
-    the same params, data and code.
+    `data` and `measured_by` are folders of `other_data`: the data to train on, and that of the metrics. Skips the
+    training if it has finished here before without an evaluation, with the same params, data and code.
     """
     values = with_changes(base, {"train": {"seed": seed}})
     work.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def run(base: dict[str, Any], seed: int, work: Path, data: Path = Path()) -> dic
     if not trained.is_file() or trained.read_text(encoding="utf-8") != _training_key(values["train"], work, data):
         _run_stage("train", work, data)
         trained.write_text(_training_key(values["train"], work, data), encoding="utf-8")
-    _run_stage("evaluate", work, data)
+    _run_stage("evaluate", work, measured_by)
     trained.unlink()
     model = artifacts.read_json(work / "models/model.json", "flags", "best_images_seen")
     scores = (work / _SCORES).read_text(encoding="utf-8").splitlines()[1:]
@@ -147,9 +148,10 @@ def main() -> None:
         )
     name = f"{arguments.variant}-{arguments.seed}"
     work = resume.state_folder() / "studies" / arguments.study / name
-    base = variant_params(variants[arguments.variant] or {})
-    data = other_data(base, work.parent)
-    result = run(base, arguments.seed, work, data)
+    changes = variants[arguments.variant] or {}
+    base = variant_params(changes)
+    data = other_data(with_changes(base, {"prepare": changes.get("train_on", {})}), work.parent)
+    result = run(base, arguments.seed, work, data, other_data(base, work.parent))
     results = RESULTS / arguments.study
     if arguments.grid:
         _run_stage("sample", work, data)

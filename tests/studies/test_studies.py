@@ -140,12 +140,14 @@ class Stages:
 
     def __init__(self) -> None:
         self.ran: list[str] = []
+        self.read_from: dict[str, Path] = {}
         self.failing = ""
 
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess:
         """Run a stage's command."""
         name, work = command[2].removeprefix("stages."), Path(command[-1])
         self.ran.append(name)
+        self.read_from[name] = Path(command[command.index("--base") + 1])
         if name == self.failing:
             return subprocess.CompletedProcess(command, 1)
         if name == "train":
@@ -225,6 +227,12 @@ def test_a_variant_with_other_data_prepares_it_once(stages: Stages, tmp_path: Pa
     assert params.read_file(folder / "params.yaml")["prepare"]["thin"] == {"Sneaker": 0.2}
     assert cell.other_data(thin, tmp_path / "study") == folder
     assert stages.ran == ["prepare", "features"]
+
+
+def test_a_variant_can_be_trained_on_other_data_than_it_is_measured_by(stages: Stages, tmp_path: Path) -> None:
+    (tmp_path / "few").symlink_to(tmp_path)
+    cell.run(cell.variant_params({"train_on": {"max_images": 9}}), 0, tmp_path / "work", tmp_path / "few")
+    assert stages.read_from == {"train": tmp_path / "few", "evaluate": Path()}
 
 
 def test_a_failed_training_is_repeated_before_the_evaluation(stages: Stages, unevaluated: Path) -> None:
