@@ -197,7 +197,7 @@ function setUpPlay(app) {
     // The large picture covers a whole number of tiles, and each of its pixels is a whole number of the screen's.
     const multiple = Math.max(1, Math.round(1 / scale));
     const tilesFor = (columns, rows) => {
-      const room = Math.min((right * 0.92) / wide / columns, ((height - below) * 0.94) / high / rows, 640 / Math.max(wide, high));
+      const room = Math.min((right * 0.92) / wide / columns, ((height - below) * 0.94) / high / rows, Math.max(640, 0.6 * height) / Math.max(wide, high));
       return Math.max(1, Math.floor(room / multiple)) * multiple;
     };
     // Several are side by side or below each other, whichever makes them larger.

@@ -350,8 +350,9 @@ function setUpStory(app) {
     figures.forEach(({canvas, data, tint}) => drawHistogram(canvas, data, -reach, reach, colour(tint)));
     const {scale, offset, mean, variance} = await engine.weights(first), c = 0;
     if (!scale || !offset) return;
+    const term = (value) => (value < 0 ? `(${shown(value, 3)})` : shown(value, 3)); // no sign after a sign
     box.append(make("p", {className: "small"}, say("norm_channel", {
-      layer: G.layers[first].name, mean: shown(mean[c], 3), deviation: shown(Math.sqrt(variance[c]), 3), scale: shown(scale[c], 3), offset: shown(offset[c], 3),
+      layer: G.layers[first].name, mean: term(mean[c]), deviation: shown(Math.sqrt(variance[c]), 3), scale: term(scale[c]), offset: term(offset[c]),
       x: shown(before.data[c], 3), y: shown(after.data[c], 3),
     })));
   };
