@@ -8,6 +8,8 @@ class Trouble extends Error {
   }
 }
 
+const NO_ANSWER = {error: "", reason: "no_answer"};
+
 /** The lines of JSON with which the server answers about a model, each as soon as it is there. Fails with a Trouble. */
 async function* linesOf(path, model, body, more = "") {
   let reader, text = "";
@@ -17,7 +19,14 @@ async function* linesOf(path, model, body, more = "") {
         .pipeThrough(new TextDecoderStream()).getReader();
       return await reader.read();
     } catch {
-      throw new Trouble({error: "", reason: "no_answer"});
+      throw new Trouble(NO_ANSWER);
+    }
+  };
+  const parsed = (line) => {
+    try {
+      return JSON.parse(line);
+    } catch {
+      throw new Trouble(NO_ANSWER); // the server was stopped in the middle of the line
     }
   };
   for (let done = false; !done; ) {
@@ -26,7 +35,7 @@ async function* linesOf(path, model, body, more = "") {
     const lines = (text + value).split("\n");
     text = lines.pop();
     for (const line of lines.filter(Boolean)) {
-      const answer = JSON.parse(line);
+      const answer = parsed(line);
       if (answer.error !== undefined) throw new Trouble(answer);
       yield answer;
     }
@@ -35,8 +44,10 @@ async function* linesOf(path, model, body, more = "") {
 
 /** The server's only line. */
 async function ask(...request) {
-  for await (const answer of linesOf(...request)) return answer;
-  throw new Trouble({error: "", reason: "no_answer"});
+  let answer;
+  for await (answer of linesOf(...request));
+  if (!answer) throw new Trouble(NO_ANSWER);
+  return answer;
 }
 
 ADDED.push((app) => {
@@ -85,7 +96,9 @@ ADDED.push((app) => {
   const why = (name, other) => {
     if (other.facts.latentSize !== facts.latentSize)
       return say("other_z", {name, model: served.model, its: other.facts.latentSize, ours: facts.latentSize});
-    const same = JSON.stringify(other.facts.conditional ? other.facts.classes : []) === JSON.stringify(facts.labels ? facts.classes : []);
+    if (!other.facts.conditional) return ""; // it draws the same z without the class
+    if (!facts.labels) return say("needs_class", {name, model: served.model});
+    const same = JSON.stringify(other.facts.classes) === JSON.stringify(facts.classes);
     return same ? "" : say("other_classes", {name, model: served.model});
   };
 
@@ -101,7 +114,7 @@ ADDED.push((app) => {
       const picture = make("div", {className: "hero second", id: "hero-second", role: "img"}, canvas);
       picture.setAttribute("aria-label", nameOf(name));
       hero.after(picture);
-      engine.facts.labels = facts.labels;
+      engine.facts.labels = payload.facts.conditional;
       second = {name, engine, canvas, picture, painter: new Painter(engine, directions, (error) => app.note(error.message))};
       app.heroes.push(picture);
       app.movable(picture);
@@ -179,11 +192,13 @@ ADDED.push((app) => {
   });
 
   let own = null;
-  const ofClass = () => (app.place.label === null ? "" : `&class=${app.place.label}`);
+  const asClass = byId("own-class");
+  const ofClass = () => (facts.labels ? `&class=${asClass.value}` : "");
   const upload = async (file) => {
     const into = byId("own-found"), button = byId("own-choose");
     busy(button, say("working"), into);
     own = null;
+    asClass.disabled = true;
     byId("own-invert").disabled = true;
     byId("own-sample").replaceChildren();
     try {
@@ -203,8 +218,9 @@ ADDED.push((app) => {
     } catch (error) {
       into.replaceChildren(trouble(error));
     }
-    button.disabled = false;
+    button.disabled = asClass.disabled = false;
   };
+  asClass.addEventListener("change", () => own && upload(own));
   byId("own-choose").addEventListener("click", () => byId("own-file").click());
   byId("own-file").addEventListener("change", () => {
     const [file] = byId("own-file").files;
@@ -228,16 +244,19 @@ ADDED.push((app) => {
   });
 
   byId("own-invert").addEventListener("click", async () => {
-    const into = byId("own-sample"), bar = byId("own-progress"), buttons = [byId("own-invert"), byId("own-choose")];
+    const into = byId("own-sample"), bar = byId("own-progress"), buttons = [byId("own-invert"), byId("own-choose"), asClass];
+    let sample = null;
     buttons.forEach((button) => busy(button, say("searching"), into));
     bar.hidden = false;
     bar.removeAttribute("value"); // it has not started
     try {
       for await (const line of linesOf("/invert", served.model, own)) {
-        if (line.found) into.replaceChildren(...found(line.found));
+        if (line.found) sample = line.found;
         else into.firstChild.textContent = say(line.waiting ? "waiting" : "searching");
         if (line.share) bar.value = line.share;
       }
+      if (!sample) throw new Trouble(NO_ANSWER);
+      into.replaceChildren(...found(sample));
     } catch (error) {
       into.replaceChildren(trouble(error));
     }
@@ -253,6 +272,7 @@ ADDED.push((app) => {
     return [
       pictures([picture, sample], (i) => say(i ? "sample_alt" : "own_alt"), "two"),
       make("p", {className: "result"}, say("inverted", {pixels: shown(pixels, 1), random: shown(random, 1)})),
+      ...(label === null ? [] : [make("p", {className: "result"}, say("inverted_class", {name: facts.classes[label]}))]),
       make("div", {className: "buttons"}, open),
     ];
   };
@@ -268,6 +288,11 @@ ADDED.push((app) => {
   byId("python-missing").hidden = !served.missing;
   byId("python-parts").hidden = Boolean(served.missing);
   byId("own-invert").disabled = true;
+  byId("own-as").hidden = !facts.labels;
+  if (facts.labels) {
+    asClass.append(...facts.classes.map((name, value) => make("option", {value}, name)));
+    asClass.value = app.place.label;
+  }
   new IntersectionObserver(([{isIntersecting}]) => isIntersecting && preview()).observe(byId("nearest-of"));
   if (served.note) setTimeout(() => app.note(say("not_shown", {name: query.get("model"), reason: served.note})));
   else if (served.missing) setTimeout(() => app.note(say("committed", {reason: served.missing})));

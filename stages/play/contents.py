@@ -87,13 +87,17 @@ def strip(images: np.ndarray) -> dict[str, Any]:
 
 
 def real_images(folder: Path, data: Manifest) -> dict[str, Any] | None:
-    """The first held-out images (training images if there are none) as a strip; None if the shards are missing."""
+    """The first held-out images (training images if there are none) as a strip; None if the shards are missing.
+
+    `labels` are their classes, which a conditional discriminator asks for; it is empty without classes.
+    """
     split = "test" if data.splits["test"].records else "train"
     height, width, _ = data.shape
     count = min(max(_STRIP_PIXELS // (height * width), _MIN_REAL), _MAX_REAL, data.splits[split].records)
     if not all((folder / shard.name).is_file() for shard in data.splits[split].shards):
         return None
-    return {**strip(pixels.to_uint8(records.images_at(folder, data, split, range(count)))), "split": split}
+    images, labels = next(records.batches(folder, data, split, count).as_numpy_iterator())
+    return {**strip(pixels.to_uint8(images)), "labels": labels.tolist() if data.classes else [], "split": split}
 
 
 def classes(

@@ -43,7 +43,7 @@ def payload(workspace: Workspace) -> dict[str, Any]:
     """Everything that the page shows, as JSON. Raises StageError for an input that is missing or cannot be used."""
     data = manifest.read(workspace.input("data/prepared/manifest.json").parent)
     generator = _generator(workspace.input("models/generator.keras"), data)
-    discriminator = saving.load(workspace.input("models/discriminator.keras"))
+    discriminator = _discriminator(workspace.input("models/discriminator.keras"), data, generator)
     return {
         "facts": _facts(workspace, data, generator),
         "timeline": _timeline(workspace),
@@ -59,6 +59,19 @@ def _generator(path: Path, data: Manifest) -> keras.Model:
     if made != data.shape:
         raise StageError(f"{path}: makes {made} images, but the data set has {data.shape}; run `dvc repro`")
     return generator
+
+
+def _discriminator(path: Path, data: Manifest, generator: keras.Model) -> keras.Model:
+    """The discriminator, which must judge the data's images, with the classes that the generator draws."""
+    discriminator = saving.load(path)
+    judged = [tuple(given.shape[1:]) for given in discriminator.inputs]
+    expected = [data.shape, *(tuple(given.shape[1:]) for given in generator.inputs[1:])]
+    if judged != expected:
+        raise StageError(
+            f"{path}: judges inputs of the shapes {judged}, but the data set and the generator have {expected}; the "
+            "two networks are of different models; run `dvc repro`"
+        )
+    return discriminator
 
 
 def networks(

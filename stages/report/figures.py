@@ -66,7 +66,7 @@ def _label(name: str, limit: int = _MAX_LABEL) -> str:
 
 def _images_axis(axes: Axes) -> None:
     axes.set_xlabel("images seen")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
 
 
 def curves(
@@ -94,6 +94,8 @@ def curves(
         if marked is not None:
             axes.axvline(marked, color=_INK, linewidth=1, linestyle=":", label="chosen checkpoint")
         axes.set_ylabel(label)
+        if max(map(len, series.values())) == 1:  # else the axis would end just beside the point
+            axes.set_xlim(left=0)
         if all((frame["value"] >= 0).all() for frame in series.values()):
             axes.set_ylim(bottom=0)
         axes.legend(**_ABOVE, ncols=2)

@@ -11,7 +11,7 @@ COPIES = {
     False: "no sign that training images are copied",
     None: "whether training images are copied cannot be decided",
 }
-_FLAGS = {
+FLAGS = {
     "non_finite": "diverged",
     "discriminator_saturated": "discriminator saturated",
     "generator_collapsed": "generator collapsed",
@@ -42,10 +42,16 @@ def verdict(contents: Contents) -> str:
         parts.append("a judge failed its check")
     if not contents.network:
         parts.append(f"sliced Wasserstein distance {metrics['swd']:.1f} (real images: {metrics['swd_floor']:.1f})")
+    if "class_agreement" in metrics:
+        parts.append(
+            f"{100 * metrics['class_agreement']:.0f} % of the samples are of the class asked for "
+            f"(real images: {100 * metrics['class_agreement_real']:.0f} %)"
+        )
     parts.append(COPIES[contents.copies])
     raised = _raised(contents)
     parts.append(f"flagged: {raised}" if raised else "no flag raised")
-    return f"A DCGAN of {contents.data.source['title']} at {shape}: {'; '.join(parts)}."
+    kind = "A DCGAN" if contents.model["params"].get("conditional", "none") == "none" else "A class-conditional DCGAN"
+    return f"{kind} of {contents.data.source['title']} at {shape}: {'; '.join(parts)}."
 
 
 def cards(contents: Contents) -> tuple[Card, ...]:
@@ -54,7 +60,7 @@ def cards(contents: Contents) -> tuple[Card, ...]:
 
 
 def _raised(contents: Contents) -> str:
-    return ", ".join(dict.fromkeys(_FLAGS[flag.kind] for flag in contents.flags))
+    return ", ".join(dict.fromkeys(FLAGS[flag.kind] for flag in contents.flags))
 
 
 def _quality(contents: Contents) -> Card:

@@ -12,13 +12,15 @@ class _Row:
     """A metric, and what is shown in its line.
 
     `real`: the metric that holds its value for real images. `known`: that value in words, where it follows from the
-    definition. `remarks`: metrics that help to read it, with their words, in which {} is the value.
+    definition. `remarks`: metrics that help to read it, with their words, in which {} is the value. `meaning`: replaces
+    that of the catalog, where that refers to its neighbour.
     """
 
     name: str
     real: str = ""
     known: str = ""
     remarks: Mapping[str, str] | None = None
+    meaning: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,7 +48,11 @@ _GROUPS: Mapping[str, tuple[_Row, ...]] = {
     "Variety": (
         _Row("recall", known="nearly 1"),
         _Row("coverage", known="about 1"),
-        _Row("class_recall", known="nearly 1"),
+        _Row(
+            "class_recall",
+            known="nearly 1",
+            meaning="Recall of held-out images of a class among samples of it, mean over the classes",
+        ),
         _Row("modes_covered", "modes_total"),
         _Row("rarest_mode"),
         _Row("mode_kl", known="0"),
@@ -75,12 +81,14 @@ _ARROWS = {"lower": "↓ ", "higher": "↑ "}
 class Line:
     """A line of a table: the metric, its value, and that of real images as text (a dash if nobody measured it).
 
-    `remark` is empty or has more numbers on the value. `better` is the direction in words.
+    `meaning` is what it measures. `remark` is empty or has more numbers on the value. `better` is the direction in
+    words.
     """
 
     metric: Metric
     value: float
     real: str
+    meaning: str
     remark: str
     better: str
 
@@ -115,6 +123,7 @@ def _lines(rows: Iterable[_Row], metrics: Mapping[str, Any], real: Mapping[str, 
             metric,
             metrics[row.name],
             real.get(row.name) or measured or row.known or "–",
+            row.meaning or metric.meaning,
             " ".join(remarks),
             _better(metric.better),
         )

@@ -134,6 +134,7 @@ def render(contents: Contents, settings: Settings) -> tuple[str, str]:
         "measured": contents.measured,
         "params": used,
         "copies": headline.COPIES,
+        "flags": headline.FLAGS,
         "preset": preset,
         "differences": differences,
         "recipe": recipe(contents.model["params"]),

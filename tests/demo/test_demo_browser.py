@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demo import model as models_of_python
 from stages.latent import latent
 from stages.pixels import to_uint8
 from tests.demo.test_demo import Site, picture_file
@@ -89,6 +90,34 @@ def test_a_file_that_is_no_picture_is_explained(opened: Callable[..., Page]) -> 
     page.set_input_files("#own-file", {"name": "x.png", "mimeType": "image/png", "buffer": b"words"})
     page.wait_for_selector("#own-found .trouble")
     assert "is not a picture" in page.inner_text("#own-found")
+
+
+def test_a_server_that_stops_during_a_search_is_reported(
+    opened: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: Any) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(models_of_python.Model, "invert", stops)
+    page = opened()
+    page.set_input_files("#own-file", {"name": "x.png", "mimeType": "image/png", "buffer": picture_file()})
+    page.wait_for_selector("#own-found .verdict")
+    page.click("#own-invert")
+    page.wait_for_selector("#own-sample .trouble")
+    assert "The server does not answer" in page.inner_text("#own-sample")
+
+
+def test_a_model_that_needs_a_class_is_not_compared_with_one_without(opened: Callable[..., Page]) -> None:
+    page = opened()
+
+    def with_classes(route: Any) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json={**answer, "facts": {**answer["facts"], "conditional": 4}})
+
+    page.route("**/payload*", with_classes)
+    page.select_option("#second", "other")
+    page.wait_for_selector("#note:has-text('other needs a class')")
+    assert page.input_value("#second") == ""
 
 
 def test_the_page_fits_on_a_phone_and_speaks_chinese(opened: Callable[..., Page]) -> None:

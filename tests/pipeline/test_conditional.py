@@ -1,6 +1,7 @@
 """A conditional model through the stages: its pictures, its metrics, its report, and labels that have changed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stages.latent import Sampler
 from stages.metrics.catalog import CLASS_PROTOCOL
 from stages.networks import judge as judges
 from tests.conftest import CLASSES, Project, built_once, metrics_of
+from tests.report.test_report import change, remove_metrics, rendered
 from tools.compare import protocol_differences
 
 pytestmark = pytest.mark.slow
@@ -127,6 +129,23 @@ def test_the_report_shows_the_confusion_of_the_classes(conditional: Project) -> 
     page = (conditional.folder / "reports/report.html").read_text()
     card = (conditional.folder / "reports/model_card.md").read_text()
     assert "with one of disc, square, " in card
-    assert "Whether samples are of the class asked for" in page
+    assert "Are the samples of the class asked for?" in page
+    assert '<a href="#classes">' in page
+    (verdict,) = re.findall(r'<p class="verdict">(.*)</p>', page)
+    share = metrics_of(conditional.folder)["class_agreement"]
+    assert verdict.startswith("A class-conditional DCGAN of Tiny shapes")
+    assert f"{100 * share:.0f} % of the samples are of the class asked for" in verdict
     assert "&lt;b&gt;cross&lt;/b&gt; &amp; $x$ → stripes" in page, "the blends, with a name that needs escaping"
     assert "conditional on the class (an embedding beside z, a conditional norm and a projection" in page
+
+
+def test_a_judge_that_does_not_measure_precision_does_not_measure_that_of_a_class(
+    conditional: Project, tmp_path: Path
+) -> None:
+    shutil.copytree(conditional.folder, tmp_path / "copy")
+    project = Project(tmp_path / "copy")
+    remove_metrics(project, "precision", "density", "class_precision")
+    change(project, "models/features/features.json", flattered=["blur"])
+    page, _ = rendered(project)
+    assert '<th scope="col" class="n">recall</th>' in page
+    assert '<th scope="col" class="n">precision</th>' not in page

@@ -42,6 +42,24 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the tiny page of a conditional generator."""
+    folder = tmp_path_factory.mktemp("conditional")
+    path = folder / "play.html"
+    path.write_text(assembly.render(payload(folder, conditional=True)), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def transparent(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the tiny page of a generator of transparent pictures."""
+    folder = tmp_path_factory.mktemp("transparent")
+    path = folder / "play.html"
+    path.write_text(assembly.render(payload(folder, channels=4)), encoding="utf-8")
+    return path.as_uri()
+
+
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Callable[..., Page]]:
     """Open the page as a new visitor. Checks at the end that there was no error and no request."""
@@ -55,14 +73,14 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Page]]:
         if message.type == "error":
             trouble.append(message.text)
 
-    def open_page(fragment: str = "", viewport: dict[str, int] = DESKTOP, **options: Any) -> Page:
+    def open_page(fragment: str = "", viewport: dict[str, int] = DESKTOP, of: str = address, **options: Any) -> Page:
         options = {"reduced_motion": "reduce", "locale": "en-US", **options}
         contexts.append(browser.new_context(viewport=viewport, **options))
         page = contexts[-1].new_page()
         page.on("console", said)
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("request", requested)
-        page.goto(address + fragment)
+        page.goto(of + fragment)
         page.wait_for_selector("html[data-ready]")
         page.wait_for_selector("#hero[data-drawn]")
         return page
@@ -191,7 +209,15 @@ NONSENSE = (
         "place=",
         "place=5&scale=9",
     ),
-    *("place=5&move=1,x", "place=5&move=7", "place=5&move=1,1,1,1,1,1,1,1,1", "place=5&class=0", "mix=1,2", "wall=x"),
+    *(
+        "place=5&move=1,x",
+        "place=5&move=7",
+        "place=5&move=1,1,1,1,1,1,1,1,1",
+        "place=5&class=x",
+        "mix=1,2,3:x",
+        "mix=1,2",
+        "wall=x",
+    ),
     *("<img src=x>", "%E0%A4%A", "lang=xx", "theme=1", "nowhere", "a" * 5000, "place=1e3", "=", "place=5&what=1"),
 )
 
@@ -206,6 +232,37 @@ def test_nonsense_in_a_link_is_ignored_with_a_note(opened: Callable[..., Page]) 
     page = opened("#place=zAAAA&<img src=x>&lang=xx")
     assert "Part of this link" in page.inner_text("#note")
     assert page.inner_text("#where") == "Seed 5"
+
+
+def test_a_link_keeps_the_class_of_each_picture(opened: Callable[..., Page], conditional: str) -> None:
+    page = opened("#place=7&class=1", of=conditional)
+    page.click("#tray button:nth-child(4)")  # as A
+    page.evaluate("document.getElementById('share').click()")
+    reopened = opened(page.evaluate("location.hash"), of=conditional)
+    assert reopened.inner_text("#where") == "Seed 7, square"
+    slots = [reopened.get_attribute(f".slot:nth-child({i})", "aria-label") for i in (1, 2, 3)]
+    assert slots == ["A: Seed 3, square", "B: Seed 4, round", "C: Seed 6, round"]
+
+
+def test_a_model_without_classes_ignores_those_of_a_link(opened: Callable[..., Page]) -> None:
+    page = opened("#place=7&class=1&mix=1:1,2:0,3:1")
+    assert not page.is_visible("#note")
+    assert page.inner_text("#where") == "Seed 7"
+    assert page.get_attribute(".slot", "aria-label") == "A: Seed 1"
+
+
+def test_a_conditional_discriminator_judges_real_pictures_with_their_classes(
+    opened: Callable[..., Page], conditional: str
+) -> None:
+    page = opened("#how", of=conditional)
+    page.wait_for_selector("#how[data-told]")
+    assert "real pictures" in page.inner_text("#answers-text")
+    assert page.locator("#quiz button").count() == 8
+
+
+def test_the_footer_says_which_pictures_are_picked(opened: Callable[..., Page], conditional: str) -> None:
+    assert "those to mix are picked" in opened().inner_text("#facts")
+    assert "No picture here is picked" in opened(of=conditional).inner_text("#facts")
 
 
 def test_an_anchor_is_no_nonsense(opened: Callable[..., Page]) -> None:
@@ -234,6 +291,18 @@ def test_the_film_is_saved_as_video_and_as_a_strip(opened: Callable[..., Page]) 
     with Image.open(io.BytesIO(saved(page, "save-strip"))) as strip:
         assert strip.size == (9 * 128 + 8 * 8, 128)
     assert saved(page, "save-webm").startswith(b"\x1a\x45\xdf\xa3"), "the first bytes of a WebM"
+
+
+def test_a_film_of_transparent_pictures_has_the_ground_of_the_page(
+    opened: Callable[..., Page], transparent: str
+) -> None:
+    page = opened(of=transparent)
+    with Image.open(io.BytesIO(saved(page, "save-gif"))) as gif:
+        frame = np.asarray(gif.convert("RGB").resize((SIZE, SIZE), Image.Resampling.NEAREST))
+    (first,) = to_uint8(Sampler(tiny_generator(4))(latent([5], LATENT))).astype(float)
+    alpha = first[..., 3:] / 255
+    expected = first[..., :3] * alpha + np.array([0x0C, 0x0D, 0x10]) * (1 - alpha)
+    assert np.abs(frame - expected).mean() < 12, "a GIF has at most 256 colours"
 
 
 def test_a_picture_is_dragged_onto_a_slot(opened: Callable[..., Page]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stages.errors import StageError
 from stages.networks import saving
@@ -43,6 +44,17 @@ def test_the_page_has_the_networks_of_the_project(tiny: Project) -> None:
     assert packed["discriminator"]["layers"][-1]["name"] == "logits"
     assert packed["facts"]["title"] == "Tiny shapes"
     assert packed["facts"]["latentSize"] == 100
+
+
+def test_the_real_pictures_have_their_classes(tiny: Project) -> None:
+    real = embedded((tiny.folder / "reports/play.html").read_text())["page"]["real"]
+    shard = min((tiny.folder / "data/prepared").glob(f"{real['split']}-*.tfrecord"))
+    examples = [
+        tf.train.Example.FromString(record) for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()
+    ]
+    labels = [example.features.feature["label"].int64_list.value[0] for example in examples]
+    assert len(set(real["labels"])) > 1
+    assert real["labels"][: len(labels)] == labels[: real["count"]]
 
 
 def test_the_timeline_shows_the_samples_of_each_score(tiny: Project) -> None:
@@ -169,6 +181,14 @@ def test_a_generator_of_other_images_than_the_data_is_an_error(tiny_copy: Projec
     result = tiny_copy.run("play")
     assert result.returncode == 1
     assert "models/generator.keras: makes (16, 16, 3) images, but the data set has (16, 16, 1)" in result.stderr
+
+
+def test_networks_of_two_models_are_an_error(tiny_copy: Project) -> None:
+    network = discriminator(16, 1, DiscriminatorSettings(channels=2), classes=4)
+    saving.save(network, tiny_copy.folder / "models/discriminator.keras")
+    result = tiny_copy.run("play")
+    assert result.returncode == 1
+    assert "models/discriminator.keras: judges inputs of the shapes [(16, 16, 1), (4,)]" in result.stderr
 
 
 def test_a_damaged_network_is_an_error_that_names_the_file(tiny_copy: Project) -> None:

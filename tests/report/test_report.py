@@ -297,7 +297,7 @@ def test_a_flagged_training_is_reported_first(tiny_copy: Project) -> None:
     diverged = {**flag, "kind": "non_finite", "message": "the loss is not finite"}
     change(tiny_copy, "models/model.json", flags=[flag, diverged])
     assert "This is common early in training" not in rendered(tiny_copy)[0]
-    assert "generator_collapsed after 320 images" in in_words(page[page.index("Failures") :])
+    assert "generator collapsed after 320 images" in in_words(page[page.index("Failures") :])
     assert "- Flagged during training, after 320 images: one picture for every z." in card
 
 
@@ -511,6 +511,12 @@ def test_each_cluster_has_its_own_mark_up_to_35_classes(classes: int) -> None:
     assert drawn == figures.clusters(points), "the same text every time"
 
 
+def test_the_axis_of_a_single_score_begins_at_0() -> None:
+    svg = figures.curves({"score": pd.DataFrame({"step": [160.0], "value": [3.0]})}, "score", 1, 160)
+    assert ">0</text>" in svg
+    assert not re.search(r">0\.1\d*k?</text>", svg), "labels so close that they overlap"
+
+
 def test_clusters_without_classes_have_no_legend() -> None:
     points = pd.DataFrame({"kind": ["real", "generated"], "class": ["", ""], "x": [0.0, 1.0], "y": [0.0, 1.0]})
     assert not any("legend" in svg for svg in figures.clusters(points).values())
@@ -533,6 +539,12 @@ def test_a_metric_of_the_catalog_is_in_one_group() -> None:
     names = [line.metric.name for lines in groups.values() for line in lines]
     assert len(names) == len(set(names))
     assert {name for name, metric in METRICS.items() if metric.better} <= set(names)
+
+
+def test_no_metric_is_explained_by_the_one_above_it() -> None:
+    values = {metric.name: 0.5 for metric in METRICS.values()}
+    meanings = [line.meaning for lines in metric_table.tables(values, {}).values() for line in lines]
+    assert not [meaning for meaning in meanings if "in the same way" in meaning]
 
 
 def test_a_metric_is_beside_the_value_of_real_images_and_its_direction() -> None:

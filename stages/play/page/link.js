@@ -11,25 +11,31 @@ function numberIn(text, low, high) {
 
 const seedIn = (text) => (/^\d{1,10}$/.test(text) ? numberIn(text, 0, LARGEST_SEED) : null);
 
-/** A place as text: a seed, or z and its numbers. */
-const textOfPlace = (place, directions) =>
-  place.seed !== null && place.scale === 1 && place.moves.every((move) => !move) ? `${place.seed}` : `z${textOfZ(zOf(place, directions))}`;
+/** The index of a class in a link; null if it is not one of `labels`. A model without classes (0) ignores it. */
+const labelIn = (text, labels) => (/^\d{1,9}$/.test(text) ? numberIn(text, 0, labels ? labels - 1 : Infinity) : null);
+
+/** A place as text: a seed, or z and its numbers, and the class if there is one. */
+function textOfPlace(place, directions) {
+  const unmoved = place.seed !== null && place.scale === 1 && place.moves.every((move) => !move);
+  return `${unmoved ? place.seed : `z${textOfZ(zOf(place, directions))}`}${place.label === null ? "" : `:${place.label}`}`;
+}
 
 /** The place of such a text; null if it is none. */
-function placeOfText(text, size) {
-  if (text.startsWith("z")) {
-    const z = zOfText(text.slice(1), size);
-    return z && placeOf(z);
-  }
-  const seed = seedIn(text);
-  return seed === null ? null : placeAt(seed, size);
+function placeOfText(text, {latentSize, labels}) {
+  const [where, name] = text.split(":", 2);
+  const label = name === undefined ? null : labelIn(name, labels);
+  if (name !== undefined && label === null) return null;
+  const seed = seedIn(where), z = where.startsWith("z") ? zOfText(where.slice(1), latentSize) : null;
+  if (seed === null && z === null) return null;
+  return {...(z ? placeOf(z) : placeAt(seed, latentSize)), label: labels ? label : null};
 }
 
 /**
  * What a fragment says: {place, wall, mix, lang, theme}, and `wrong`, whether any of it was not understood.
  * `facts`: latentSize and the number of classes of the model.
  */
-function readFragment(fragment, {latentSize, labels}) {
+function readFragment(fragment, facts) {
+  const {labels} = facts;
   const state = {wrong: false};
   const fields = new Map();
   for (const part of fragment.replace(/^#/, "").split("&").filter(Boolean)) {
@@ -43,9 +49,9 @@ function readFragment(fragment, {latentSize, labels}) {
     if (value === null) state.wrong = true;
     return value;
   };
-  state.place = read("place", (text) => placeOfText(text, latentSize));
+  state.place = read("place", (text) => placeOfText(text, facts));
   const scale = read("scale", (text) => numberIn(text, 0, 2));
-  const label = read("class", (text) => (/^\d+$/.test(text) ? numberIn(text, 0, labels - 1) : null));
+  const label = read("class", (text) => labelIn(text, labels));
   const moves = read("move", (text) => {
     const values = text.split(",").map((value) => numberIn(value, -LARGEST_MOVE, LARGEST_MOVE));
     return values.length <= 8 && !values.includes(null) ? values : null;
@@ -53,11 +59,11 @@ function readFragment(fragment, {latentSize, labels}) {
   if (state.place) {
     if (scale !== null) state.place.scale = scale;
     if (moves) moves.forEach((move, k) => (state.place.moves[k] = move));
-    if (label !== null) state.place.label = label;
+    if (label !== null && labels) state.place.label = label;
   }
   state.wall = read("wall", seedIn);
   state.mix = read("mix", (text) => {
-    const places = text.split(",").map((value) => placeOfText(value, latentSize));
+    const places = text.split(",").map((value) => placeOfText(value, facts));
     return places.length === 3 && !places.includes(null) ? places : null;
   });
   state.lang = read("lang", (text) => (["en", "zh"].includes(text) ? text : null));

@@ -15,7 +15,7 @@ function setUpMix(app) {
   const offer = (place, name, first = false) => {
     const canvas = make("canvas", {"aria-hidden": "true"}), button = make("button", {type: "button"}, canvas);
     small(canvas);
-    const label = name ? say("mean_of", {name}) : place.seed === null ? say("own_place") : say("seed", {seed: place.seed});
+    const label = name ? say("mean_of", {name}) : app.nameOf(place);
     button.setAttribute("aria-label", label);
     button.title = label;
     if (name) button.append(make("span", {}, `⌀ ${name}`));
@@ -108,8 +108,7 @@ function setUpMix(app) {
         const canvas = slot.querySelector("canvas");
         fit(canvas, sides, screenWidth() < 600 ? 80 : 128);
         drawPixels(canvas, rgba, sides, i);
-        const {seed} = app.mix[i];
-        slot.setAttribute("aria-label", say("slot", {name: "ABC"[i], place: seed === null ? say("own_place") : say("seed", {seed})}));
+        slot.setAttribute("aria-label", say("slot", {name: "ABC"[i], place: app.nameOf(app.mix[i])}));
       });
     });
     add();
@@ -136,6 +135,7 @@ function setUpMix(app) {
     });
     byId("equation").replaceChildren(...parts.filter((part) => part !== ""), "=");
   };
+  byId("sum-class").hidden = !facts.labels;
   byId("sum-open").addEventListener("click", () => {
     app.go(sum);
     byId("play").scrollIntoView();
@@ -190,7 +190,7 @@ function setUpMix(app) {
 
   const scale = Math.max(1, Math.round(256 / facts.width));
   byId("save-gif").addEventListener("click", () =>
-    download(new Blob([gifOf(frames, sides, scale, FRAME_MILLISECONDS)], {type: "image/gif"}), "film.gif"));
+    download(new Blob([gifOf(frames.map(opaque), sides, scale, FRAME_MILLISECONDS)], {type: "image/gif"}), "film.gif"));
   byId("save-strip").addEventListener("click", () => {
     const every = FRAMES_EACH / STRIP_EACH;
     const some = frames.filter((_, i) => i % every === 0 && i <= 2 * FRAMES_EACH);
@@ -200,7 +200,7 @@ function setUpMix(app) {
   byId("save-webm").hidden = !type;
   byId("save-webm").addEventListener("click", async () => {
     byId("save-webm").disabled = true;
-    download(await recordVideo(frames, sides, scale, FRAME_MILLISECONDS, type), `film.${type.startsWith("video/mp4") ? "mp4" : "webm"}`);
+    download(await recordVideo(frames.map(opaque), sides, scale, FRAME_MILLISECONDS, type), `film.${type.startsWith("video/mp4") ? "mp4" : "webm"}`);
     byId("save-webm").disabled = false;
   });
   arm(0);

@@ -32,7 +32,7 @@ function setUpPlay(app) {
 
   app.describe = () => {
     const {place} = app;
-    byId("where").textContent = place.seed === null ? say("own_place") : say("seed", {seed: place.seed});
+    byId("where").textContent = app.nameOf(place);
     const [right, up] = place.moves;
     byId("moved").textContent = right || up ? say("moved", {right: shown(right, 1), up: shown(up, 1)}) : say("not_moved");
     for (const k of [2, 3, 4]) setSlider(byId(`move-${k}`), place.moves[k]);
@@ -197,7 +197,7 @@ function setUpPlay(app) {
     // The large picture covers a whole number of tiles, and each of its pixels is a whole number of the screen's.
     const multiple = Math.max(1, Math.round(1 / scale));
     const tilesFor = (columns, rows) => {
-      const room = Math.min((right * 0.92) / wide / columns, ((height - below) * 0.94) / high / rows, 640 / Math.max(wide, high));
+      const room = Math.min((right * 0.92) / wide / columns, ((height - below) * 0.94) / high / rows, Math.max(640, 0.6 * height) / Math.max(wide, high));
       return Math.max(1, Math.floor(room / multiple)) * multiple;
     };
     // Several are side by side or below each other, whichever makes them larger.
@@ -245,7 +245,7 @@ function setUpPlay(app) {
       const seed = seeds?.length ? seeds[(app.wall + i) % seeds.length] : app.wall + i;
       const label = facts.labels ? (chosenClass >= 0 ? chosenClass : seed % facts.labels) : null;
       one.place = placeAt(seed, facts.latentSize, label);
-      one.tile.setAttribute("aria-label", say("seed", {seed}));
+      one.tile.setAttribute("aria-label", app.nameOf(one.place));
     });
     painter.later("wall", tiles.map(({place}) => place), (i, rgba) => tiles[i] && drawPixels(tiles[i].tile, rgba, sides));
   };

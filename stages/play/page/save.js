@@ -30,6 +30,15 @@ function savePng(frames, sides, scale, name) {
   stripCanvas(frames, sides, scale, frames.length > 1 ? scale : 0).toBlob((blob) => download(blob, name), "image/png");
 }
 
+/** RGBA on the ground on which the page shows pictures. GIFs and videos have no transparency in steps. */
+function opaque(rgba) {
+  const ground = [1, 3, 5].map((start) => parseInt(colour("dark").slice(start, start + 2), 16));
+  return rgba.map((value, i) => {
+    const alpha = rgba[i | 3] / 255;
+    return i % 4 === 3 ? 255 : value * alpha + ground[i % 4] * (1 - alpha);
+  });
+}
+
 /** At most 256 colours for all frames, by median cut (Heckbert 1982): [r, g, b][], and the place of a colour in it. */
 function paletteOf(frames) {
   const counts = new Map();

@@ -32,6 +32,12 @@ async function start() {
     byId("note").hidden = false;
   };
 
+  // A conditional generator draws a place under each class, so the class is part of its name.
+  app.nameOf = (place) => {
+    const where = place.seed === null ? say("own_place") : say("seed", {seed: place.seed});
+    return place.label === null ? where : say("of_class", {where, name: payload.facts.classes[place.label]});
+  };
+
   const labels = payload.generator.inputs[1]?.[0] ?? 0; // a conditional generator gets the classes, too
   const said = readFragment(location.hash, {latentSize: payload.facts.latentSize, labels});
   app.chosen = {lang: said.lang, theme: said.theme};
@@ -51,10 +57,10 @@ async function start() {
   const first = app.page.start?.length ? app.page.start : [...Array(12).keys()];
   app.first = first.map((seed, i) => placeAt(seed, facts.latentSize, labels ? i % labels : null));
   app.place = said.place || {...app.first[0], moves: new Array(8).fill(0)};
-  if (labels && app.place.label === null) app.place.label = 0;
   app.wall = said.wall ?? 0;
   app.mix = said.mix || [0, 4, 6].map((i) => app.first[i % app.first.length]);
   app.mixed = Boolean(said.mix);
+  if (labels) for (const place of [app.place, ...app.mix]) place.label ??= 0;
 
   app.write = () => {
     const fragment = writeFragment({place: app.place, wall: app.wall, mix: app.mixed ? app.mix : null, ...app.chosen}, app.directions);
@@ -81,7 +87,10 @@ async function start() {
     byId("language").lang = language === "en" ? "zh" : "en";
     document.title = `${say("title")} · ${facts.title}`;
     const licence = facts.licence === "not stated" ? "" : ` (${facts.licence})`;
-    byId("facts").textContent = say("facts", {data: facts.title + licence, images: grouped(facts.images), hash: facts.generator.slice(0, 12), backend: facts.backend});
+    byId("facts").textContent = say("facts", {
+      data: facts.title + licence, images: grouped(facts.images), hash: facts.generator.slice(0, 12), backend: facts.backend,
+      requests: say("requests"), same: say(labels ? "same_class" : "same_seed"), picked: say(app.page.start?.length ? "picked_first" : "picked_none"),
+    });
     app.describe();
     app.showChips();
     app.fillTray();

@@ -107,14 +107,15 @@ function setUpStory(app) {
     const rgba = await painter.now("compared", places);
     const length = rgba.length / places.length;
     const samples = places.map((_, i) => rgba.slice(i * length, (i + 1) * length));
-    // A conditional D asks whether a picture is a real one of its class. The classes of the real pictures are not here.
     const judged = async (pictures, classes) => {
-      if (!D || !pictures?.length || (facts.labels && !classes)) return [];
+      if (!D || !pictures?.length || (facts.labels && !classes.length)) return [];
       const floats = new Float32Array(pictures.length * facts.width * facts.height * facts.channels);
       pictures.forEach((one, i) => floats.set(floatsOfRgba(one), i * floats.length / pictures.length));
       return [...(await engine.discriminate(floats, {classes}))];
     };
-    others = {samples, ofSamples: await judged(samples, painter.shares(places)), ofReal: await judged(real)};
+    // A conditional D asks whether a picture is a real one of its class.
+    const classesOfReal = painter.shares((app.page.real?.labels || []).map((label) => ({label})));
+    others = {samples, ofSamples: await judged(samples, painter.shares(places)), ofReal: await judged(real, classesOfReal)};
     return others;
   };
 
@@ -289,7 +290,9 @@ function setUpStory(app) {
     context.fillStyle = colour("ink");
     context.fillRect(at(answer) - 1, 0, 2, height);
     const above = (values) => Math.round((100 * values.filter((value) => value < answer).length) / Math.max(1, values.length));
-    byId("answers-text").textContent = say("answers_text", {answer: answerText(answer), real: above(ofReal), samples: above(ofSamples), count: ofSamples.length});
+    byId("answers-text").textContent =
+      say("answers_text", {answer: answerText(answer), samples: above(ofSamples), count: ofSamples.length}) +
+      (ofReal.length ? say("answers_real", {real: above(ofReal), count: ofReal.length}) : "");
   };
 
   let quiz = [], checked = false;
@@ -347,8 +350,9 @@ function setUpStory(app) {
     figures.forEach(({canvas, data, tint}) => drawHistogram(canvas, data, -reach, reach, colour(tint)));
     const {scale, offset, mean, variance} = await engine.weights(first), c = 0;
     if (!scale || !offset) return;
+    const term = (value) => (value < 0 ? `(${shown(value, 3)})` : shown(value, 3)); // no sign after a sign
     box.append(make("p", {className: "small"}, say("norm_channel", {
-      layer: G.layers[first].name, mean: shown(mean[c], 3), deviation: shown(Math.sqrt(variance[c]), 3), scale: shown(scale[c], 3), offset: shown(offset[c], 3),
+      layer: G.layers[first].name, mean: term(mean[c]), deviation: shown(Math.sqrt(variance[c]), 3), scale: term(scale[c]), offset: term(offset[c]),
       x: shown(before.data[c], 3), y: shown(after.data[c], 3),
     })));
   };
@@ -408,7 +412,7 @@ function setUpStory(app) {
     if (app.place !== place) return;
     fit(byId("how-canvas"), sides, screenWidth() > 860 ? 224 : 84);
     drawPixels(byId("how-canvas"), rgbaOf(outputs.at(-1).data, facts.channels), sides);
-    byId("how-where").textContent = place.seed === null ? say("own_place") : say("seed", {seed: place.seed});
+    byId("how-where").textContent = app.nameOf(place);
     byId("how-answer").textContent = D ? answerText(answer) : "–";
     await players();
     drawNoise();
@@ -427,5 +431,5 @@ function setUpStory(app) {
   };
   byId("how-new").addEventListener("click", () => app.go(placeAt(randomSeed(), facts.latentSize, app.place.label)));
   if (!D) byId("d-part").hidden = true;
-  if (!D || !app.page.real || facts.labels) byId("quiz-part").hidden = true;
+  if (!D || !app.page.real) byId("quiz-part").hidden = true;
 }
