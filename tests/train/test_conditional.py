@@ -14,6 +14,7 @@ import tensorflow as tf
 from stages import manifest, records, tfrecord
 from stages.classes import Classes
 from stages.errors import StageError
+from stages.latent import Sampler
 from stages.manifest import Manifest, Shard, Split
 from stages.networks.choices import DiscriminatorNorm
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
@@ -23,7 +24,7 @@ from stages.train.augment.settings import AugmentSettings
 from stages.train.losses.settings import LossSettings
 from stages.train.origin import Origin, Start, take_over
 from stages.train.overfitting import Probe
-from stages.train.settings import OptimizerSettings, Settings
+from stages.train.settings import AverageSettings, OptimizerSettings, Settings
 from stages.train.trainer import Trainer
 from tests.conftest import Project
 
@@ -298,3 +299,39 @@ def test_a_training_starts_only_from_networks_of_the_same_classes(
 def test_settings_that_need_conditional_networks_are_an_error_without_them(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SETTINGS, **changes)
+
+
+def rectangles(rows: np.ndarray) -> np.ndarray:
+    """Images (N, 16, 16, 1) with a rectangle at the top or at the bottom, bright or dim: rows (N, 2) of 0 and 1."""
+    generator, (y, x) = np.random.default_rng(0), np.mgrid[:16, :16]
+    top, bright = rows.T[:, :, None, None]
+    middle = generator.uniform(6, 9, (2, len(rows), 1, 1))
+    inside = np.maximum(abs(y - middle[0] + 7 * top - 3.5), abs(x - middle[1])) < 3
+    return np.where(inside, 0.9 * bright - 0.1 * (1 - bright), -1)[..., None].astype(np.float32)
+
+
+@pytest.mark.slow
+def test_samples_have_the_attributes_that_they_are_asked_for() -> None:
+    """The data has three of the four combinations."""
+    names = "not top, not bright", "not top, bright", "top, not bright"
+    classes, labels = Classes(names, (1 / 3,) * 3, ("top", "bright")), np.arange(3000) % 3
+    settings = Settings(
+        images=32 * 700,
+        batch_size=32,
+        conditional="attributes",
+        generator=GeneratorSettings(channels=8, class_norm=True),
+        discriminator=DiscriminatorSettings(channels=8, norm="none", initializer="he"),
+        loss=LossSettings("relativistic", r1=1.0, r2=1.0),
+        optimizer=OptimizerSettings(2e-3, 2e-3, beta_1=0.0, beta_2=0.99, learning_rate_decay=0.5),
+        average=AverageSettings(2000.0),
+    )
+    trainer = Trainer(settings, 16, 1, classes=classes)
+    data = tf.data.Dataset.from_tensor_slices((rectangles(classes.rows[labels]), labels))
+    trainer.run(iter(data.shuffle(3000, seed=0).repeat().batch(32)), 0, 700)
+    sampler = Sampler(trainer.average, classes)
+    for row in classes.rows:
+        images = sampler.images(range(100), row)[..., 0]
+        halves = images[:, :8].sum((1, 2)), images[:, 8:].sum((1, 2))
+        assert ((halves[0] > halves[1]) == row[0]).mean() > 0.95
+        brightest = np.sort(images.reshape(100, -1))[:, -12]
+        assert ((brightest > 0.4) == row[1]).mean() > 0.9
