@@ -149,7 +149,7 @@ def test_a_model_of_attributes_goes_through_the_stages(tiny: Project, tmp_path: 
     provenance = png.read(tmp_path / "reports/samples/grid.png").provenance
     assert (provenance.grid, provenance.classes) == ("4x3", tuple(combinations))
     assert list(pd.read_csv(tmp_path / "reports/evaluate/classes.csv")["class"]) == combinations
-    assert '"attributes": [[0, 0], [0, 1], [1, 0], [1, 1]]' in (tmp_path / "reports/play.html").read_text()
+    assert '"attributes":[[0,0],[0,1],[1,0],[1,1]]' in (tmp_path / "reports/play.html").read_text()
     assert "with some of the attributes round, dark:" in (tmp_path / "reports/model_card.md").read_text()
     assert "conditional on the attributes (an embedding" in (tmp_path / "reports/report.html").read_text()
     weights = Model(tmp_path).weights(2)
