@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stages.classes import Classes
+from stages.classes import Choice, Classes
 from stages.errors import StageError
 from stages.networks import saving
 from stages.networks.generator import EMBEDDING
@@ -120,7 +120,7 @@ class Sampler:
             actual = ", ".join(str(shape[1:]) for shape in shapes)
             raise StageError(f"{path}: not a generator: expected z (d,) => image (H, W, C), got {actual}")
         classes = saving.classes(path) if conditional else None
-        if conditional and (classes is None or len(classes.names) != shapes[1][-1]):
+        if conditional and (classes is None or classes.rows.shape[1:] != shapes[1][1:]):
             raise StageError(
                 f"{path}: a conditional generator of {shapes[1][-1]} classes without their names; use the file that "
                 "the train stage wrote"
@@ -143,8 +143,8 @@ class Sampler:
     def __call__(self, z: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """z float32 (N, dimensions) => images float32 (N, H, W, C) in [-1,1], computed in batches.
 
-        `weights`: those of the classes, float32 (N, K) with a sum of 1, for a conditional generator only. Raises
-        ValueError without them.
+        `weights`: those of the classes, float32 (N, K) with a sum of 1, or the values of the attributes, for a
+        conditional generator only. Raises ValueError without them.
         """
         if (weights is None) != (self.classes is None):
             raise ValueError("weights of classes belong to a conditional generator, and to no other")
@@ -152,24 +152,21 @@ class Sampler:
         parts = [[array[i : i + self._batch] for array in inputs] for i in range(0, len(z), self._batch)]
         return np.concatenate([self._infer(*map(tf.constant, part)).numpy() for part in parts])
 
-    def weights(self, seeds: Iterable[int], index: int | None = None) -> np.ndarray | None:
-        """The classes of these seeds as `weights`, or the class `index` for all; None for an unconditional generator.
+    def weights(self, seeds: Iterable[int], choice: Choice = None) -> np.ndarray | None:
+        """The `weights` of a choice of classes for these seeds; None for an unconditional generator.
 
-        Without an index, the shares in the training data decide (Classes.of_seeds).
+        Without a choice, the shares in the training data decide (Classes.of_seeds).
         """
-        if self.classes is None:
-            return None
-        seeds = list(seeds)
-        return self.classes.vectors(self.classes.of_seeds(seeds) if index is None else [index] * len(seeds))
+        return None if self.classes is None else self.classes.inputs(seeds, choice)
 
-    def images(self, seeds: Sequence[int], index: int | None = None) -> np.ndarray:
-        """The images of these seeds, all in memory: float32 (N, H, W, C) in [-1,1]. `index` is that of `weights`."""
-        return self(latent(seeds, self.dimensions), self.weights(seeds, index))
+    def images(self, seeds: Sequence[int], choice: Choice = None) -> np.ndarray:
+        """The images of these seeds, all in memory: float32 (N, H, W, C) in [-1,1]. `choice` is that of `weights`."""
+        return self(latent(seeds, self.dimensions), self.weights(seeds, choice))
 
-    def batches(self, seeds: Sequence[int], index: int | None = None) -> Iterator[np.ndarray]:
+    def batches(self, seeds: Sequence[int], choice: Choice = None) -> Iterator[np.ndarray]:
         """The images of these seeds, batch by batch (pixels.batch_size_for): float32 (N, H, W, C) in [-1,1]."""
         for first in range(0, len(seeds), self._batch):
-            yield self.images(seeds[first : first + self._batch], index)
+            yield self.images(seeds[first : first + self._batch], choice)
 
     def class_means(self, classes_of: Callable[[np.ndarray], np.ndarray], total: int) -> np.ndarray:
         """The mean z of each of `total` classes over 10,000 fixed seeds: float32 (total, dimensions).

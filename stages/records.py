@@ -128,7 +128,7 @@ def shuffled(
 
     `augment(images, number)` changes the images of the batch of that number. `first_batch` k skips the first k batches:
     the stream continues as if it had produced them. With `equal_classes` an epoch has equally many records of each
-    class (`_equally`); all records must have labels, and `files` must be all shards of a split.
+    class that has any (`_equally`); all records must have labels, and `files` must be all shards of a split.
 
     Raises ValueError if the shards have fewer records than one batch.
     """
@@ -138,8 +138,9 @@ def shuffled(
     if equal_classes:
         splits = (split for split in data.splits.values() if files[0].name in {shard.name for shard in split.shards})
         counts = next(splits).labels
-        target = total // len(counts)
-        total = target * len(counts)
+        filled = sum(map(bool, counts))
+        target = total // filled
+        total = target * filled
     batches_per_epoch = total // batch_size
     if not batches_per_epoch:
         raise ValueError(f"the shards have fewer records than one batch ({batch_size})")

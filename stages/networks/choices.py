@@ -18,5 +18,5 @@ Stem = Literal["conv", "dense"]
 """The generator's first layers: from z to the grid (stages/sizes.py)."""
 Head = Literal["conv", "dense", "gap"]
 """The discriminator's last layers: from the grid to the logit."""
-Conditional = Literal["none", "classes"]
+Conditional = Literal["none", "classes", "attributes"]
 """What the networks get besides z or the image."""

@@ -36,8 +36,8 @@ def discriminator(
     - `settings`: a layer before a norm has no bias. With the head `gap` the images can have any size.
     - `compute`: the precision of the layers' arithmetic.
     - `seed`: decides the initial weights.
-    - `classes`: the number of classes K of a conditional discriminator. It has a second input, `class` (N, K), and says
-      whether an image is a real one of this class: see `_projection`.
+    - `classes`: the number K of classes or attributes of a conditional discriminator. It has a second input, `class`
+      (N, K), and says whether an image is a real one of this class: see `_projection`.
 
     Raises ValueError for a size that stages/sizes.py does not allow.
     """
@@ -77,6 +77,10 @@ def _projection(
 
     Miyato, Koyama 2018 (arXiv:1802.05637), equation 3: ψ(φ(x)) + yᵀVφ(x), where φ are the features before the last
     layer ψ. V is a second last layer without a bias, with an output for each class.
+
+    For attributes, y has a number for each, and yᵀVφ is the sum of the outputs of those that the image has. This is the
+    paper's likelihood ratio (section 3) for yes-or-no attributes that are independent given the image: log p(yₖ|x) is
+    yₖ·vₖᵀφ minus a term without y, which ψ can learn. So an image without attributes needs no output of its own.
     """
     of_classes = layers.Reshape((classes.shape[-1],), dtype=dtype, name="of_classes")(of_classes)
     chosen = layers.Dot(1, dtype=dtype, name="of_class")([of_classes, classes])

@@ -8,6 +8,7 @@ from keras import layers
 
 from stages.networks.choices import Precision
 from stages.networks.layers import (
+    Condition,
     Initializers,
     ZeroInsertion2D,
     norm_after,
@@ -31,6 +32,7 @@ def generator(
     compute: Precision = "float32",
     seed: int = 0,
     classes: int = 0,
+    attributes: bool = False,
 ) -> keras.Model:
     """Build the network z (N, latent_dim) => images float32 (N, height, width, channels) in [-1,1].
 
@@ -43,6 +45,9 @@ def generator(
     - `classes`: the number of classes K of a conditional generator. It has a second input, `class` (N, K): weights with
       a sum of 1, which are 0 and 1 for one class. An embedding of the class joins z (Mirza, Osindero 2014,
       arXiv:1411.1784). With settings.class_norm each norm is conditional, too.
+    - `attributes`: the K numbers are those of attributes, each from 0 to 1. The embedding is a bias plus the sum of an
+      embedding for each attribute (Perarnau et al. 2016, arXiv:1611.06355, condition on such a vector). The bias is the
+      embedding of an image without any of the attributes.
 
     Raises ValueError for a size that stages/sizes.py does not allow.
     """
@@ -54,9 +59,9 @@ def generator(
         z = x = keras.Input((settings.latent_dim,), name="z")
         inputs, by_class = z, None
         if classes:
-            weights = keras.Input((classes,), name="class")
-            inputs, by_class = [z, weights], weights if settings.class_norm else None
-            x = _join(z, weights, init)
+            condition = Condition(keras.Input((classes,), name="class"), attributes)
+            inputs, by_class = [z, condition.values], condition if settings.class_norm else None
+            x = _join(z, condition, init)
         x = layers.Reshape((1, 1, x.shape[-1]), name="z_as_pixel")(x)
         x = _stem(x, settings, grid(size), width, init, by_class)
         for step in range(1, steps + 1):
@@ -67,17 +72,19 @@ def generator(
             x = _upsample(x, filters, settings, last, init, f"up_{step}")
         if last_norm:
             x = last_norm(name="norm_image")(x)
-            if by_class is not None:
+            if by_class:
                 x = scale_by_class(x, by_class, "norm_image")
         image = layers.Activation("tanh", dtype=keras.config.dtype_policy().variable_dtype, name="image")(x)
     return keras.Model(inputs, image, name="generator")
 
 
-def _join(z: keras.KerasTensor, classes: keras.KerasTensor, init: Initializers) -> keras.KerasTensor:
-    """z (N, d) and the weights of the classes (N, K) => z and the embedding of the class (N, d + 32)."""
-    options = {"use_bias": False, "kernel_initializer": init.embedding()}
+def _join(z: keras.KerasTensor, condition: Condition, init: Initializers) -> keras.KerasTensor:
+    """z (N, d) and the classes or attributes (N, K) => z and their embedding (N, d + 32)."""
+    options = {"use_bias": condition.of_attributes, "kernel_initializer": init.embedding()}
+    if condition.of_attributes:
+        options["bias_initializer"] = init.embedding()
     return layers.Concatenate(name="z_and_class")(
-        [z, layers.Dense(_EMBEDDING_SIZE, name=EMBEDDING, **options)(classes)]
+        [z, layers.Dense(_EMBEDDING_SIZE, name=EMBEDDING, **options)(condition.values)]
     )
 
 
@@ -87,7 +94,7 @@ def _stem(
     shape: tuple[int, int],
     width: int,
     init: Initializers,
-    classes: keras.KerasTensor | None,
+    by_class: Condition | None,
 ) -> keras.KerasTensor:
     """z as (N, 1, 1, d) => (N, *shape, channels), with the channels that give `width` after the activation.
 
@@ -100,7 +107,7 @@ def _stem(
         return layers.Conv2DTranspose(channels, shape, padding="valid", name="stem", **options)(z)
     if settings.stem == "dense":
         x = layers.Dense(channels, name="hidden", **options)(z)
-        x = normalise_and_activate(x, norm, settings.activation, 0, classes)
+        x = normalise_and_activate(x, norm, settings.activation, 0, by_class)
         options["kernel_initializer"] = init.kernel(width, settings.activation)
         x = layers.Dense(math.prod(shape) * channels, name="stem", **options)(x)
         return layers.Reshape((*shape, channels), name="stem_as_image")(x)

@@ -8,6 +8,7 @@ published models have Keras' own layers only.
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -75,6 +76,18 @@ class Initializers:
         """The normal distribution of He et al. 2015, for ReLU networks that are not trained against another one."""
         self._next += 1
         return keras.initializers.HeNormal(seed=self._next)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The second input of a conditional generator: `values` (N, K).
+
+    They are weights of classes with a sum of 1 or, if `of_attributes`, a number from 0 to 1 for each attribute. These
+    can all be 0, so what is linear in them needs a bias.
+    """
+
+    values: keras.KerasTensor
+    of_attributes: bool
 
 
 @keras.saving.register_keras_serializable(package="dcgan")
@@ -308,30 +321,35 @@ def normalise_and_activate(
     norm: type[keras.layers.Layer] | None,
     activation: Activation,
     name: int | str,
-    classes: keras.KerasTensor | None = None,
+    condition: Condition | None = None,
 ) -> keras.KerasTensor:
-    """Apply the norm if there is one, then the scale and offset of the classes if there are any, then the activation.
+    """Apply the norm if there is one, then the scale and offset of a conditional norm, then the activation.
 
-    `classes`: the weights of the classes (N, K), for a conditional norm.
+    `condition`: the classes or attributes, for a conditional norm.
     """
     if norm:
         x = norm(name=f"norm_{name}")(x)
-        if classes is not None:
-            x = scale_by_class(x, classes, f"norm_{name}")
+        if condition:
+            x = scale_by_class(x, condition, f"norm_{name}")
     return activate(x, activation, f"{activation}_{name}")
 
 
-def scale_by_class(x: keras.KerasTensor, classes: keras.KerasTensor, name: str) -> keras.KerasTensor:
+def scale_by_class(x: keras.KerasTensor, condition: Condition, name: str) -> keras.KerasTensor:
     """γ_y · x + β_y of (N, H, W, C) or (N, 1, 1, C), with a scale and an offset for each class and channel.
 
     After a batch norm this is conditional batch norm (Dumoulin et al. 2017, arXiv:1610.07629, equation 5). The norm
-    keeps its own scale and offset, which the classes share. `classes` (N, K) are weights with a sum of 1, so a blend of
+    keeps its own scale and offset, which the classes share. The weights of classes have a sum of 1, so a blend of
     classes has the blend of their scales and offsets. These are 1 and 0 at first. They are plain Keras layers.
+
+    Each attribute changes the scale and the offset by its own amounts, which are 0 at first. A bias of 1 is the scale
+    without attributes, which would else be 0.
     """
     channels = x.shape[-1]
     for kind, initial, join in (("scale", "ones", keras.layers.Multiply), ("offset", "zeros", keras.layers.Add)):
         options = {"use_bias": False, "kernel_initializer": initial}
-        values = keras.layers.Dense(channels, name=f"{name}_{kind}", **options)(classes)
+        if condition.of_attributes:
+            options = {"use_bias": True, "kernel_initializer": "zeros", "bias_initializer": initial}
+        values = keras.layers.Dense(channels, name=f"{name}_{kind}", **options)(condition.values)
         values = keras.layers.Reshape((1, 1, channels), name=f"{name}_{kind}_as_pixel")(values)
         x = join(name=f"{name}_by_class_{kind}")([x, values])
     return x

@@ -40,7 +40,8 @@ def save(model: keras.Model, path: Path, classes: Classes | None = None) -> None
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
-                extra = {_CLASSES: dataclasses.asdict(classes)} if classes else {}
+                facts = dataclasses.asdict(classes) if classes else {}
+                extra = {_CLASSES: {key: value for key, value in facts.items() if value}} if classes else {}
                 content = json.dumps({**json.loads(content), "date_saved": "", **extra}).encode()
             elif name == "config.json":
                 content = json.dumps(_renumbered(json.loads(content), {})).encode()
@@ -61,7 +62,10 @@ def classes(path: Path) -> Classes | None:
     try:
         with zipfile.ZipFile(path) as file:
             values = json.loads(file.read("metadata.json")).get(_CLASSES)
-        return Classes(tuple(map(str, values["names"])), tuple(map(float, values["shares"]))) if values else None
+        if not values:
+            return None
+        names, attributes = (tuple(map(str, values.get(key, ()))) for key in ("names", "attributes"))
+        return Classes(names, tuple(map(float, values["shares"])), attributes)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise _unreadable(path, str(error)) from error
 

@@ -46,7 +46,8 @@ class GeneratorSettings:
     """Initial weights. dcgan: N(0, 0.02), as in the paper. he: the standard deviation of He et al. 2015. It keeps the
     scale of the activations from layer to layer, which a network without a norm needs."""
     class_norm: Bool = False
-    """A scale and an offset for each class after each norm (conditional batch norm), for `train.conditional`."""
+    """A scale and an offset for each class or attribute after each norm (conditional batch norm), for
+    `train.conditional`."""
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,12 @@ def networks(
 
 
 def _facts(workspace: Workspace, data: Manifest, generator: keras.Model) -> dict[str, Any]:
+    """`attributes`: the values of the attributes for each of the classes, if the networks get attributes; else null."""
     model = artifacts.read_json(
         workspace.input("models/model.json"), "generator", "best_images_seen", "logistic", "paired"
     )
+    path = workspace.input("models/generator.keras")
+    classes = saving.classes(path) if len(generator.inputs) > 1 else None
     height, width, channels = data.shape
     return {
         "latentSize": generator.inputs[0].shape[-1],
@@ -100,9 +103,10 @@ def _facts(workspace: Workspace, data: Manifest, generator: keras.Model) -> dict
         "channels": channels,
         "classes": list(data.classes),
         "conditional": generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0,
+        "attributes": classes.rows.astype(int).tolist() if classes and classes.attributes else None,
         "title": data.source["title"],
         "licence": data.source["licence"],
-        "generator": artifacts.sha256(workspace.input("models/generator.keras")),
+        "generator": artifacts.sha256(path),
         "images": model["best_images_seen"],
         "logistic": model["logistic"],
         "paired": model["paired"],

@@ -54,12 +54,16 @@ def _augmentation(augment: dict[str, Any]) -> str:
 
 
 def _conditional(train: dict[str, Any]) -> str:
-    """How the networks get the classes; empty for unconditional networks, and for models from before the param."""
+    """How the networks get the classes or attributes; empty for unconditional networks.
+
+    Models from before the param are unconditional.
+    """
     if train.get("conditional", "none") == "none":
         return ""
     norm = ", a conditional norm" if train["generator"]["class_norm"] else ""
     shares = ", all classes equally often" if train["class_shares"] == "equal" else ""
-    return f"conditional on the class (an embedding beside z{norm} and a projection in the discriminator{shares})"
+    given = "attributes" if train["conditional"] == "attributes" else "class"
+    return f"conditional on the {given} (an embedding beside z{norm} and a projection in the discriminator{shares})"
 
 
 def _norms(generator: str, discriminator: str) -> str:

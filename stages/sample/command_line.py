@@ -5,12 +5,18 @@
     python -m stages.sample --seeds 7,100-199 --out pictures/
     python -m stages.sample --class Sneaker --seeds 0-7 --out sneakers.png
     python -m stages.sample --every-class --seeds 0-7 --out x.png
+    python -m stages.sample --class "Male, not Smiling" --class "Male, Smiling=0.5" --seeds 0-7 --out x.png
     python -m stages.sample --z shoe-inverted.npy --out x.png
 
 A conditional generator makes the classes that you name. With several, each has a row, and the same z in each column.
 Without a class, the seed decides it, by the shares of the classes in the training data.
 
-`--z` draws the z that `python -m stages.invert` has found. With a conditional generator it needs a class.
+For a model of attributes (train.conditional: attributes), a class is a list of attributes: `Male` has one, `not
+Smiling` lacks one, and `Smiling=0.5` is a blend. The combination need not be in the data. The seed decides the
+attributes that are not listed, so two rows differ only in those that are.
+
+`--z` draws the z that `python -m stages.invert` has found. With a conditional generator it needs a class (with all
+attributes).
 
 A seed always gives the same z. With the same generator it gives the same picture, alone or in any grid.
 """
@@ -33,6 +39,7 @@ from stages.errors import StageError
 from stages.png import Provenance
 
 if TYPE_CHECKING:  # it imports TensorFlow, and errors in the options should come at once
+    from stages.classes import Choice
     from stages.latent import Sampler
 
 _MAX_SEEDS = 10_000
@@ -88,10 +95,11 @@ def _check(arguments: argparse.Namespace) -> bool:
     return separate
 
 
-def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | list[None]:
-    """The classes to draw; one None without a choice.
+def _choices(arguments: argparse.Namespace, sampler: "Sampler") -> list[tuple[str, "Choice"]]:
+    """What to draw, with its name: classes, or lists of attributes. One None without a choice.
 
-    Raises StageError for a class that the model does not have, and for z of a conditional model without a choice.
+    Raises StageError for a class or an attribute that the model does not have, and for z of a conditional model if the
+    options leave a choice to the seed.
     """
     if not (arguments.classes or arguments.every_class):
         if sampler.classes and arguments.z:
@@ -100,7 +108,7 @@ def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | l
             )
         if sampler.classes:
             shell.say("sample: no --class: the seed decides the class, by the shares in the training data")
-        return [None]
+        return [("", None)]
     option = "--class" if arguments.classes else "--every-class"
     if sampler.classes is None:
         raise StageError(
@@ -108,8 +116,14 @@ def _indices(arguments: argparse.Namespace, sampler: "Sampler") -> list[int] | l
             "classes, or leave this option out"
         )
     if arguments.every_class:
-        return list(range(len(sampler.classes.names)))
-    return [sampler.classes.index(name, "--class") for name in arguments.classes]
+        return [(name, index) for index, name in enumerate(sampler.classes.names)]
+    choices: list[tuple[str, Choice]] = [sampler.classes.choice(text, "--class") for text in arguments.classes]
+    if any(isinstance(choice, np.ndarray) and np.isnan(choice).any() for _, choice in choices):
+        if arguments.z:
+            names = ", ".join(sampler.classes.attributes)
+            raise StageError(f"--class: a file of z has no seed to decide the attributes; list each of {names}")
+        shell.say("sample: the seed decides the attributes that --class does not list")
+    return choices
 
 
 def read_z(path: Path) -> np.ndarray:
@@ -125,10 +139,8 @@ def read_z(path: Path) -> np.ndarray:
     return z.astype(np.float32)
 
 
-def _chosen(
-    arguments: argparse.Namespace, count: int
-) -> tuple["Sampler", list[int] | list[None], tuple[int, int], Provenance]:
-    """The generator, the classes to draw, the rows and columns of the grid, and the provenance of every picture.
+def _chosen(arguments: argparse.Namespace, count: int) -> tuple["Sampler", list["Choice"], tuple[int, int], Provenance]:
+    """The generator, what to draw, the rows and columns of the grid, and the provenance of every picture.
 
     `count`: the samples of each class.
     """
@@ -138,9 +150,9 @@ def _chosen(
     from stages.latent import Sampler
 
     sampler = Sampler.load(arguments.model)
-    indices = _indices(arguments, sampler)
-    names = tuple(sampler.classes.names[index] for index in indices if index is not None) if sampler.classes else ()
-    total = count * len(indices)
+    chosen = _choices(arguments, sampler)
+    names = tuple(name for name, _ in chosen if name)
+    total = count * len(chosen)
     if total > _MAX_SEEDS:
         option = "--z" if arguments.z else "--seeds"
         raise StageError(f"{option}: expected at most {_MAX_SEEDS:,} pictures, got {total:,}")
@@ -152,35 +164,35 @@ def _chosen(
         generator_sha256=generator_sha256,
         classes=names,
     )
-    return sampler, indices, parse_grid(arguments.grid, total, len(names)), provenance
+    return sampler, [choice for _, choice in chosen], parse_grid(arguments.grid, total, len(names)), provenance
 
 
 def _draw_z(arguments: argparse.Namespace) -> None:
     z = read_z(arguments.z)
     if _check(arguments):
         raise StageError(f"--out: {arguments.out}: with --z, expected a name that ends with .png")
-    sampler, indices, (rows, columns), provenance = _chosen(arguments, len(z))
+    sampler, choices, (rows, columns), provenance = _chosen(arguments, len(z))
     if z.shape[1] != sampler.dimensions:
         expected = f"{arguments.model} takes z of {sampler.dimensions} numbers"
         raise StageError(f"--z: {arguments.z}: it has z of {z.shape[1]} numbers, but {expected}; use its own generator")
     of_classes = _of_classes(provenance.classes)
     description = f"Samples of the z in {shell.printable(arguments.z.name)}, in this order{of_classes}"
-    images = np.concatenate([sampler(z, sampler.weights(range(len(z)), index)) for index in indices])
+    images = np.concatenate([sampler(z, sampler.weights(range(len(z)), choice)) for choice in choices])
     _save_grid(arguments, images, rows, columns, replace(provenance, description=description))
 
 
 def _draw(arguments: argparse.Namespace) -> None:
     seeds = parse_seeds(arguments.seeds)
     separate = _check(arguments)
-    sampler, indices, (rows, columns), provenance = _chosen(arguments, len(seeds))
+    sampler, choices, (rows, columns), provenance = _chosen(arguments, len(seeds))
     provenance = replace(provenance, params={"seeds": arguments.seeds, **provenance.params})
     if separate:
-        _save_files(Path(arguments.out), sampler, seeds, indices, arguments.scale, provenance)
+        _save_files(Path(arguments.out), sampler, seeds, choices, arguments.scale, provenance)
         return
     shown = re.sub(r"\s", "", arguments.seeds)
     start = f"Samples of the seeds {shown}, in this order" if len(seeds) > 1 else f"Sample of the seed {seeds[0]}"
     description = start + _of_classes(provenance.classes)
-    images = np.concatenate([sampler.images(seeds, index) for index in indices])
+    images = np.concatenate([sampler.images(seeds, choice) for choice in choices])
     of_grid = replace(provenance, description=description, seeds=shown, grid=f"{rows}x{columns}")
     _save_grid(arguments, images, rows, columns, of_grid)
 
@@ -204,22 +216,29 @@ def _save_files(
     folder: Path,
     sampler: "Sampler",
     seeds: list[int],
-    indices: Sequence[int | None],
+    choices: Sequence["Choice"],
     scale: int,
     provenance: Provenance,
 ) -> None:
     files: list[str] = []
-    for i, index in enumerate(indices):
-        names = provenance.classes[i : i + 1]
-        # Not the class's name, which need not be the name of a file.
-        start = "" if index is None else f"class-{index:03d}-"
-        images = (image for batch in sampler.batches(seeds, index) for image in pixels.to_uint8(batch))
+    for i, choice in enumerate(choices):
+        names, start = provenance.classes[i : i + 1], _start_of_names(choice)
+        images = (image for batch in sampler.batches(seeds, choice) for image in pixels.to_uint8(batch))
         for seed, image in zip(seeds, images, strict=True):
             description = f"Sample of the seed {seed}{_of_classes(names)}"
             of_seed = replace(provenance, description=description, seeds=str(seed), grid="1x1", classes=names)
             files.append(f"{start}seed-{seed:06d}.png")
             _write(folder / files[-1], partial(png.save_png, image, scale=scale, provenance=of_seed))
     shell.say(f"{folder}: {len(files):,} pictures, {files[0]} and so on")
+
+
+def _start_of_names(choice: "Choice") -> str:
+    """The start of the names of a choice's files. A class's name need not be the name of a file."""
+    if choice is None:
+        return ""
+    if isinstance(choice, int):
+        return f"class-{choice:03d}-"
+    return "".join(["attributes-", *("x-" if np.isnan(value) else f"{value:.6g}-" for value in choice)])
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
@@ -244,7 +263,8 @@ def main(arguments: Sequence[str]) -> None:
         dest="classes",
         metavar="NAME",
         action="append",
-        help="a class of a conditional generator; repeat it for several, a row each (default: the seed decides)",
+        help="a class of a conditional generator, or attributes such as 'Male, not Smiling'; repeat it for several, a "
+        "row each (default: the seed decides)",
     )
     chosen.add_argument("--every-class", action="store_true", help="all classes, a row each")
     parser.add_argument(

@@ -13,6 +13,7 @@ from stages import artifacts, resume
 from stages.classes import Classes
 from stages.errors import StageError
 from stages.networks import saving
+from stages.networks.choices import Conditional
 from stages.networks.plain import equivalent, take_weights
 
 _GENERATOR, _DISCRIMINATOR, _FACTS = "generator.keras", "discriminator.keras", "model.json"
@@ -119,10 +120,11 @@ def take_over(start: Start, generator: keras.Model, discriminator: keras.Model, 
     Raises StageError, naming the first difference, unless the networks are built alike in inference. The classes of
     conditional networks must have the same names in the same order.
     """
-    if bool(start.classes) != bool(classes):
-        state, other = ("conditional", "none") if classes is None else ("unconditional", "classes")
+    theirs_is, ours_is = map(_conditional, (start.classes, classes))
+    if theirs_is != ours_is:
         raise _problem(
-            start.origin.start_from, f"it is {state}, but train.conditional is {other}; set train.conditional as there"
+            start.origin.start_from,
+            f"it is of train.conditional: {theirs_is}, but here it is {ours_is}; write `conditional: {theirs_is}`",
         )
     if start.classes and classes and start.classes.names != classes.names:
         raise _problem(
@@ -144,6 +146,13 @@ def take_over(start: Start, generator: keras.Model, discriminator: keras.Model, 
                 start.origin.start_from,
                 f"its {name} has {difference}; set train.{name} and the prepared images as for that model",
             )
+
+
+def _conditional(classes: Classes | None) -> Conditional:
+    """The value of `train.conditional` that makes networks of these classes."""
+    if classes is None:
+        return "none"
+    return "attributes" if classes.attributes else "classes"
 
 
 def _difference(theirs: keras.Model, ours: keras.Model) -> str:

@@ -42,7 +42,7 @@ def scorer(
         raise StageError(f"{folder}: test images: {held_out}; scoring needs at least 2")
     ((images, _),) = records.batches(folder, data, "test", min(_VARIETY_IMAGES, held_out)).take(1)
     real = Real(guards.variety(images.numpy()), len(judge.names) if judge else 0)
-    drawn = " of classes in the data's shares" if settings.conditional == "classes" else ""
+    drawn = " of classes in the data's shares" if settings.conditional != "none" else ""
     if judge is None:
         count = min(settings.scoring.samples, held_out)
         name = f"Sliced Wasserstein distance ×10³, {count} samples{drawn} against test images"

@@ -93,8 +93,9 @@ class Settings:
     """Mirror half of the real images, chosen again each time they are read; for faces and rooms, not for letters. auto:
     if the training images have no left and right (flip.py)."""
     conditional: Conditional = "none"
-    """classes: both networks get the class of each image, so that samples of one class can be drawn. The data needs
-    labels."""
+    """classes: both networks get the class of each image, so that samples of one class can be drawn. attributes: they
+    get a number for each attribute instead, so that any combination can be drawn, even one without images. The data
+    needs labels, and for attributes each class is a combination of them (`Male, not Smiling`)."""
     class_shares: Literal["data", "equal"] = "data"
     """How often each class comes in the batches of a conditional training, in real images and samples alike. data: as
     in the data. equal: all equally often; images of rare classes repeat, and each epoch skips some of frequent ones."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 import yaml
 
 from stages import artifacts, locks, machine, manifest, records, reference, resume, shell
-from stages.classes import Classes
+from stages.classes import Classes, attributes_of
 from stages.errors import StageError
 from stages.manifest import Manifest
 from stages.networks import judge as judges
@@ -76,7 +76,8 @@ def train(settings: Settings, workspace: Workspace) -> Mapping[str, float] | Non
                 _announce(trainer, state, watch.page)
                 journal = Journal(log, settings, bounds, measure, real, total, watch)
                 speed = loop.train(trainer, batches_from, settings, journal, probe, checkpoints)
-            _publish(trainer, journal, _facts(settings, inputs, hardware, score) | {"mirrored": mirrored}, new)
+            facts = _facts(settings, inputs, hardware, score, trainer.classes)
+            _publish(trainer, journal, facts | {"mirrored": mirrored}, new)
             finished.write(new("models/training_state.npz"), course, settings, checkpoints)
     _say_result(journal)
     return {"images_per_second": speed} if speed else {}
@@ -126,8 +127,8 @@ def _classes(settings: Settings, inputs: _Inputs) -> Classes | None:
     if len(names) < 2:
         raise StageError(
             f"train.conditional: expected none, since the data has {len(names) or 'no'} "
-            f"{'class' if len(names) == 1 else 'classes'}, got 'classes'; put the pictures of each class in a folder, "
-            "or set prepare.labels"
+            f"{'class' if len(names) == 1 else 'classes'}, got {settings.conditional!r}; put the pictures of each "
+            "class in a folder, or set prepare.labels"
         )
     for name, split in inputs.data.splits.items():
         if unlabelled := split.records - sum(split.labels):
@@ -135,12 +136,44 @@ def _classes(settings: Settings, inputs: _Inputs) -> Classes | None:
                 f"train.conditional: {unlabelled:,} of the {split.records:,} images of the split {name} have no label; "
                 "label them, remove them or set train.conditional: none"
             )
-    if few := [f"{name} ({count})" for name, count in zip(names, train.labels, strict=True) if count < _FEWEST_IMAGES]:
+    attributes = _attributes(names, train.labels) if settings.conditional == "attributes" else ()
+    few = {name: count for name, count in zip(names, train.labels, strict=True) if count < _FEWEST_IMAGES}
+    if attributes:  # the networks learn a combination from the images of its attributes
+        few = {name: count for name, count in few.items() if count and settings.class_shares == "equal"}
+    if few:
         raise StageError(
-            f"train.conditional: classes with fewer than {_FEWEST_IMAGES} training images: {', '.join(few)}; add "
+            f"train.conditional: classes with fewer than {_FEWEST_IMAGES} training images: {_counted(few)}; add "
             "pictures, join classes or remove them"
         )
-    return Classes(names, tuple(train.shares.tolist()))
+    return Classes(names, tuple(train.shares.tolist()), attributes)
+
+
+def _attributes(names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
+    """The attributes whose combinations the classes are. `counts` are the training images of each class.
+
+    Raises StageError if they are no combinations, and for an attribute that too few images have or lack.
+    """
+    attributes = attributes_of(names)
+    if not attributes:
+        raise StageError(
+            "train.conditional: expected none or classes, since the classes of the data are no combinations of "
+            "attributes, got 'attributes'; list attributes of CelebA in prepare.labels, or name each class by what it "
+            "has and lacks, such as 'red, not large'"
+        )
+    having = np.array(counts) @ Classes(tuple(names), (), attributes).rows
+    images: dict[str, int] = {}
+    for name, count in zip(attributes, having.astype(int).tolist(), strict=True):
+        images |= {name: count, f"not {name}": sum(counts) - count}
+    if few := {name: count for name, count in images.items() if count < _FEWEST_IMAGES}:
+        raise StageError(
+            f"train.conditional: attributes with fewer than {_FEWEST_IMAGES} training images: {_counted(few)}; add "
+            "pictures, or leave the attribute out of the labels"
+        )
+    return attributes
+
+
+def _counted(few: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in few.items())
 
 
 def _inputs_of(settings: Settings, inputs: _Inputs) -> tuple[object, ...]:
@@ -222,15 +255,24 @@ def _announce(trainer: Trainer, state: Path, page: Path) -> None:
     )
 
 
-def _facts(settings: Settings, inputs: _Inputs, hardware: Devices, score: str) -> dict[str, object]:
-    """The part of models/model.json that is known before training starts."""
+def _facts(
+    settings: Settings, inputs: _Inputs, hardware: Devices, score: str, classes: Classes | None
+) -> dict[str, object]:
+    """The part of models/model.json that is known before training starts.
+
+    `attributes` has the attributes by name. The values of each are those of the classes, in their order.
+    """
+    attributes = {}
+    if classes and classes.attributes:
+        attributes = dict(zip(classes.attributes, classes.rows.T.astype(int).tolist(), strict=True))
     return {
         "score": score,
         "logistic": LOSSES[settings.loss.name].logistic,
         "paired": LOSSES[settings.loss.name].paired,
         "data_manifest_sha256": artifacts.sha256(inputs.folder / manifest.FILE),
         "data_title": inputs.data.source.get("title", ""),
-        **({"classes": list(inputs.data.classes)} if settings.conditional == "classes" else {}),
+        **({"classes": list(classes.names)} if classes else {}),
+        **({"attributes": attributes} if attributes else {}),
         **({"start_from": inputs.start.origin.facts()} if inputs.start else {}),
         "params": dataclasses.asdict(settings),
         "environment": _environment(hardware),

@@ -117,6 +117,7 @@ class Trainer:
         """
         self._settings = s = settings
         self.classes = classes
+        self._rows = tf.constant(classes.rows) if classes else None  # the networks' input for each class
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
         if s.batch_size % self._replicas:
@@ -165,19 +166,22 @@ class Trainer:
 
     def _new_generator(self, compute: Precision) -> keras.Model:
         s = self._settings
-        return generator(self._size, self._channels, s.generator, compute, 2 * s.seed, self._class_count)
+        return generator(
+            *(self._size, self._channels, s.generator, compute, 2 * s.seed, self._class_inputs),
+            attributes=bool(self.classes and self.classes.attributes),
+        )
 
     def _new_discriminator(self, compute: Precision) -> keras.Model:
         s = self._settings
-        return discriminator(self._size, self._channels, s.discriminator, compute, 2 * s.seed + 1, self._class_count)
+        return discriminator(self._size, self._channels, s.discriminator, compute, 2 * s.seed + 1, self._class_inputs)
 
     @property
-    def _class_count(self) -> int:
-        return len(self.classes.names) if self.classes else 0
+    def _class_inputs(self) -> int:
+        return 0 if self._rows is None else int(self._rows.shape[1])
 
     def _class_weights(self, labels: tf.Tensor) -> tf.Tensor | None:
         """Labels int64 (N,) => the networks' input (N, K); None for unconditional networks."""
-        return tf.one_hot(labels, self._class_count) if self.classes else None
+        return None if self._rows is None else tf.gather(self._rows, labels)
 
     def _networks(self) -> dict[str, keras.Model]:
         return {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}

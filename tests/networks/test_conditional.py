@@ -13,13 +13,16 @@ from stages.networks import saving
 from stages.networks.choices import Head
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.networks.plain import plain
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 
 K = 3
 CLASSES = Classes(("a", "b", "c"), (0.5, 0.25, 0.25))
+ATTRIBUTES = Classes(("x, y, z", "x, not y, not z", "not x, not y, not z"), (0.5, 0.25, 0.25), ("x", "y", "z"))
 NORMAL = np.random.default_rng(0).standard_normal
 Z, IMAGES = NORMAL((K, 100)).astype(np.float32), np.tanh(NORMAL((K, 16, 16, 1))).astype(np.float32)
 ONE_HOT = np.eye(K, dtype=np.float32)
+SEVERAL = np.array([[0, 0, 0], [1, 0.5, 0], [1, 1, 1]], np.float32)  # none, a blend and all of the attributes
 
 
 def output_of(model: keras.Model, name: str, *inputs: np.ndarray) -> np.ndarray:
@@ -27,9 +30,10 @@ def output_of(model: keras.Model, name: str, *inputs: np.ndarray) -> np.ndarray:
     return np.asarray(keras.Model(model.inputs, model.get_layer(name).output)(list(inputs), training=False))
 
 
-def conditional_generator(**settings: object) -> keras.Model:
-    """A generator whose classes have other scales and offsets than at the start."""
-    model = generator(16, 1, GeneratorSettings(channels=4, **settings), classes=K)  # type: ignore[arg-type]
+def conditional_generator(attributes: bool = False, **settings: object) -> keras.Model:
+    """A generator whose classes or attributes have other scales and offsets than at the start."""
+    options = GeneratorSettings(channels=4, **settings)  # type: ignore[arg-type]
+    model = generator(16, 1, options, classes=K, attributes=attributes)
     for layer in model.layers:
         if layer.name.startswith("norm_") and layer.name.endswith(("_scale", "_offset")) and layer.weights:
             layer.kernel.assign(NORMAL(layer.kernel.shape))
@@ -40,12 +44,12 @@ def conditional_generator(**settings: object) -> keras.Model:
     ("head", "before"), [("conv", "leaky_relu_2"), ("gap", "mean"), ("dense", "leaky_relu_hidden")]
 )
 def test_the_discriminator_adds_the_projection_of_the_class_to_its_logit(head: Head, before: str) -> None:
-    """Miyato, Koyama 2018, equation 3, with the features φ flattened: ψ(φ) + yᵀVφ."""
+    """Miyato, Koyama 2018, equation 3, with the features φ flattened: ψ(φ) + yᵀVφ. Attributes are a sum over y."""
     model = discriminator(16, 1, DiscriminatorSettings(channels=4, head=head, initializer="he"), classes=K)
     features = output_of(model, before, IMAGES, ONE_HOT).reshape(K, -1)
     psi, bias = (np.asarray(w).reshape(-1, 1) for w in model.get_layer("logit").weights)
     (v,) = (np.asarray(w).reshape(-1, K) for w in model.get_layer("class_logits").weights)
-    for y in (ONE_HOT, np.array([[0.25, 0.75, 0], [0, 0, 1], [0.2, 0.3, 0.5]], np.float32)):
+    for y in (ONE_HOT, np.array([[0.25, 0.75, 0], [0, 0, 1], [0.2, 0.3, 0.5]], np.float32), SEVERAL):
         expected = features @ psi + bias + ((features @ v) * y).sum(1, keepdims=True)
         assert np.allclose(model([IMAGES, y], training=False), expected, atol=1e-5)
 
@@ -62,13 +66,25 @@ def test_a_conditional_norm_is_batch_norm_with_a_scale_and_an_offset_for_each_cl
     assert np.allclose(output_of(model, "norm_1_by_class_offset", Z, ONE_HOT), expected, atol=1e-4)
 
 
-def test_at_first_a_conditional_norm_changes_nothing() -> None:
-    plain, conditional = (
-        generator(16, 1, GeneratorSettings(channels=4, class_norm=norm), seed=1, classes=K) for norm in (False, True)
+def test_each_attribute_changes_the_scale_and_the_offset_of_a_conditional_norm_by_its_own_amounts() -> None:
+    model = conditional_generator(attributes=True, class_norm=True)
+    (scales, scale), (offsets, offset) = (
+        model.get_layer(f"norm_1_{kind}").get_weights() for kind in ("scale", "offset")
     )
-    blend = np.full((K, K), 1 / K, np.float32)
-    for weights in (ONE_HOT, blend):
-        assert np.allclose(plain([Z, weights], training=False), conditional([Z, weights], training=False), atol=1e-6)
+    assert (scale.tolist(), offset.tolist()) == ([1] * len(scale), [0] * len(offset)), "without attributes"
+    shared = output_of(model, "norm_1", Z, SEVERAL)
+    expected = [x * (1 + y @ scales) + y @ offsets for x, y in zip(shared, SEVERAL, strict=True)]
+    assert np.allclose(output_of(model, "norm_1_by_class_offset", Z, SEVERAL), np.stack(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+def test_at_first_a_conditional_norm_changes_nothing(attributes: bool) -> None:
+    shared, conditional = (
+        generator(16, 1, GeneratorSettings(channels=4, class_norm=norm), seed=1, classes=K, attributes=attributes)
+        for norm in (False, True)
+    )
+    for weights in (SEVERAL,) if attributes else (ONE_HOT, np.full((K, K), 1 / K, np.float32)):
+        assert np.allclose(shared([Z, weights], training=False), conditional([Z, weights], training=False), atol=1e-6)
 
 
 def test_the_embedding_of_the_class_joins_z() -> None:
@@ -78,11 +94,20 @@ def test_the_embedding_of_the_class_joins_z() -> None:
     assert abs(embedding.std() - 1) < 0.2, "as large as z"
 
 
+def test_an_image_without_attributes_has_an_embedding_too() -> None:
+    model = conditional_generator(attributes=True)
+    of_each, of_none = model.get_layer("embedding").get_weights()
+    expected = np.concatenate([Z, SEVERAL @ of_each + of_none], axis=1)
+    assert np.allclose(output_of(model, "z_and_class", Z, SEVERAL), expected, atol=1e-5)
+    assert abs(of_none.std() - 1) < 0.4, "as large as z"
+    assert abs(np.corrcoef(of_none, of_each[0])[0, 1]) < 0.6
+
+
 @pytest.mark.parametrize("stem", ["conv", "dense"])
 def test_the_shapes_from_z_to_the_image_are_those_of_the_unconditional_generator(stem: str) -> None:
     settings = GeneratorSettings(channels=4, class_norm=True, stem=stem, norm="batch_all")  # type: ignore[arg-type]
-    plain, conditional = generator(16, 1, settings), generator(16, 1, settings, classes=K)
-    for layer in plain.layers:
+    unconditional, conditional = generator(16, 1, settings), generator(16, 1, settings, classes=K)
+    for layer in unconditional.layers:
         if layer.name not in ("z_as_pixel", "z"):
             assert conditional.get_layer(layer.name).output.shape == layer.output.shape, layer.name
     assert np.asarray(conditional([Z, ONE_HOT], training=False)).shape == (K, 16, 16, 1)
@@ -91,11 +116,14 @@ def test_the_shapes_from_z_to_the_image_are_those_of_the_unconditional_generator
 def test_the_parameter_counts_of_the_conditional_networks() -> None:
     g, d = GeneratorSettings(channels=4), DiscriminatorSettings(channels=4)
     by_class = GeneratorSettings(channels=4, class_norm=True)
-    plain = generator(16, 1, g).count_params()
+    unconditional = generator(16, 1, g).count_params()
     embedding, stem = K * 32, 32 * 4 * 4 * 8
-    assert generator(16, 1, g, classes=K).count_params() == plain + embedding + stem
+    assert generator(16, 1, g, classes=K).count_params() == unconditional + embedding + stem
     norms = 2 * K * (8 + 4)
-    assert generator(16, 1, by_class, classes=K).count_params() == plain + embedding + stem + norms
+    assert generator(16, 1, by_class, classes=K).count_params() == unconditional + embedding + stem + norms
+    biases = 32 + 2 * (8 + 4)
+    of_attributes = generator(16, 1, by_class, classes=K, attributes=True)
+    assert of_attributes.count_params() == unconditional + embedding + stem + norms + biases
     assert discriminator(16, 1, d, classes=K).count_params() == discriminator(16, 1, d).count_params() + K * 4 * 4 * 8
 
 
@@ -108,14 +136,15 @@ def test_the_projection_of_a_spectral_discriminator_is_normalised_too() -> None:
     assert norm == pytest.approx(1, abs=0.02)
 
 
-def test_a_saved_generator_has_its_classes_and_makes_the_same_images(tmp_path: Path) -> None:
-    model = conditional_generator(class_norm=True)
-    saving.save(model, tmp_path / "g.keras", CLASSES)
+@pytest.mark.parametrize("classes", [CLASSES, ATTRIBUTES], ids=["classes", "attributes"])
+def test_a_saved_generator_has_its_classes_and_makes_the_same_images(tmp_path: Path, classes: Classes) -> None:
+    model = conditional_generator(attributes=bool(classes.attributes), class_norm=True)
+    saving.save(plain(model), tmp_path / "g.keras", classes)
     sampler = Sampler.load(tmp_path / "g.keras")
-    assert sampler.classes == CLASSES
-    expected = model([latent([4, 5], 100), CLASSES.vectors([2, 2])], training=False)
+    assert sampler.classes == classes
+    expected = model([latent([4, 5], 100), classes.vectors([2, 2])], training=False)
     assert np.allclose(sampler.images([4, 5], 2), expected, atol=1e-6)
-    mixed = model([latent([4, 5], 100), CLASSES.vectors(CLASSES.of_seeds([4, 5]))], training=False)
+    mixed = model([latent([4, 5], 100), classes.vectors(classes.of_seeds([4, 5]))], training=False)
     assert np.allclose(np.concatenate(list(sampler.batches([4, 5]))), mixed, atol=1e-6)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from demo.model import Model
 from stages import manifest, png
 from stages.latent import Sampler
 from stages.metrics.catalog import CLASS_PROTOCOL
@@ -149,3 +150,27 @@ def test_a_judge_that_does_not_measure_precision_does_not_measure_that_of_a_clas
     page, _ = rendered(project)
     assert '<th scope="col" class="n">recall</th>' in page
     assert '<th scope="col" class="n">precision</th>' not in page
+
+
+def test_a_model_of_attributes_goes_through_the_stages(tiny: Project, tmp_path: Path) -> None:
+    """The four classes of the tiny data count as combinations of two attributes."""
+    shutil.copytree(tiny.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".state"))
+    combinations = ["not round, not dark", "not round, dark", "round, not dark", "round, dark"]
+    path, params = tmp_path / "data/prepared" / manifest.FILE, tmp_path / "params.yaml"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "classes": combinations}))
+    changed = params.read_text().replace("train: {images: 640,", "train: {images: 320, conditional: attributes,")
+    params.write_text(changed.replace("generator: {channels: 4}", "generator: {channels: 4, class_norm: true}"))
+    for stage in ("train", "sample", "evaluate", "play", "report"):
+        result = Project(tmp_path).run(stage)
+        assert result.returncode == 0, result.stderr
+    model = json.loads((tmp_path / "models/model.json").read_text())
+    assert (model["classes"], model["attributes"]) == (combinations, {"round": [0, 0, 1, 1], "dark": [0, 1, 0, 1]})
+    provenance = png.read(tmp_path / "reports/samples/grid.png").provenance
+    assert (provenance.grid, provenance.classes) == ("4x3", tuple(combinations))
+    assert list(pd.read_csv(tmp_path / "reports/evaluate/classes.csv")["class"]) == combinations
+    assert '"attributes":[[0,0],[0,1],[1,0],[1,1]]' in (tmp_path / "reports/play.html").read_text()
+    assert "with some of the attributes round, dark:" in (tmp_path / "reports/model_card.md").read_text()
+    assert "conditional on the attributes (an embedding" in (tmp_path / "reports/report.html").read_text()
+    weights = Model(tmp_path).weights(2)
+    assert weights is not None
+    assert weights.tolist() == [[1, 0]]

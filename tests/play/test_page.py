@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from stages.latent import Sampler, latent
+from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
-from stages.networks.settings import GeneratorSettings
+from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.pixels import to_uint8
-from stages.play import assembly, packing
+from stages.play import assembly, packing, stage
 from tests.play.pages import LATENT, SIZE, payload, tiny_generator
 
 pytestmark = [
@@ -178,6 +179,26 @@ def test_a_class_fills_the_wall(opened: Callable[..., Page]) -> None:
     page.get_by_role("button", name="square", exact=True).click()
     seed = int(re.sub(r"\D", "", page.locator("#tile-1").get_attribute("aria-label")))
     assert latent([seed], LATENT)[0, 0] > 0, "the class of the test's judge"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "row"), [(None, [0, 0, 1]), ([[0, 0], [1, 0], [1, 1]], [1, 1])], ids=["classes", "attributes"]
+)
+def test_a_conditional_generator_draws_the_chosen_class(
+    opened: Callable[..., Page], tmp_path: Path, attributes: list[list[int]] | None, row: list[int]
+) -> None:
+    settings = GeneratorSettings(latent_dim=LATENT, channels=4, initializer="he", class_norm=True)
+    g = generator(SIZE, 1, settings, classes=len(row), attributes=bool(attributes))
+    d = discriminator(SIZE, 1, DiscriminatorSettings(channels=4), classes=len(row))
+    packed = payload(tmp_path)
+    packed["facts"] |= {"classes": ["a, b", "c", "d"], "attributes": attributes}
+    packed["page"] |= {"start": None, "classes": None, "map": None}
+    path = tmp_path / "play.html"
+    path.write_text(assembly.render({**packed, **stage.networks((SIZE, SIZE, 1), g, d)}), encoding="utf-8")
+    page = opened("#place=7", of=path.as_uri())
+    expected = to_uint8(np.asarray(g([latent([7], LATENT), np.array([row], np.float32)], training=False)))[0, ..., 0]
+    shown = drawn(page, lambda: page.get_by_role("button", name="d", exact=True).click())
+    assert np.abs(shown[..., 0].astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("act", ["drag", "walk"])

@@ -25,6 +25,7 @@ from stages.networks.settings import GeneratorSettings
 from stages.workspace import Workspace
 from tests.conftest import ROOT, Project, built_once
 from tools.export import folder, formats
+from tools.export.facts import Card, facts
 from tools.export.formats import FORMATS, Format
 
 PACKAGES = ("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx")
@@ -87,6 +88,23 @@ def test_each_format_computes_each_kind_of_generator(tmp_path: Path, settings: d
         form.write(network, tmp_path / form.file, {"title": "A title", "license": "mit"})
         difference = np.abs(form.load(tmp_path / form.file)(values) - expected).max()
         assert difference <= form.tolerance, form.file
+
+
+@pytest.mark.parametrize(
+    ("attributes", "meaning", "names"),
+    [
+        ([], "1 at the class's number, else 0", {"classes": ["not red", "red"]}),
+        (["red"], "1 for each of the attributes that the image has, else 0", {"attributes": ["red"]}),
+    ],
+)
+def test_the_facts_name_the_numbers_of_the_second_input(
+    attributes: list[str], meaning: str, names: dict[str, list[str]]
+) -> None:
+    front = {"provenance": {"data": {}, "generator_sha256": ""}, "model-index": [{"name": "A title"}]}
+    inputs = {"z": 20, "class_": 1 if attributes else 2}
+    second = facts(Card(front, ""), inputs, (16, 16, 1), ["not red", "red"], attributes)["inputs"]["class_"]
+    assert second["meaning"].startswith(meaning)
+    assert {key: second[key] for key in ("classes", "attributes") if key in second} == names
 
 
 @pytest.mark.slow

@@ -39,12 +39,19 @@ def read_card(path: Path, generator: Path) -> Card:
     return Card(dict(front or {}), match[2])
 
 
-def facts(card: Card, inputs: dict[str, int], image: tuple[int, int, int], classes: list[str]) -> dict[str, Any]:
+def facts(
+    card: Card,
+    inputs: dict[str, int],
+    image: tuple[int, int, int],
+    classes: list[str],
+    attributes: list[str],
+) -> dict[str, Any]:
     """The facts as JSON values.
 
     - `inputs`: the name and the length of each input: `z`, and `class_` if the generator is conditional.
     - `image`: the height, width and channels of its images.
     - `classes`: the names of the classes, in their order; empty if they are unknown.
+    - `attributes`: the names of the attributes, if `class_` has their values instead of the classes; else empty.
     """
     provenance = card.front["provenance"]
     meanings = {
@@ -52,6 +59,13 @@ def facts(card: Card, inputs: dict[str, int], image: tuple[int, int, int], class
         f"{inputs['z']}, numpy.float32)",
         "class_": "1 at the class's number, else 0; shares of 1 blend classes. Its name in generator.keras is class",
     }
+    named = {"classes": classes}
+    if attributes:
+        meanings["class_"] = (
+            "1 for each of the attributes that the image has, else 0; values between blend. Its name in "
+            "generator.keras is class"
+        )
+        named = {"attributes": attributes}
     return {
         "title": card.front["model-index"][0]["name"],
         **{name: card.front[name] for name in _LICENCE_KEYS if name in card.front},
@@ -60,7 +74,7 @@ def facts(card: Card, inputs: dict[str, int], image: tuple[int, int, int], class
                 "shape": ["N", length],
                 "dtype": "float32",
                 "meaning": meanings.get(name, ""),
-                **({"classes": classes} if name == "class_" and classes else {}),
+                **(named if name == "class_" and classes else {}),
             }
             for name, length in inputs.items()
         },

@@ -40,7 +40,8 @@ def export(models: Path, card: Path, workspace: Workspace, name: str) -> None:
     inputs = inputs_of(generator, models / _GENERATOR)
     described = read_card(card, models / _GENERATOR)
     about = artifacts.read_json(models / _MODEL) if (models / _MODEL).exists() else {}
-    known = facts(described, inputs, generator.output_shape[1:], about.get("classes", []))
+    classes, attributes = (list(about.get(key, ())) for key in ("classes", "attributes"))
+    known = facts(described, inputs, generator.output_shape[1:], classes, attributes)
     with workspace.outputs(name) as new:
         folder = new(name)
         folder.mkdir()
@@ -72,7 +73,7 @@ def inputs_of(generator: keras.Model, path: Path) -> dict[str, int]:
 
 
 def values_of(inputs: Mapping[str, int]) -> Values:
-    """The inputs of the seeds: z, and the classes in turn."""
+    """The inputs of the seeds: z, and the classes or attributes in turn."""
     return {
         name: latent(_SEEDS, length) if name == "z" else np.eye(length, dtype=np.float32)[np.array(_SEEDS) % length]
         for name, length in inputs.items()

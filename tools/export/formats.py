@@ -186,7 +186,8 @@ def _text(facts: Mapping[str, Any]) -> str:
 def python(form: Format, inputs: Mapping[str, int]) -> str:
     """Lines of Python that draw the image (H, W, C) in [-1,1] of seed 7 from a file in the current folder.
 
-    `inputs`: the `input_name` and the length of each of the generator's inputs. The class is the first one.
+    `inputs`: the `input_name` and the length of each of the generator's inputs. The class is the first one. Of
+    attributes, the image has only the first one.
     """
     z = f'"z": np.random.default_rng(7).standard_normal((1, {inputs["z"]}), np.float32)'
     classes = [f'"{name}": np.eye(1, {length}, dtype=np.float32)' for name, length in inputs.items() if name != "z"]

@@ -62,7 +62,8 @@ class Engine {
 
   /**
    * Samples: z (n × latentSize) => RGBA in [0,255], Uint8ClampedArray (n × height × width × 4).
-   * `classes`, for a conditional generator: the shares of the classes, Float32Array (n × classes).
+   * `classes`, for a conditional generator: the shares of the classes, Float32Array (n × classes), or the values of the
+   * attributes (n × attributes).
    */
   generate(zs, options = {}) {
     return this._call("generate", zs, options);

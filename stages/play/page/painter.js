@@ -27,12 +27,19 @@ class Painter {
     }
   }
 
-  /** The classes of places as shares (n × classes), for a model that draws by class; undefined for another model. */
+  /**
+   * The classes of places as shares (n × classes) or as the values of their attributes (n × attributes), for a model that
+   * draws by class; undefined for another model.
+   */
   shares(places) {
-    const {labels} = this.engine.facts;
+    const {labels, attributes} = this.engine.facts;
     if (!labels) return undefined;
-    const shares = new Float32Array(places.length * labels);
-    places.forEach((place, i) => (shares[i * labels + place.label] = 1));
+    const size = attributes ? attributes[0].length : labels;
+    const shares = new Float32Array(places.length * size);
+    places.forEach(({label}, i) => {
+      if (attributes) shares.set(attributes[label], i * size);
+      else shares[i * size + label] = 1;
+    });
     return shares;
   }
 
