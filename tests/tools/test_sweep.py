@@ -1,4 +1,4 @@
-"""tools/sweep.py: workers get equal shares of the cores, and a failed experiment is named with its reason."""
+"""tools/sweep/local.py: workers get equal shares of the cores, and a failed experiment is named with its reason."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages.errors import StageError
-from tools import sweep
+from tools.sweep import local as sweep
 
 
 @pytest.mark.parametrize(
