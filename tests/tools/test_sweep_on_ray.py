@@ -1,24 +1,29 @@
-"""tools/sweep on a Ray cluster: experiments run in a clone on a node, come home once, and wait in the queue until then."""
+"""tools/sweep on a Ray cluster: an experiment runs in a clone on a node, and waits in the queue until it is home."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from dvc.api import DVCFileSystem
 from dvc.repo import Repo
 
+from stages import ray_cluster
 from stages.errors import StageError
 from tests.conftest import ROOT, dvc, git
 from tests.git_project import commit
-from tools.sweep import local, on_ray, packages, trial
+from tools.sweep import on_ray, packages, trial
 
 # `began` and `ended` show which node ran an experiment, and how often.
 WORK = """
@@ -63,9 +68,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text("seed: 0\nseconds: 0\n")
     (folder / ".gitignore").write_text("/.state\n")
     git(folder, "init", "-q", "-b", "main")
-    dvc(folder, "init")
-    dvc(folder, "config", "core.analytics", "false")
-    dvc(folder, "repro")
+    with contextlib.chdir(folder):
+        Repo.init().close()
+        with Repo() as repo:
+            repo.reproduce()
     commit(folder)
     return folder
 
@@ -78,11 +84,12 @@ def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
-def queue_up(folder: Path, *seeds: int, **params: Any) -> None:
-    """Queue an experiment for each seed, named seed-<number>."""
-    others = [word for name, value in params.items() for word in ("-S", f"{name}={value}")]
-    for seed in seeds:
-        dvc(folder, "exp", "run", "--queue", "--name", f"seed-{seed}", "-S", f"seed={seed}", *others)
+def queue_up(folder: Path, *seeds: int, **options: Any) -> None:
+    """Queue an experiment for each seed: seed-1, seed-2, …; a single one is called seed."""
+    seconds = options.pop("seconds", 0)
+    with contextlib.chdir(folder), Repo() as repo:
+        chosen = [f"seed={','.join(map(str, seeds))}", f"seconds={seconds}"]
+        repo.experiments.run(queue=True, name="seed", params=chosen, **options)
 
 
 def states(folder: Path) -> dict[str, str]:
@@ -91,79 +98,268 @@ def states(folder: Path) -> dict[str, str]:
         return {task["name"]: task["status"] for task in repo.experiments.celery_queue.status()}
 
 
-def test_an_experiment_runs_on_a_node_and_comes_home(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def reference(folder: Path, name: str) -> str:
+    """The full reference name of an experiment of the first commit."""
+    head = git(folder, "rev-parse", "HEAD")
+    return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+
+
+def model(folder: Path, name: str) -> bytes:
+    """The model of an experiment, from DVC's cache."""
+    return bytes(
+        DVCFileSystem(str(folder), rev=git(folder, "rev-parse", reference(folder, name))).read_bytes("model.bin")
+    )
+
+
+def run_on_a_node(folder: Path, node: Path) -> dict[str, str]:
+    """Run the queue as Ray's tasks do, in this process, with `node` as the node's temporary folder. Returns why each
+    experiment failed, by name.
+    """
+    node.mkdir()
+    with pytest.MonkeyPatch.context() as patch, Repo(str(folder)) as repo:
+        patch.setattr("tempfile.tempdir", str(node))
+        queue, home = repo.experiments.celery_queue, trial.Cache(str(folder))
+        experiments = on_ray.queued(queue)
+        content = on_ray.bundle(folder, [experiment.entry for experiment in experiments])
+        return {
+            experiment.name: on_ray.record(queue, experiment, trial.run(task, lambda: content, home))
+            for task, experiment in on_ray._trials(repo, experiments, 1)
+        }
+
+
+@pytest.fixture(scope="module")
+def swept(original: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A project with two experiments that ran on a node, of which the second failed, and why each failed."""
+    folder = Path(shutil.copytree(original, tmp_path_factory.mktemp("swept") / "project", symlinks=True))
+    queue_up(folder, 1, 13)
+    return folder, run_on_a_node(folder, folder.with_name("node"))
+
+
+def test_an_experiment_comes_home_with_its_data(swept: tuple[Path, dict[str, str]]) -> None:
+    folder, reasons = swept
+    assert reasons["seed-1"] == ""
+    assert states(folder)["seed-1"] == "Success"
+    assert model(folder, "seed-1") == b"data\n\x01"
+
+
+def test_an_experiment_that_failed_is_kept_apart_with_its_reason_and_its_output(
+    swept: tuple[Path, dict[str, str]],
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
-    (tmp_path / "node").mkdir()
+    folder, reasons = swept
+    assert reasons["seed-2"] == "params.yaml: seed: 13 is unlucky"
+    assert states(folder)["seed-2"] == "Failed"
+    with Repo(str(folder)) as repo:
+        queue = repo.experiments.celery_queue
+        assert [entry.entry.name for entry in queue.iter_failed()] == ["seed-2"]
+        assert queue.failed_stash.stash_revs.keys() == {entry.entry.stash_rev for entry in queue.iter_failed()}
+        assert not queue.stash.stash_revs, "nothing is left of the queue"
+    output = subprocess.run(["dvc", "queue", "logs", "seed-2"], cwd=folder, capture_output=True, text=True, check=True)
+    assert "Running stage 'train'" in output.stdout
+
+
+def test_the_stages_keep_unfinished_work_on_the_node(swept: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = swept
+    assert {path.name for path in folder.parent.glob("node/*/clone/.state/began-*")} == {"began-1", "began-13"}
+    assert not (folder / ".state/began-1").exists()
+
+
+def test_nothing_but_the_clone_is_left_on_the_node(swept: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = swept
+    (place,) = folder.parent.glob("node/*")
+    assert {path.name for path in place.iterdir()} == {"clone", "clone.lock", "share-0.lock"}
+    assert not [path for path in (place / "clone/.dvc/tmp/exps").iterdir() if (path / ".git").exists()]
+
+
+def test_the_result_of_an_experiment_that_left_the_queue_is_not_kept(project: Path) -> None:
     queue_up(project, 1)
     with Repo(str(project)) as repo:
         queue = repo.experiments.celery_queue
         (experiment,) = on_ray.queued(queue)
-        home = trial.Cache(str(project))
-        ((task, _),) = on_ray._trials(repo, [experiment], 1)
-        pack = on_ray.bundle(project, [experiment.entry])
-        outcome = trial.run(task, lambda: pack, home)
-        print(outcome.log, outcome.info)
-        assert on_ray.record(queue, experiment, outcome) == ""
-    assert states(project) == {"seed-1": "Success"}
+        queue.remove(["seed"])
+        assert "no longer in the queue" in on_ray.record(queue, experiment, trial.Outcome(INFO, "", b"a bundle"))
+    assert states(project) == {}
+
+
+INFO = {"git_url": "", "baseline_rev": "", "location": "", "root_dir": "", "dvc_dir": ".dvc"}
+
+
+def test_a_result_that_git_refuses_is_a_failure(project: Path) -> None:
+    queue_up(project, 1)
+    with Repo(str(project)) as repo:
+        queue = repo.experiments.celery_queue
+        (experiment,) = on_ray.queued(queue)
+        info = {**INFO, "result_hash": "1", "result_ref": reference(project, "seed")}
+        assert "its result cannot be kept" in on_ray.record(queue, experiment, trial.Outcome(info, "", b"torn"))
+    assert states(project) == {"seed": "Failed"}
+
+
+def test_an_empty_queue_is_named(project: Path) -> None:
+    with Repo(str(project)) as repo, pytest.raises(StageError, match="the queue is empty; fill it first"):
+        on_ray.queued(repo.experiments.celery_queue)
+
+
+def test_an_experiment_that_needs_files_of_this_machine_is_named(project: Path) -> None:
+    queue_up(project, 1, copy_paths=["work.py"])
+    with Repo(str(project)) as repo, pytest.raises(StageError, match="seed: queued with --copy-paths"):
+        on_ray.queued(repo.experiments.celery_queue)
+
+
+def test_a_queue_that_dvc_runs_is_not_run_twice(project: Path) -> None:
+    with Repo(str(project)) as repo:
+        queue = repo.experiments.celery_queue
+        Path(queue.wdir).mkdir(parents=True)
+        worker = {"pid": os.getpid(), "returncode": None}
+        (Path(queue.wdir) / "dvc-exp-worker-2.json").write_text(json.dumps(worker))
+        with pytest.raises(StageError, match="DVC's workers run the queue on this machine; wait"):
+            on_ray.queued(queue)
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "expected"), [((8, 6, 16), 2, 3), ((5, 9), 2, 2), ((1, 4), 2, 0.5), ((2, 0), 2, 0)]
+)
+def test_each_experiment_gets_its_share_of_the_smallest_node(
+    cores: tuple[float, ...], jobs: int, expected: float
+) -> None:
+    assert on_ray.share([{"Resources": {"CPU": float(count)}} for count in cores], "CPU", jobs) == expected
+
+
+def test_a_node_without_the_packages_of_this_machine_is_told_apart() -> None:
+    here = packages.versions(["numpy", "nonesuch"])
+    there = {**here, "numpy": "1.0", "Python": ""}
+    assert packages.differences(here, here) == []
+    assert packages.differences(here, there) == [
+        f"Python missing (here: {here['Python']})",
+        f"numpy 1.0 (here: {here['numpy']})",
+    ]
+
+
+def test_an_experiment_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    loop = "(trap 'touch ended; exit' TERM; touch began; while true; do sleep 0.05; done) & wait"
+    code = (
+        "import sys; from pathlib import Path; from tools.sweep import trial\n"
+        f"trial._run_guarded(['bash', '-c', {loop!r}], Path(), sys.stderr.buffer)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    wait_for(lambda: (tmp_path / "began").exists())
+    for child in psutil.Process(process.pid).children():
+        child.kill()  # as a worker of Ray's does when it ends
+    process.kill()
+    process.wait()
+    wait_for(lambda: (tmp_path / "ended").exists())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds, for at most a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_without_ray_the_error_says_what_to_install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue_up(project, 1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with Repo(str(project)) as repo, pytest.raises(StageError, match=r"pip install -e '\.\[ray\]'"):
+        on_ray.sweep(repo, 1)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nonsense"])
+def test_an_address_without_a_cluster_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    pytest.importorskip("ray", reason="Ray comes with requirements-slow.lock")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with (
+        pytest.raises(StageError, match=f"^RAY_ADDRESS: cannot connect to a Ray cluster at {address}"),
+        ray_cluster.connected("a test", 1),
+    ):
+        pass
+
+
+# Loopback, but not 127.0.0.1: Ray replaces that by the machine's address, on which its head does not listen.
+NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.2"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Nodes:
-    """A cluster of two nodes on loopback, each with its own temporary folder."""
+class Node:
+    """The first node of a cluster, and its temporary folder."""
 
     cluster: Any
-    folders: tuple[Path, Path]
-    second: Any
+    folder: Path
 
-    def kill_the_second(self) -> None:
-        """Kill the second node as a power cut would."""
-        self.cluster.remove_node(self.second, allow_graceful=False)
-
-    def marks(self, number: int, kind: str) -> set[str]:
-        """The experiments that began or ended on a node."""
-        return {path.name.removeprefix(f"{kind}-") for path in self.folders[number].glob(f"*/clone/.state/{kind}-*")}
+    def sweep(self, project: Path) -> subprocess.Popen[str]:
+        """Start a sweep on the cluster."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": self.cluster.address}
+        command = [sys.executable, "-m", "tools.sweep", "--jobs", "1"]
+        return subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    """Two nodes with one processor each."""
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A cluster of one node with one processor, on loopback."""
     pytest.importorskip("ray", reason="Ray comes with requirements-slow.lock")
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    folders = tmp_path / "first", tmp_path / "second"
-    for folder in folders:
-        folder.mkdir()
-    # Loopback, but not 127.0.0.1: Ray replaces that by the machine's address, on which its head does not listen.
-    node = {"num_cpus": 1, "node_ip_address": "127.0.0.2", "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "env_vars": {"TMPDIR": str(folders[0])}})
+    folder = tmp_path_factory.mktemp("first")
+    settings = {**NODE, "include_dashboard": False, "env_vars": {"TMPDIR": str(folder)}}
+    cluster = Cluster(initialize_head=True, head_node_args=settings)
     try:
-        second = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2", env_vars={"TMPDIR": str(folders[1])})
-        yield Nodes(cluster, folders, second)
+        yield Node(cluster, folder)
     finally:
         cluster.shutdown()
 
 
-def start(project: Path, nodes: Nodes) -> subprocess.Popen[str]:
-    """Start a sweep on the nodes."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": nodes.cluster.address}
-    command = [sys.executable, "-m", "tools.sweep", "--jobs", "1"]
-    return subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
+def marks(folder: Path, kind: str) -> set[str]:
+    """The seeds of the experiments that began or ended on the node with this temporary folder."""
+    return {path.name.removeprefix(f"{kind}-") for path in folder.glob(f"*/clone/.state/{kind}-*")}
+
+
+def running(folder: Path) -> list[str]:
+    """The processes that work below a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_every_experiment_comes_home_once_although_a_node_is_killed(project: Path, nodes: Nodes) -> None:
-    shutil.copytree(project, project.with_name("alone"), symlinks=True)
-    for folder in (project, project.with_name("alone")):
-        queue_up(folder, 1, 2, 3, 13, seconds=1.5)
-    sweep = start(project, nodes)
-    while not nodes.marks(1, "began") and sweep.poll() is None:
-        time.sleep(0.02)
-    killed = nodes.marks(1, "began")
-    nodes.kill_the_second()
+def test_after_an_interrupt_the_experiments_wait_in_the_queue(project: Path, first: Node) -> None:
+    queue_up(project, 21, 22, seconds=300)
+    sweep = first.sweep(project)
+    wait_for(lambda: bool(marks(first.folder, "began")))
+    sweep.send_signal(signal.SIGINT)
     _, output = sweep.communicate()
-    print(output, killed)
-    assert sweep.returncode == 1, output
+    assert sweep.returncode == 130, output
+    assert "still in the queue" in output
+    assert states(project) == {"seed-1": "Queued", "seed-2": "Queued"}
+    wait_for(lambda: not running(first.folder))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_every_experiment_comes_home_once_although_a_node_is_killed(project: Path, first: Node, tmp_path: Path) -> None:
+    alone = Path(shutil.copytree(project, tmp_path / "alone", symlinks=True))
+    folder = tmp_path / "second"
+    folder.mkdir()
+    queue_up(project, 1, 2, 3, seconds=2)
+    second = first.cluster.add_node(**NODE, env_vars={"TMPDIR": str(folder)})
+    sweep = first.sweep(project)
+    wait_for(lambda: bool(marks(folder, "began")) or sweep.poll() is not None)
+    killed = marks(folder, "began")
+    first.cluster.remove_node(second, allow_graceful=False)
+    _, output = sweep.communicate()
+    assert sweep.returncode == 0, output
+    assert len(killed) == 1
+    assert not marks(folder, "ended"), "the experiment ends with its node"
+    assert killed < marks(first.folder, "ended")
+    assert len(re.findall(r"^seed-. \(. of 3\): done$", output, re.MULTILINE)) == 3
+    names = git(project, "for-each-ref", "--format=%(refname:lstrip=-1)", reference(project, "")[:-1])
+    assert names.splitlines() == ["seed-1", "seed-2", "seed-3"]
+    assert states(project) == dict.fromkeys(("seed-1", "seed-2", "seed-3"), "Success")
+    assert [model(project, f"seed-{seed}") for seed in (1, 2, 3)] == [b"data\n\x01", b"data\n\x02", b"data\n\x03"]
+    (seed,) = killed
+    dvc(alone, "exp", "run", "--temp", "--name", "here", "-S", f"seed={seed}", "-S", "seconds=2")
+    tree = git(alone, "rev-parse", f"{reference(alone, 'here')}^{{tree}}")
+    assert git(project, "rev-parse", f"{reference(project, f'seed-{seed}')}^{{tree}}") == tree

@@ -220,8 +220,8 @@ def _follow(ray: Any, queue: Any, experiments: Sequence[Queued], jobs: int) -> i
     """Run the experiments, and print how each ended. Returns how many failed."""
     nodes = _nodes(ray)
     cores, gpus = int(max(1, share(nodes, "CPU", jobs))), share(nodes, "GPU", jobs)
-    each = f"{cores} cores" + (f" and {gpus:g} GPUs" if gpus else "")
-    say(f"sweep: {len(experiments)} experiments on {len(nodes)} nodes of the Ray cluster, with {each} each")
+    each = f"{cores} of a node's cores" + (f" and {gpus:g} of its GPUs" if gpus else "")
+    say(f"sweep: {len(experiments)} experiments, {len(nodes)} nodes; each experiment gets {each}")
     root = queue.repo.root_dir
     here = _on(ray, ray.get_runtime_context().get_node_id())
     home = ray.remote(num_cpus=0, scheduling_strategy=here)(Cache).remote(root)

@@ -30,9 +30,10 @@ from tools.sweep.local import all_cores, on_cores, shares
 
 # Not for an experiment: Ray's path to this code, and what makes a training one of several workers.
 _NOT_INHERITED = ("PYTHONPATH", "TF_CONFIG", "SLURM_")
-# Ends the processes of an experiment when the pipe from Ray's worker closes. That happens at the latest when the worker
-# dies: with its node, after Ctrl-C at home, or by a kill. Not by SIGINT, which Ray blocks in its workers.
-_GUARD = "read _; kill -s TERM -- -{}"
+# Runs a command, and ends its process group when the pipe from Ray's worker closes. That happens at the latest when the
+# worker dies: with its node, after Ctrl-C at home, or by a kill. What waits for it is no child of the worker, which
+# kills its own children when it ends, but not theirs. Not by SIGINT, which Ray blocks in its workers.
+_GUARDED = 'exec 3<&0 </dev/null; { read _ <&3; kill -s TERM 0; } & exec "$@" 3<&-'
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,14 @@ def _run_guarded(command: list[str], folder: Path, output: IO[bytes]) -> None:
     """Run a command, which is asked to end when this process dies."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+    guarded = ["sh", "-c", _GUARDED, "sh", *command]
+    with subprocess.Popen(
+        guarded,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         start_new_session=True,
-    )  # fmt: skip
-    guard = ["sh", "-c", _GUARD.format(process.pid)]
-    with process, subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True) as watching:
+    ) as process:
         process.wait()
-        watching.kill()
