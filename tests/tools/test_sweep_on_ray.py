@@ -166,8 +166,7 @@ def test_the_stages_keep_unfinished_work_on_the_node(swept: tuple[Path, dict[str
 def test_nothing_but_the_clone_is_left_on_the_node(swept: tuple[Path, dict[str, str]]) -> None:
     folder, _ = swept
     (place,) = folder.parent.glob("node/*")
-    assert {path.name for path in place.iterdir()} == {"clone", "clone.lock", "share-0.lock"}
-    assert not [path for path in (place / "clone/.dvc/tmp/exps").iterdir() if (path / ".git").exists()]
+    assert {path.name for path in place.iterdir()} == {"clone", "clone.lock"}
 
 
 def test_the_result_of_an_experiment_that_left_the_queue_is_not_kept(project: Path) -> None:
@@ -249,8 +248,8 @@ def test_an_experiment_ends_with_the_process_that_started_it(tmp_path: Path) -> 
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds, for at most a minute."""
-    end = time.monotonic() + 60
+    """Wait until the condition holds, for at most three minutes."""
+    end = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -258,8 +257,16 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_without_ray_the_error_says_what_to_install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue_up(project, 1)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setitem(sys.modules, "ray", None)
     with Repo(str(project)) as repo, pytest.raises(StageError, match=r"pip install -e '\.\[ray\]'"):
+        on_ray.sweep(repo, 1)
+
+
+def test_a_machine_outside_of_the_cluster_is_told_what_to_do(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue_up(project, 1)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with Repo(str(project)) as repo, pytest.raises(StageError, match="RAY_ADDRESS: .* this machine must be a node"):
         on_ray.sweep(repo, 1)
 
 
@@ -324,7 +331,7 @@ def running(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_after_an_interrupt_the_experiments_wait_in_the_queue(project: Path, first: Node) -> None:
     queue_up(project, 21, 22, seconds=300)
     sweep = first.sweep(project)
@@ -338,7 +345,7 @@ def test_after_an_interrupt_the_experiments_wait_in_the_queue(project: Path, fir
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_experiment_comes_home_once_although_a_node_is_killed(project: Path, first: Node, tmp_path: Path) -> None:
     alone = Path(shutil.copytree(project, tmp_path / "alone", symlinks=True))
     folder = tmp_path / "second"

@@ -82,7 +82,7 @@ def record(queue: Any, experiment: Queued, outcome: Outcome) -> str:
     message = next((message for message, other in queue._iter_queued() if other.stash_rev == entry.stash_rev), None)
     if message is None:
         return "it is no longer in the queue, so its result was not kept"
-    why = _fetch(Path(entry.scm_root), info, outcome.bundle) if outcome.bundle else local.reason(outcome.log)
+    why = _fetch(Path(queue.repo.scm.root_dir), info, outcome.bundle) if outcome.bundle else local.reason(outcome.log)
     if why:
         info.result_hash, info.result_ref, info.status = None, None, TaskStatus.FAILED
     folder = Path(queue.pid_dir) / entry.stash_rev
@@ -133,15 +133,16 @@ def bundle(root: Path, entries: Sequence[QueueEntry]) -> bytes:
 
 def needed(repo: Any, entry: QueueEntry, home: Objects) -> tuple[str, ...]:
     """The hashes of the data that the experiment may need and the project's cache has."""
-    content = yaml.safe_load(commits.text_at(Path(repo.root_dir), entry.stash_rev, "params.yaml") or "") or {}
-    start = str(content.get("train", {}).get("start_from", ""))
+    root = Path(repo.root_dir)
+    params = commits.flat(yaml.safe_load(commits.text_at(root, entry.stash_rev, "params.yaml") or ""))
+    revisions, start = [entry.stash_rev], str(params.get("train.start_from") or "")
+    if start and not (root / start).exists():  # else it is a folder or a file
+        with contextlib.suppress(StageError):  # the stage says what is wrong with it
+            revisions.append(git(root, "rev-parse", "--verify", "--quiet", f"{start}^{{commit}}").strip())
     found: set[str] = set()
-    for revision in filter(None, (entry.stash_rev, start)):
-        if not (Path(repo.root_dir) / revision).exists():  # train.start_from can also be a folder or a file
-            with contextlib.suppress(StageError):
-                commit = git(Path(repo.root_dir), "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-                with repo.switch(commit):
-                    found |= used(repo)
+    for revision in revisions:
+        with repo.switch(revision):
+            found |= used(repo)
     return tuple(sorted(found - set(home.lacking(found))))
 
 
@@ -167,11 +168,11 @@ class _Home:
         return lambda *arguments: ray.get(getattr(self._actor, name).remote(*arguments))
 
 
-def _run_on_node(trial: Trial, commits: Sequence[Any], home: Any) -> Outcome:
-    """The task of an experiment. `commits` has a reference to the bundle, which a node fetches only if it needs it."""
+def _run_on_node(trial: Trial, packed: Sequence[Any], home: Any) -> Outcome:
+    """The task of an experiment. `packed` has a reference to the bundle, which a node fetches only if it needs it."""
     import ray
 
-    return run(trial, lambda: ray.get(commits[0]), _Home(home))
+    return run(trial, lambda: ray.get(packed[0]), _Home(home))
 
 
 def _nodes(ray: Any) -> list[dict[str, Any]]:
@@ -183,7 +184,11 @@ def _nodes(ray: Any) -> list[dict[str, Any]]:
     here = packages.versions(names)
     look = ray.remote(num_cpus=0)(packages.versions)
     found = [look.options(scheduling_strategy=_on(ray, node["NodeID"])).remote(names) for node in nodes]
-    for node, there in zip(nodes, ray.get(found), strict=True):
+    try:
+        theirs = ray.get(found)
+    except ray.exceptions.RayError as error:
+        raise StageError(f"RAY_ADDRESS: a node cannot run the project's code: {_reason(error)}") from None
+    for node, there in zip(nodes, theirs, strict=True):
         if different := packages.differences(here, there):
             more = f" and {len(different) - 5} more" if len(different) > 5 else ""
             raise StageError(
@@ -203,6 +208,11 @@ def sweep(repo: Repo, jobs: int) -> None:
     """
     queue = repo.experiments.celery_queue
     waiting = queued(queue)
+    if os.environ["RAY_ADDRESS"].startswith("ray://"):
+        raise StageError(
+            "RAY_ADDRESS: a sweep needs the data of this machine, so this machine must be a node: `ray start "
+            "--address=head:6379` here, then RAY_ADDRESS=auto"
+        )
     if (held := lock_in_folder(state_folder() / "sweep.lock")) is None:
         raise StageError(".state/sweep.lock: locked; another `make sweep` runs this queue; wait until it ends")
     environment = {"py_modules": _PACKAGES}
@@ -225,10 +235,10 @@ def _follow(ray: Any, queue: Any, experiments: Sequence[Queued], jobs: int) -> i
     root = queue.repo.root_dir
     here = _on(ray, ray.get_runtime_context().get_node_id())
     home = ray.remote(num_cpus=0, scheduling_strategy=here)(Cache).remote(root)
-    commits = [ray.put(bundle(Path(root), [experiment.entry for experiment in experiments]))]
+    packed = [ray.put(bundle(Path(root), [experiment.entry for experiment in experiments]))]
     task = ray.remote(num_cpus=cores, num_gpus=gpus, scheduling_strategy="SPREAD")(_run_on_node)
     tasks = {
-        task.remote(trial, commits, home): experiment for trial, experiment in _trials(queue.repo, experiments, cores)
+        task.remote(trial, packed, home): experiment for trial, experiment in _trials(queue.repo, experiments, cores)
     }
     failed = 0
     while tasks:
@@ -239,14 +249,19 @@ def _follow(ray: Any, queue: Any, experiments: Sequence[Queued], jobs: int) -> i
             outcome = ray.get(done)
         except ray.exceptions.RayError as error:
             failed += 1
-            why = str(getattr(error, "cause", error)).strip().split("\n")[-1]
-            say(f"{experiment.name} ({ended} of {len(experiments)}): did not run, and is still in the queue: {why}")
+            did = f"did not run, and is still in the queue: {_reason(error)}"
+            say(f"{experiment.name} ({ended} of {len(experiments)}): {did}")
             continue
         with hold_signals():
             why = record(queue, experiment, outcome)
         failed += bool(why)
         local.say_end(experiment.name, ended, len(experiments), why)
     return failed
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error on a node, without Ray's traceback."""
+    return str(getattr(error, "cause", error)).strip().split("\n")[0]
 
 
 def _trials(repo: Any, experiments: Sequence[Queued], cores: int) -> Iterator[tuple[Trial, Queued]]:

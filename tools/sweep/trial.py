@@ -6,7 +6,9 @@ home. The clone stays, so the next experiment finds the data there, and an inter
 """
 
 import contextlib
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,7 @@ from dvc.repo.experiments.queue.base import QueueEntry
 from dvc.repo.experiments.stash import ExpStashEntry
 
 from stages.errors import StageError
-from stages.locks import lock_in_folder
+from stages.locks import lock_in_folder, remove_folder
 from tools.git import git
 from tools.sweep.local import all_cores, on_cores, shares
 
@@ -115,21 +117,20 @@ def run(trial: Trial, bundle: Callable[[], bytes], home: Objects) -> Outcome:
     """
     place = Path(tempfile.gettempdir()) / f"dvc-sweep-{os.getuid()}-{trial.key}"
     with contextlib.ExitStack() as stack:
+        folder, cores = stack.enter_context(_share(place, trial.cores))
         with _alone(place / "clone.lock"):
             root = _clone(place / "clone", trial, bundle) / trial.folder
             repo = stack.enter_context(Repo(str(root)))
-            executor = _executor(repo, trial.entry)
+            executor = _executor(repo, trial.entry, folder)
             stack.callback(executor.cleanup)
         cache = Cache(str(root))
         copy(trial.objects, home, cache)
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cores = stack.enter_context(_share(place, trial.cores))
-        info, log = _reproduce(executor, trial.message, scratch, root, cores)
+        info, log = _reproduce(executor, trial.message, folder, root, cores)
         if not info.result_ref:
             return Outcome(info.asdict(), log, b"")
         with Repo(str(Path(executor.root_dir) / trial.folder)) as result:
             copy(used(result), cache, home)
-        file = scratch / "bundle"
+        file = folder / "bundle"
         git(Path(executor.root_dir), "bundle", "create", "-q", str(file), f"^{trial.entry.head_rev}", info.result_ref)
         return Outcome(info.asdict(), log, file.read_bytes())
 
@@ -157,10 +158,10 @@ def _clone(folder: Path, trial: Trial, bundle: Callable[[], bytes]) -> Path:
     return folder
 
 
-def _executor(repo: Any, entry: QueueEntry) -> TempDirExecutor:
-    """DVC's temporary workspace for the experiment. DVC makes the same one when it runs a queue by itself."""
+def _executor(repo: Any, entry: QueueEntry, folder: Path) -> TempDirExecutor:
+    """DVC's temporary workspace for the experiment, below a folder, as DVC makes it when it runs a queue by itself."""
     stashed = ExpStashEntry(None, entry.head_rev, entry.baseline_rev, entry.branch, entry.name)
-    executor = TempDirExecutor.from_stash_entry(repo, stashed)
+    executor = TempDirExecutor.from_stash_entry(repo, stashed, wdir=str(folder))
     executor.wdir = os.path.relpath(repo.root_dir, repo.scm.root_dir)  # DVC took the folder of Ray's worker
     executor.init_git(repo, repo.scm, entry.stash_rev, stashed, None, branch=entry.branch)
     executor.init_cache(repo, entry.stash_rev)
@@ -173,27 +174,31 @@ def _executor(repo: Any, entry: QueueEntry) -> TempDirExecutor:
 
 
 @contextlib.contextmanager
-def _share(place: Path, count: int) -> Iterator[list[int]]:
-    """Cores of this node that no other experiment has until the block ends; all cores if none are free."""
+def _share(place: Path, count: int) -> Iterator[tuple[Path, list[int]]]:
+    """An empty folder and cores that no other experiment of this node has until the block ends, or all cores."""
     cores = all_cores()
-    for number, share in enumerate(shares(cores, max(1, len(cores) // count))):
-        if held := lock_in_folder(place / f"share-{number}.lock"):
+    parts = shares(cores, max(1, len(cores) // count))
+    for number in itertools.count():
+        folder = place / f"share-{number}"
+        if held := lock_in_folder(folder.with_suffix(".lock")):
             with held:
-                yield share
-                return
-    yield cores
+                shutil.rmtree(folder, ignore_errors=True)  # of an experiment that was killed
+                folder.mkdir()
+                yield folder, parts[number] if number < len(parts) else cores
+                remove_folder(folder, held)
+            return
 
 
 def _reproduce(
-    executor: TempDirExecutor, message: str | None, scratch: Path, folder: Path, cores: list[int]
+    executor: TempDirExecutor, message: str | None, folder: Path, root: Path, cores: list[int]
 ) -> tuple[ExecutorInfo, str]:
-    """Run the stages on these cores, as DVC's worker does. Returns DVC's record and the output."""
-    record, log = scratch / "info.run", scratch / "output"
+    """Run the stages on these cores, as DVC's worker does. Returns DVC's record and the output, also in `folder`."""
+    record, log = folder / "info.run", folder / "output"
     executor.info.dump_json(str(record))
     command = [sys.executable, "-m", "dvc", "exp", "exec-run", "--infofile", str(record)]
     command += ["--message", message] if message else []
     with log.open("wb") as output, on_cores(cores):
-        _run_guarded(command, folder, output)
+        _run_guarded(command, root, output)
     return ExecutorInfo.load_json(str(record)), log.read_text(encoding="utf-8", errors="replace")
 
 
