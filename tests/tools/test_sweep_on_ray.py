@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -192,6 +193,19 @@ def test_a_result_that_git_refuses_is_a_failure(project: Path) -> None:
     assert states(project) == {"seed": "Failed"}
 
 
+def test_a_node_gets_the_data_of_the_experiment_and_of_the_model_that_it_starts_from(project: Path) -> None:
+    git(project, "tag", "old")
+    (project / "params.yaml").write_text("seed: 1\nseconds: 0\ntrain: {start_from: old}\n")
+    dvc(project, "repro")
+    commit(project)
+    queue_up(project, 2)
+    with Repo(str(project)) as repo:
+        (experiment,) = on_ray.queued(repo.experiments.celery_queue)
+        objects = on_ray.needed(repo, experiment.entry, trial.Cache(str(project)))
+    expected = (b"data\n", b"data\n\x00", b"data\n\x01")
+    assert set(objects) == {hashlib.md5(content).hexdigest() for content in expected}  # noqa: S324 - as DVC does
+
+
 def test_an_empty_queue_is_named(project: Path) -> None:
     with Repo(str(project)) as repo, pytest.raises(StageError, match="the queue is empty; fill it first"):
         on_ray.queued(repo.experiments.celery_queue)
@@ -266,7 +280,7 @@ def test_without_ray_the_error_says_what_to_install(project: Path, monkeypatch: 
 def test_a_machine_outside_of_the_cluster_is_told_what_to_do(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue_up(project, 1)
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    with Repo(str(project)) as repo, pytest.raises(StageError, match="RAY_ADDRESS: .* this machine must be a node"):
+    with Repo(str(project)) as repo, pytest.raises(StageError, match=r"^RAY_ADDRESS: .* this machine must be a node"):
         on_ray.sweep(repo, 1)
 
 
