@@ -19,6 +19,7 @@ import psutil
 import pytest
 from dvc.api import DVCFileSystem
 from dvc.repo import Repo
+from dvc.repo.experiments.queue.base import QueueEntry
 
 from stages import ray_cluster
 from stages.errors import StageError
@@ -204,6 +205,18 @@ def test_a_node_gets_the_data_of_the_experiment_and_of_the_model_that_it_starts_
         objects = on_ray.needed(repo, experiment.entry, trial.Cache(str(project)))
     expected = (b"data\n", b"data\n\x00", b"data\n\x01")
     assert set(objects) == {hashlib.md5(content).hexdigest() for content in expected}  # noqa: S324 - as DVC does
+
+
+def test_a_git_that_was_killed_on_a_node_does_not_stop_the_next_one(project: Path, tmp_path: Path) -> None:
+    head = git(project, "rev-parse", "HEAD")
+    entry = QueueEntry(str(project), str(project), "", head, head, None, "seed", head)
+    content = on_ray.bundle(project, [entry])
+    task = trial.Trial(entry, None, "", ".", (), 1)
+    clone = trial._clone(tmp_path / "clone", task, lambda: content)
+    (clone / ".git/index.lock").touch()
+    (clone / "work.py").unlink()
+    trial._clone(clone, task, lambda: content)
+    assert (clone / "work.py").exists()
 
 
 def test_an_empty_queue_is_named(project: Path) -> None:

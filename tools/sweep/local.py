@@ -20,6 +20,8 @@ from stages.machine import cores as count_cores
 from stages.shell import say
 from tools.terminal import one_line
 
+SHARED_CARD = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+"""For TensorFlow, which else takes all memory of a graphics card for one experiment."""
 _SECONDS = 1.0  # between two looks at the queue
 _RESTART_SECONDS = 30.0  # between two looks at the workers; a new one needs a few seconds
 _ENDED = ("Success", "Failed")
@@ -150,6 +152,7 @@ def sweep(repo: Repo, jobs: int) -> None:
     tasks = {task["rev"]: task["name"] or task["rev"][:7] for task in status if task["status"] not in _ENDED}
     if not tasks:
         raise empty_queue()
+    os.environ |= SHARED_CARD
     try:
         failed = follow(queue, tasks, jobs)
     except KeyboardInterrupt:

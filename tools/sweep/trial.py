@@ -28,7 +28,7 @@ from dvc.repo.experiments.stash import ExpStashEntry
 from stages.errors import StageError
 from stages.locks import lock_in_folder, remove_folder
 from tools.git import git
-from tools.sweep.local import all_cores, on_cores, shares
+from tools.sweep.local import SHARED_CARD, all_cores, on_cores, shares
 
 # Not for an experiment: Ray's path to this code, and what makes a training one of several workers.
 _NOT_INHERITED = ("PYTHONPATH", "TF_CONFIG", "SLURM_")
@@ -145,7 +145,9 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _clone(folder: Path, trial: Trial, bundle: Callable[[], bytes]) -> Path:
-    """The node's clone, with the commits of this sweep and all names of the project's commits."""
+    """The node's clone, which no other process uses now, with the commits of this sweep and the project's names."""
+    for lock in (folder / ".git").rglob("*.lock"):  # of a Git that was killed
+        lock.unlink()
     git(folder.parent, "init", "--quiet", str(folder))
     try:
         git(folder, "cat-file", "-e", trial.entry.stash_rev)
@@ -205,6 +207,7 @@ def _reproduce(
 def _run_guarded(command: list[str], folder: Path, output: IO[bytes]) -> None:
     """Run a command, which is asked to end when this process dies."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    environment |= SHARED_CARD
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     guarded = ["sh", "-c", _GUARDED, "sh", *command]
     with subprocess.Popen(
