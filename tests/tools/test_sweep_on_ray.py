@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -257,6 +258,44 @@ def test_a_node_without_the_packages_of_this_machine_is_told_apart() -> None:
         f"Python missing (here: {here['Python']})",
         f"numpy 1.0 (here: {here['numpy']})",
     ]
+
+
+class Nodes:
+    """Ray with one node of so many processors, whose NumPy is an old one."""
+
+    exceptions = SimpleNamespace(RayError=ConnectionError)
+    util = SimpleNamespace(scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda *_, **__: None))
+
+    def __init__(self, cores: float) -> None:
+        self._node = {"Alive": True, "NodeID": "1", "NodeManagerAddress": "10.0.0.2", "Resources": {"CPU": cores}}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The node."""
+        return [self._node]
+
+    def remote(self, **_: Any) -> Any:
+        """A decorator that turns a function into a task."""
+
+        def task(function: Any) -> Any:
+            there = SimpleNamespace(remote=lambda names: {**function(names), "numpy": "1.0"})
+            return SimpleNamespace(options=lambda **_: there)
+
+        return task
+
+    def get(self, results: Any) -> Any:
+        """The results of tasks."""
+        return results
+
+
+def test_a_node_with_another_package_is_named_and_nothing_runs() -> None:
+    message = r"^the node 10\.0\.0\.2 has numpy 1\.0 \(here: .*\); run `make setup` there"
+    with pytest.raises(StageError, match=message):
+        on_ray._nodes(Nodes(2.0))
+
+
+def test_a_cluster_without_processors_is_named() -> None:
+    with pytest.raises(StageError, match="no node of the Ray cluster has processors"):
+        on_ray._nodes(Nodes(0.0))
 
 
 def test_an_experiment_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
