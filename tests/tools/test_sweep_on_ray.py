@@ -298,6 +298,23 @@ def test_a_cluster_without_processors_is_named() -> None:
         on_ray._nodes(Nodes(0.0))
 
 
+def test_experiments_on_one_node_have_other_cores_and_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "all_cores", lambda: [0, 1, 2, 4, 5, 6, 7])
+    with contextlib.ExitStack() as stack:
+        shares = [stack.enter_context(trial._share(tmp_path, 3)) for _ in range(3)]
+    assert [cores for _, cores in shares] == [[0, 1, 2], [4, 5, 6], [0, 1, 2, 4, 5, 6, 7]]
+    assert len({folder for folder, _ in shares}) == 3
+
+
+def test_what_a_killed_experiment_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "share-0").mkdir()
+    (tmp_path / "share-0/half").touch()
+    with trial._share(tmp_path, 1) as (folder, _):
+        assert not list(folder.iterdir())
+
+
 def test_an_experiment_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     loop = "(trap 'touch ended; exit' TERM; touch began; while true; do sleep 0.05; done) & wait"
     code = (

@@ -28,7 +28,7 @@ from dvc.repo.experiments.stash import ExpStashEntry
 from stages.errors import StageError
 from stages.locks import lock_in_folder, remove_folder
 from tools.git import git
-from tools.sweep.local import SHARED_CARD, all_cores, on_cores, shares
+from tools.sweep.local import SHARED_CARD, all_cores, on_cores
 
 # Not for an experiment: Ray's path to this code, and what makes a training one of several workers.
 _NOT_INHERITED = ("PYTHONPATH", "TF_CONFIG", "SLURM_")
@@ -179,7 +179,7 @@ def _executor(repo: Any, entry: QueueEntry, folder: Path) -> TempDirExecutor:
 def _share(place: Path, count: int) -> Iterator[tuple[Path, list[int]]]:
     """An empty folder and cores that no other experiment of this node has until the block ends, or all cores."""
     cores = all_cores()
-    parts = shares(cores, max(1, len(cores) // count))
+    parts = [cores[start : start + count] for start in range(0, len(cores) - count + 1, count)]
     for number in itertools.count():
         folder = place / f"share-{number}"
         if held := lock_in_folder(folder.with_suffix(".lock")):
