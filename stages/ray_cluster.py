@@ -18,7 +18,7 @@ def connected(user: str, cpus: int, **options: Any) -> Iterator[Any]:
 
     Without RAY_ADDRESS, Ray starts on this machine with `cpus` processors and listens to this machine only. `options`
     go to `ray.init`. Raises StageError if Ray is not installed; the message names `user`, the command that needs it.
-    Raises StageError if no cluster answers at RAY_ADDRESS, or one with another version of Ray or Python.
+    Raises StageError if no cluster answers at RAY_ADDRESS, or one with another token or version of Ray or Python.
     """
     try:
         import ray
@@ -30,7 +30,7 @@ def connected(user: str, cpus: int, **options: Any) -> Iterator[Any]:
     try:
         _require_answer(address or "")
         ray.init(logging_level="warning", **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         if not address:
             raise
         reason = " ".join(str(error).split())
