@@ -3,7 +3,7 @@
 # make test              run the fast tests, lint and types (T=stages/train: the tests of one folder)
 # make test-slow         run the slow tests: interrupts, full disks, remotes, clones, clusters, Pythons, fuzzing, docs
 # make seeds N=3         train params.yaml with several seeds and print each metric's mean and standard deviation
-# make sweep JOBS=2      run the queued experiments (dvc exp run --queue) side by side, each on its share of the cores
+# make sweep JOBS=2      run the queued experiments side by side, here or on a Ray cluster (RAY_ADDRESS=head:6379)
 # make search N=20       search for better params with Optuna (MINUTES=60, IMAGES=24000, SPACE=file.yaml, NAME=search)
 # make compare           compare the metrics, params and pictures of A=rev (HEAD) and B=rev (the working tree)
 # make experiments       print a table of experiments, tags and branches (SORT=fid, FORMAT=md or csv)

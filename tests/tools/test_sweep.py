@@ -1,4 +1,4 @@
-"""tools/sweep.py: workers get equal shares of the cores, and a failed experiment is named with its reason."""
+"""tools/sweep/local.py: workers get equal shares of the cores, and a failed experiment is named with its reason."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stages.errors import StageError
-from tools import sweep
+from tools.sweep import local as sweep
+from tools.sweep.__main__ import main
 
 
 @pytest.mark.parametrize(
@@ -99,9 +100,13 @@ def test_an_experiment_that_was_lost_with_its_worker_is_named(tmp_path: Path) ->
         sweep.follow(queue, {"b": "second"}, 1)
 
 
-def test_an_empty_queue_and_a_bad_number_of_workers_are_named() -> None:
+def test_an_empty_queue_is_named() -> None:
     empty: Any = SimpleNamespace(experiments=SimpleNamespace(celery_queue=SimpleNamespace(status=list)))
     with pytest.raises(StageError, match="the queue is empty; fill it first"):
         sweep.sweep(empty, 2)
+
+
+def test_a_bad_number_of_experiments_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["sweep", "--jobs", "0"])
     with pytest.raises(StageError, match="JOBS: expected"):
-        sweep.sweep(empty, 0)
+        main()

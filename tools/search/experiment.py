@@ -21,7 +21,7 @@ from stages.metrics import files
 from stages.train.settings import Settings
 from tools import commits
 from tools.git import git
-from tools.sweep import reason
+from tools.sweep.local import reason
 
 PROJECT = Path()
 _SCORES = ("fid", "swd")  # the first that the results have: without a judge there is no Fréchet distance

@@ -21,9 +21,7 @@ try:
     from optuna.trial import FrozenTrial, TrialState
     from sqlalchemy.exc import SQLAlchemyError
 except ModuleNotFoundError as _error:
-    raise StageError(
-        f"{_error.name} is not installed; install it: .venv/bin/python -m pip install 'optuna~=5.0'"
-    ) from None
+    raise StageError(f"make search needs {_error.name}: .venv/bin/pip install -e '.[search]'") from None
 
 _SEED = 0  # of every draw, with the number of the trial
 _RANDOM_TRIALS = 5  # before the sampler has enough to learn from; Optuna's own 10 are half of a search of 20

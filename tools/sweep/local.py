@@ -1,15 +1,8 @@
-"""Run the queued experiments side by side: make sweep [JOBS=2]
+"""The queue on this machine: DVC's own workers, each on its own share of the processor's cores.
 
-    dvc exp run --queue -S 'train.seed=range(0,3)'     # queue them first
-    python -m tools.sweep --jobs 2
-
-Starts DVC's workers, each on its own share of the processor's cores, so that they do not slow each other down: with two
-workers on four cores, each experiment trains with two threads. Prints a line for each experiment as it ends; one that
-failed is named with its reason, and the others go on. Exits with 1 if any has failed. After Ctrl-C the workers go on;
-the same command then follows them again.
+The workers go on after Ctrl-C, and the next sweep follows them again.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -24,9 +17,11 @@ from dvc.repo import Repo
 
 from stages.errors import StageError
 from stages.machine import cores as count_cores
-from stages.shell import run_command, say
+from stages.shell import say
 from tools.terminal import one_line
 
+SHARED_CARD = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+"""For TensorFlow, which else takes all memory of a graphics card for one experiment."""
 _SECONDS = 1.0  # between two looks at the queue
 _RESTART_SECONDS = 30.0  # between two looks at the workers; a new one needs a few seconds
 _ENDED = ("Success", "Failed")
@@ -50,7 +45,7 @@ def reason(log: str) -> str:
 
 
 @contextlib.contextmanager
-def _on(cores: Sequence[int]) -> Iterator[None]:
+def on_cores(cores: Sequence[int]) -> Iterator[None]:
     """Run the block, and the processes that it starts, on these cores only."""
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -71,19 +66,26 @@ def is_running(queue: Any, number: int) -> bool:
     return False
 
 
+def workers(queue: Any) -> list[int]:
+    """The numbers of the workers that run."""
+    numbers = [int(path.stem.rpartition("-")[2]) for path in Path(queue.wdir).glob("dvc-exp-worker-*.json")]
+    return [number for number in numbers if is_running(queue, number)]
+
+
 def start(queue: Any, jobs: int) -> None:
     """Start the workers that do not run, with equal shares of the cores (on macOS, which cannot bind: with all).
 
     Call it again while experiments wait: a worker of DVC 3.67 ends if it reads a message that another process is still
     writing (JSONDecodeError in .dvc/tmp/exps/celery/*.out).
     """
-    for number, cores in enumerate(shares(_cores(), jobs), start=1):
+    for number, cores in enumerate(shares(all_cores(), jobs), start=1):
         if not is_running(queue, number):
-            with _on(cores):
+            with on_cores(cores):
                 queue._spawn_worker(number)  # DVC's start_workers starts all of them on the same cores
 
 
-def _cores() -> list[int]:
+def all_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count_cores()))
 
 
@@ -96,11 +98,11 @@ def follow(queue: Any, tasks: dict[str, str], jobs: int) -> int:
     while waiting:
         states = {task["rev"]: task["status"] for task in queue.status()}
         for revision in [revision for revision in waiting if states.get(revision) in _ENDED]:
-            name, text = waiting.pop(revision), "done"
+            name, why = waiting.pop(revision), ""
             if states[revision] == "Failed":
                 failed += 1
-                text = f"failed: {one_line(reason(_log(queue, revision)))}   (dvc queue logs {name})"
-            say(f"{name} ({len(tasks) - len(waiting)} of {len(tasks)}): {text}")
+                why = reason(_log(queue, revision))
+            say_end(name, len(tasks) - len(waiting), len(tasks), why)
         if waiting and time.monotonic() - started > _RESTART_SECONDS:
             if started and not any(is_running(queue, number) for number in range(1, jobs + 1)):
                 _require_queued(waiting, states)
@@ -109,6 +111,24 @@ def follow(queue: Any, tasks: dict[str, str], jobs: int) -> int:
             started = time.monotonic()
         time.sleep(_SECONDS if waiting else 0)
     return failed
+
+
+def say_end(name: str, number: int, total: int, why: str) -> None:
+    """Print how an experiment ended; `why` it failed is empty if it did not."""
+    text = f"failed: {one_line(why)}   (dvc queue logs {name})" if why else "done"
+    say(f"{name} ({number} of {total}): {text}")
+
+
+def conclude(failed: int, total: int) -> None:
+    """Print where the results are. Raises StageError if experiments have failed."""
+    if failed:
+        raise StageError(f"{failed} of {total} experiments failed; `dvc queue remove --failed` forgets them")
+    say("The results: dvc exp show")
+
+
+def empty_queue() -> StageError:
+    """The error for a queue without experiments."""
+    return StageError("the queue is empty; fill it first: dvc exp run --queue -S 'train.seed=range(0,3)'")
 
 
 def _require_queued(waiting: dict[str, str], states: dict[str, str]) -> None:
@@ -127,31 +147,15 @@ def _log(queue: Any, revision: str) -> str:
 
 def sweep(repo: Repo, jobs: int) -> None:
     """Run what is queued. Raises StageError for an empty queue, and at the end if an experiment has failed."""
-    if jobs < 1:
-        raise StageError(f"JOBS: expected a number of workers of at least 1, got {jobs}")
     queue = repo.experiments.celery_queue
     status = queue.status()
     tasks = {task["rev"]: task["name"] or task["rev"][:7] for task in status if task["status"] not in _ENDED}
     if not tasks:
-        raise StageError("the queue is empty; fill it first: dvc exp run --queue -S 'train.seed=range(0,3)'")
+        raise empty_queue()
+    os.environ |= SHARED_CARD
     try:
         failed = follow(queue, tasks, jobs)
     except KeyboardInterrupt:
         say("\nThe workers go on. Follow them again with make sweep; `dvc queue stop --kill` stops them.")
         raise SystemExit(130) from None
-    if failed:
-        raise StageError(f"{failed} of {len(tasks)} experiments failed; `dvc queue remove --failed` forgets them")
-    say("The results: dvc exp show")
-
-
-def main() -> None:
-    """Run what is queued in the project of the current folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="experiments side by side (2)")
-    arguments = parser.parse_args()
-    with Repo() as repo:
-        sweep(repo, arguments.jobs)
-
-
-if __name__ == "__main__":
-    run_command(main)
+    conclude(failed, len(tasks))
