@@ -141,6 +141,27 @@ def test_the_sentences_of_that_page_follow_from_the_committed_cells() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("study", "variant", "row"),
+    [
+        ("recipe", "default", "60,000 | none"),
+        ("few", "plain", "1,009 | none"),
+        ("few", "augmented", "1,009 | `[colour, translation, cutout]`"),
+    ],
+)
+def test_the_page_of_own_pictures_shows_the_study_of_few_pictures(study: str, variant: str, row: str) -> None:
+    cells = [json.loads(path.read_text()) for path in (ROOT / "studies/results" / study).glob(f"{variant}-?.json")]
+    assert len(cells) == (3 if study == "recipe" else 2)
+    page = (ROOT / "docs/own-pictures.md").read_text()
+    fid, spread, precision, recall = numbers(
+        rf"\| {re.escape(row)} \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", page
+    )
+    summary = seeds.summary(cells)
+    assert (fid, spread) == pytest.approx(summary["fid"], abs=0.06)
+    assert (precision, recall) == pytest.approx((summary["precision"][0], summary["recall"][0]), abs=0.006)
+    assert summary["memorization"] == (0, 0)
+
+
 def test_the_page_of_the_emoji_shows_the_committed_results() -> None:
     metrics = metrics_of(ROOT / "studies/emoji")
     page = " ".join((ROOT / "docs/emoji.md").read_text().split())
