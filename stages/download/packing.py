@@ -154,6 +154,8 @@ def pack(pictures: Sequence[Picture], folder: Path, attempts: int = 1) -> list[s
         zipfile.ZipFile(folder / ZIP_NAME, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
     ):
         for name, picture in by_name:
-            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as out:  # ZipInfo's default date is 1980
+            entry = zipfile.ZipInfo(name)  # its default date is 1980
+            entry.file_size = picture.size or 0  # decides on ZIP64; with force_zip64, Pythons write different bytes
+            with archive.open(entry, "w") as out:
                 _pack_one(picture, name, out, progress, attempts)
     return [ZIP_NAME]
