@@ -50,7 +50,12 @@ def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.dat
 
 
 def images_at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -> np.ndarray:
-    """The images at these places in the stored order of a split: float32 (N, H, W, C) in [-1,1].
+    """The images at these places in the stored order of a split: float32 (N, H, W, C) in [-1,1]. Raises like `at`."""
+    return at(folder, data, split, places)[0]
+
+
+def at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The images float32 (N, H, W, C) in [-1,1] and labels int64 (N,) at these places in the stored order of a split.
 
     The shards' hashes are not checked. Raises StageError for a missing shard, and KeyError for a place that the split
     does not have.
@@ -64,7 +69,8 @@ def images_at(folder: Path, data: Manifest, split: str, places: Sequence[int]) -
             record = tf.data.TFRecordDataset(str(folder / shard.name)).skip(place - first).take(1)
             serialized[place] = next(record.as_numpy_iterator())
         first += shard.records
-    return _decode(tf.constant([serialized[place] for place in places]), data, half)[0].numpy()
+    images, labels = _decode(tf.constant([serialized[place] for place in places]), data, half)
+    return images.numpy(), labels.numpy()
 
 
 def _equally(records: tf.data.Dataset, counts: Sequence[int], target: int) -> tf.data.Dataset:

@@ -96,7 +96,7 @@ def real_images(folder: Path, data: Manifest) -> dict[str, Any] | None:
     count = min(max(_STRIP_PIXELS // (height * width), _MIN_REAL), _MAX_REAL, data.splits[split].records)
     if not all((folder / shard.name).is_file() for shard in data.splits[split].shards):
         return None
-    images, labels = next(records.batches(folder, data, split, count).as_numpy_iterator())
+    images, labels = records.at(folder, data, split, range(count))
     return {**strip(pixels.to_uint8(images)), "labels": labels.tolist() if data.classes else [], "split": split}
 
 

@@ -206,11 +206,14 @@ def test_fewer_records_than_a_batch_are_an_error(tmp_path: Path) -> None:
         records.shuffled(paths(tmp_path, data), data, 8, 0)
 
 
-def test_images_at_returns_the_images_in_the_order_of_the_indices(tmp_path: Path) -> None:
+def test_images_and_labels_at_places_come_in_the_order_of_the_places(tmp_path: Path) -> None:
     data = write(tmp_path, "uint8")
-    everything = np.concatenate([images for images, _ in records.batches(tmp_path, data, "train", 40)])
+    everything, labels = map(np.concatenate, zip(*records.batches(tmp_path, data, "train", 40), strict=True))
     for places in ([95, 0, 24, 23, 24], [7]):
-        assert np.array_equal(records.images_at(tmp_path, data, "train", places), everything[places])
+        images, own_labels = records.at(tmp_path, data, "train", places)
+        assert np.array_equal(images, everything[places])
+        assert np.array_equal(own_labels, labels[places])
+        assert np.array_equal(records.images_at(tmp_path, data, "train", places), images)
     with pytest.raises(KeyError):
         records.images_at(tmp_path, data, "train", [96])
     paths(tmp_path, data)[2].unlink()
