@@ -114,7 +114,6 @@ ADDED.push((app) => {
       const picture = make("div", {className: "hero second", id: "hero-second", role: "img"}, canvas);
       picture.setAttribute("aria-label", nameOf(name));
       hero.after(picture);
-      engine.facts.labels = payload.facts.conditional;
       second = {name, engine, canvas, picture, painter: new Painter(engine, directions, (error) => app.note(error.message))};
       app.heroes.push(picture);
       app.movable(picture);

@@ -191,7 +191,7 @@ def test_a_conditional_generator_draws_the_chosen_class(
     g = generator(SIZE, 1, settings, classes=len(row), attributes=bool(attributes))
     d = discriminator(SIZE, 1, DiscriminatorSettings(channels=4), classes=len(row))
     packed = payload(tmp_path)
-    packed["facts"] |= {"classes": ["a, b", "c", "d"], "attributes": attributes}
+    packed["facts"] |= {"classes": ["a, b", "c", "d"], "conditional": len(row), "attributes": attributes}
     packed["page"] |= {"start": None, "classes": None, "map": None}
     path = tmp_path / "play.html"
     path.write_text(assembly.render({**packed, **stage.networks((SIZE, SIZE, 1), g, d)}), encoding="utf-8")

@@ -3,6 +3,9 @@
 /** Background work takes at most about this many milliseconds at a time, so that the hand never waits longer. */
 const SLICE = 12;
 
+/** The number of classes that a place can have; 0 for an unconditional model. Its networks may get attributes instead. */
+const labelsOf = ({conditional, classes}) => (conditional ? classes.length : 0);
+
 class Painter {
   /** `failed` is called with the error if a picture cannot be computed. */
   constructor(engine, directions, failed) {
@@ -32,7 +35,7 @@ class Painter {
    * draws by class; undefined for another model.
    */
   shares(places) {
-    const {labels, attributes} = this.engine.facts;
+    const {attributes} = this.engine.facts, labels = labelsOf(this.engine.facts);
     if (!labels) return undefined;
     const size = attributes ? attributes[0].length : labels;
     const shares = new Float32Array(places.length * size);

@@ -38,8 +38,7 @@ async function start() {
     return place.label === null ? where : say("of_class", {where, name: payload.facts.classes[place.label]});
   };
 
-  // A conditional generator gets the class or its attributes, too.
-  const labels = payload.facts.attributes?.length ?? payload.generator.inputs[1]?.[0] ?? 0;
+  const labels = labelsOf(payload.facts);
   const said = readFragment(location.hash, {latentSize: payload.facts.latentSize, labels});
   app.chosen = {lang: said.lang, theme: said.theme};
   const system = window.matchMedia("(prefers-color-scheme: dark)");
