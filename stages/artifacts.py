@@ -54,7 +54,8 @@ def read_json(path: Path, *required: str) -> dict[str, Any]:
     except ValueError as error:
         raise damaged(path, f"not JSON: {error}") from None
     if not isinstance(value, dict) or not all(key in value for key in required):
-        raise damaged(path, f"expected an object with {', '.join(required)}")
+        keys = f" with {', '.join(required)}" if required else ""
+        raise damaged(path, f"expected a JSON object{keys}")
     return value
 
 

@@ -34,6 +34,17 @@ def _decode(serialized: tf.Tensor, data: Manifest, half: tf.Tensor) -> tuple[tf.
     return tf.reshape(pixels, [-1, *data.shape]), features["label"]
 
 
+def _options() -> tf.data.Options:
+    """How TensorFlow runs a stream of batches: without its automatic tuning, which would find nothing to tune.
+
+    The tuner's thread sleeps for up to a minute and can miss the end of the stream, which then waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.max_intra_op_parallelism = 1  # batches run in parallel; splitting one costs more
+    return options
+
+
 def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.data.Dataset:
     """One pass over the split in stored order: images float32 NHWC [-1,1] and labels int64 N.
 
@@ -46,6 +57,7 @@ def batches(folder: Path, data: Manifest, split: str, batch_size: int) -> tf.dat
         .batch(batch_size)
         .map(lambda serialized: _decode(serialized, data, half), num_parallel_calls=2, deterministic=True)
         .prefetch(2)
+        .with_options(_options())
     )
 
 
@@ -161,8 +173,6 @@ def shuffled(
             images = augment(images, number)
         return images, labels
 
-    options = tf.data.Options()
-    options.threading.max_intra_op_parallelism = 1  # batches run in parallel; splitting one costs more
     return (
         _epochs([str(file) for file in files], buffer, batch_size, seed, epoch, counts, target)
         .prefetch(8)  # serialised uint8 records need a quarter of the memory
@@ -170,5 +180,5 @@ def shuffled(
         .enumerate(first_batch)
         .map(decode, num_parallel_calls=2, deterministic=True)
         .prefetch(4)
-        .with_options(options)
+        .with_options(_options())
     )

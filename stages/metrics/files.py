@@ -61,5 +61,5 @@ def _object(name: str, content: str | bytes | None) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"{name} is damaged ({error})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is damaged (expected an object)")
+        raise ValueError(f"{name} is damaged (expected a JSON object)")
     return value

@@ -34,8 +34,7 @@ def verdict(contents: Contents) -> str:
     metrics, shape = contents.metrics, "×".join(map(str, contents.data.shape))
     parts = []
     if contents.network:
-        floor = f" ({contents.floor})" if contents.floor else ""
-        parts.append(f"Fréchet distance {metrics['fid']:.1f} in {contents.network}{floor}")
+        parts.append(f"Fréchet distance {metrics['fid']:.1f} in {contents.network}{contents.floor}")
     if contents.has_judge:
         parts.append(f"{metrics['modes_covered']} of {metrics['modes_total']} {contents.kind} covered")
     if contents.rejection:
@@ -68,8 +67,7 @@ def _quality(contents: Contents) -> Card:
     if not contents.network:
         floor = f"(real images: {metrics['swd_floor']:.1f}); {METRICS['swd'].better} is better"
         return Card("Quality", f"{metrics['swd']:.1f}", f"{METRICS['swd'].label}, ×10³ {floor}")
-    floor = f" ({contents.floor})" if contents.floor else ""
-    words = f"{METRICS['fid'].label}{floor}; {METRICS['fid'].better} is better"
+    words = f"{METRICS['fid'].label}{contents.floor}; {METRICS['fid'].better} is better"
     return Card("Quality", f"{metrics['fid']:.1f}", words)
 
 

@@ -34,7 +34,7 @@ def test_a_damaged_json_file_is_named_in_the_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[1, 2]", '{"x": 1}'])
 def test_a_json_file_without_the_required_keys_is_damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(StageError, match=r"a\.json: damaged \(expected an object with x, y\)"):
+    with pytest.raises(StageError, match=r"a\.json: damaged \(expected a JSON object with x, y\)"):
         artifacts.read_json(tmp_path / "a.json", "x", "y")
 
 

@@ -200,6 +200,12 @@ def test_a_stream_that_starts_at_any_batch_continues_to_the_bit(first: int, flip
     assert [x.tobytes() + y.tobytes() for x, y in continued] == [x.tobytes() + y.tobytes() for x, y in whole[first:]]
 
 
+def test_no_stream_has_a_tuner_whose_thread_its_end_could_wait_for(tmp_path: Path) -> None:
+    data = write(tmp_path, "uint8")
+    for batches in (records.shuffled(paths(tmp_path, data), data, 8, 0), records.batches(tmp_path, data, "train", 8)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_fewer_records_than_a_batch_are_an_error(tmp_path: Path) -> None:
     data = write(tmp_path, "uint8", 7)
     with pytest.raises(ValueError, match=r"the shards have fewer records than one batch \(8\)"):
