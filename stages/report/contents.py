@@ -182,7 +182,7 @@ class Contents:
 
     @property
     def floor(self) -> str:
-        """The Fréchet distance of real images in brackets, if it was measured with as many images as there are samples."""
+        """The Fréchet distance of real images in brackets, if there are as many of them as samples."""
         few = self.protocol.get("floor_samples", 0) < self.protocol["samples"]
         return "" if few else f" (real images: {self.metrics['fid_floor']:.2f})"
 

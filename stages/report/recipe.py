@@ -8,7 +8,7 @@ _NORMS = {"none": "no norm", "batch_all": "batch norm on every layer"}
 
 
 def recipe(train: dict[str, Any]) -> str:
-    """The recipe in one line: loss, norms, optimizers, batches and average. `train` is the section of the params."""
+    """The recipe in one line: loss, layers, optimizers, batches and average. `train` is the section of the params."""
     loss, optimizer = train["loss"], train["optimizer"]
     beta_2 = _value(optimizer["beta_2"], optimizer["burn_in"])
     parts = (
@@ -17,6 +17,7 @@ def recipe(train: dict[str, Any]) -> str:
         _augmentation(train["augment"]),
         _conditional(train),
         _norms(train["generator"]["norm"], train["discriminator"]["norm"]),
+        _hidden(train["generator"]["stem"] == "dense", train["discriminator"]["head"] == "dense"),
         f"Adam (β {optimizer['beta_1']:g} and {beta_2})",
         *_rates(optimizer),
         f"{optimizer['discriminator_steps']} steps of the discriminator per step of the generator"
@@ -71,6 +72,13 @@ def _norms(generator: str, discriminator: str) -> str:
     if first == second:
         return f"{first} in both networks"
     return f"{first} in the generator and {second} in the discriminator"
+
+
+def _hidden(generator: bool, discriminator: bool) -> str:
+    """Which networks have a fully connected hidden layer, which the DCGAN of the paper has not."""
+    networks = {(True, True): "both networks", (True, False): "the generator", (False, True): "the discriminator"}
+    found = networks.get((generator, discriminator))
+    return f"a fully connected hidden layer in {found}" if found else ""
 
 
 def _rates(optimizer: dict[str, Any]) -> tuple[str, ...]:
