@@ -194,12 +194,6 @@ def test_the_page_of_the_emoji_shows_the_committed_results() -> None:
     assert metrics["modes_covered"] == metrics["modes_total"] == 9
 
 
-def test_the_readme_shows_the_results_of_the_preset_best() -> None:
-    metrics = json.loads((ROOT / "studies/results/recipe/best-0.json").read_text())["metrics"]
-    shown = numbers(r"\| the preset `best` \(one seed, 1,200,000 images\) \| ([\d.]+) \| ([\d.]+) \|", README)
-    assert shown == [pytest.approx(metrics["fid"], abs=0.06), pytest.approx(metrics["recall"], abs=0.006)]
-
-
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
