@@ -75,7 +75,7 @@ def _norms(generator: str, discriminator: str) -> str:
 
 
 def _hidden(generator: bool, discriminator: bool) -> str:
-    """Which networks have a fully connected hidden layer, which the DCGAN of the paper has not."""
+    """The networks with a fully connected hidden layer. The paper's DCGAN has none."""
     networks = {(True, True): "both networks", (True, False): "the generator", (False, True): "the discriminator"}
     found = networks.get((generator, discriminator))
     return f"a fully connected hidden layer in {found}" if found else ""

@@ -15,15 +15,15 @@ Reads data/prepared, models/features, data/reference.npz and the `train` section
 The networks are those of the best checkpoint by score: the Fréchet distance in the judge's features or, without labels,
 the sliced Wasserstein distance. After an interrupt, the same command resumes from the last checkpoint and ends with the
 same bytes. All GPUs of the machine train together, and so do several machines that TF_CONFIG or Slurm names. The
-default takes five minutes on two cores. Prints a line for each score:
+default takes four to eight minutes on two cores. Prints a line for each score:
 
     train: loading TensorFlow ...
     generator 440,705 parameters, discriminator 426,977; watch file:///.../reports/train/live/index.html
-    train: first picture: file:///.../reports/train/live/0000012800.png
-    train: 29,984 images seen, score 44.77
+    train: first picture: file:///.../reports/train/live/0000000640.png
+    train: 29,984 images seen, score 74.25
     ...
-    best: score 2.05 after 240,000 of 240,000 images
-    train: done in 290.7 s
+    best: score 3.72 after 240,000 of 240,000 images
+    train: done in 456.6 s
 """
 
 from collections.abc import Mapping

@@ -115,6 +115,18 @@ def test_the_page_of_experiments_shows_the_scores_of_the_screening() -> None:
     assert f"{len(variants)} variants were trained" in page
 
 
+def test_the_page_of_experiments_shows_what_the_hidden_layer_in_the_generator_costs() -> None:
+    page = " ".join((ROOT / "docs/experiments.md").read_text().split())
+    variants = yaml.safe_load((ROOT / "studies/screening.yaml").read_text())
+    for words, name, tolerance in (
+        ("Fréchet distance of 10,000 samples", "fid", 0.06),
+        ("precision", "precision", 0.006),
+        ("recall falls", "recall", 0.006),
+    ):
+        shown = numbers(rf"{words} from ([\d.]+) to (\d+\.\d+)", page)
+        assert shown == pytest.approx([variants[v]["metrics"][name] for v in ("head", "both")], abs=tolerance), name
+
+
 RARE_SHARE = 181 / 9181  # sneakers among the held-out images of the study with a rare class
 
 
