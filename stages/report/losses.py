@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _CROSS_ENTROPY = (
-    "The discriminator's loss is its surprise, in nats, at the right answers: “real” for real images, “not real” for "
-    "samples."
+    "The discriminator's loss is the sum of two cross-entropies, in nats: of the answer “real” for real images, and of "
+    "“not real” for samples."
 )
 _ONLY_CHANGES = "The generator's loss is minus the mean output for samples, so only its changes have a meaning"
 
@@ -29,19 +29,19 @@ def meaning(loss: dict[str, Any]) -> Meaning:
     target = 1 - loss["label_smoothing"]
     meanings = {
         "non_saturating": Meaning(
-            f"{_CROSS_ENTROPY} The generator's loss is the discriminator's surprise if its samples were real",
+            f"{_CROSS_ENTROPY} The generator's loss is the cross-entropy of the answer “real” for samples",
             2 * math.log(2),
             math.log(2),
         ),
         "minimax": Meaning(
-            f"{_CROSS_ENTROPY} The generator's loss is minus the samples' part of it, so it is near 0 while the "
+            f"{_CROSS_ENTROPY} The generator's loss is minus the one for samples, so it is near 0 while the "
             "discriminator recognises them",
             2 * math.log(2),
             -math.log(2),
         ),
         "relativistic": Meaning(
-            "The discriminator compares a real image with a sample, and its loss is its surprise, in nats, to learn "
-            "which one is real. The generator's loss is the surprise if it were the other one",
+            "The discriminator estimates the probability that a real image is more real than a sample. Its loss is the "
+            "cross-entropy of this estimate, in nats. The generator's loss is the cross-entropy with the two exchanged",
             math.log(2),
             math.log(2),
         ),
