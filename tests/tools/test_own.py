@@ -186,6 +186,17 @@ def test_small_pictures_are_trained_at_32_pixels(tmp_path: Path) -> None:
     assert values(plan(seen(tmp_path, many(lambda: noise(40, 50)))))["prepare.size"] == 32
 
 
+@pytest.mark.parametrize(
+    ("size", "gray", "gamma"), [(64, False, None), (32, False, 5.0), (32, True, 1.7), (128, False, 80.0)]
+)
+def test_gamma_is_in_proportion_to_the_values_of_an_image(
+    tmp_path: Path, size: int, gray: bool, gamma: float | None
+) -> None:
+    pictures = seen(tmp_path, many(lambda: noise(200, 200, 1 if gray else 3)))
+    decided = values(plan(pictures, Wish(size=size)))
+    assert [decided.get(f"train.loss.{key}") for key in ("r1", "r2")] == [gamma, gamma]
+
+
 def test_the_asked_size_is_taken(photos: Look) -> None:
     assert values(plan(photos, Wish(size=128)))["prepare.size"] == 128
 
