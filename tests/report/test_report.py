@@ -125,11 +125,11 @@ def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_co
     change_metrics(tiny_copy, **shares, memorization_real=0.03)
     page, card = rendered(tiny_copy)
     assert '<p class="answer bad">Yes: samples copy training images.</p>' in page
-    assert "This holds for 30.0 % of 80 samples (95 % interval 21.1 % to 40.8 %)." in in_words(page)
+    assert "Here 30.0 % of 80 samples (95 % interval 21.1 % to 40.8 %) count, and 3.0 % of the new real images" in in_words(page)
     assert "The new real images are 320 training images, each compared with the others, because there are" in in_words(
         page
     )
-    assert "it holds for 3.0 % of them. The answer is yes if it holds for more than 6 % of" in in_words(page)
+    assert "The answer is yes if more than 6 % of the samples count" in in_words(page)
     assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in in_words(page)
     assert "; training images are copied;" in page
     assert "- Training images are copied: 30.0 %" in card
@@ -158,7 +158,7 @@ def test_the_report_names_held_out_images_if_there_are_enough(tiny_copy: Project
     protocol = metrics["protocol"] | {"memorization_real": "held-out images", "memorization_real_images": 1000}
     change_metrics(tiny_copy, memorization_real=0.01, protocol=protocol)
     page, card = rendered(tiny_copy)
-    assert "The new real images are 1,000 held-out images; it holds for 1.0 % of them." in in_words(page)
+    assert "1.0 % of the new real images, which are 1,000 held-out images." in in_words(page)
     assert "; held-out images: 1.0 %)" in card
 
 
@@ -227,7 +227,7 @@ def test_a_training_that_ended_while_its_score_improved_has_a_note(
 ) -> None:
     change(tiny_copy, "models/model.json", images_seen=640, best_images_seen=best, stopped=stopped)
     page, _ = rendered(tiny_copy)
-    words = "still improving when training ended. With more images (train.images), training continues from here"
+    words = "still improving when training ended. More images (train.images) may improve it further."
     assert (words in page[: page.index("<h2>")]) is noted
 
 
