@@ -187,7 +187,7 @@ def test_small_pictures_are_trained_at_32_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "gray", "gamma"), [(64, False, None), (32, False, 5.0), (32, True, 1.7), (128, False, 80.0)]
+    ("size", "gray", "gamma"), [(64, False, None), (32, False, 7.5), (32, True, 2.5), (128, False, 120.0)]
 )
 def test_gamma_is_in_proportion_to_the_values_of_an_image(
     tmp_path: Path, size: int, gray: bool, gamma: float | None
