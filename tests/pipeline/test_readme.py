@@ -206,6 +206,17 @@ def test_the_page_of_the_emoji_shows_the_committed_results() -> None:
     assert metrics["modes_covered"] == metrics["modes_total"] == 9
 
 
+def test_the_page_of_the_emoji_shows_the_scores_of_the_trials() -> None:
+    page = " ".join((ROOT / "docs/emoji.md").read_text().split())
+    trials = yaml.safe_load((ROOT / "studies/emoji/screening.yaml").read_text())
+    for gamma in (10, 20, 40):
+        shown = numbers(rf"\| {gamma} \| " + r" \| ".join([r"([\d.]+)"] * 5), page)
+        assert trials[f"gamma_{gamma}"]["train"]["loss"] == {"r1": gamma, "r2": gamma}
+        assert shown == [pytest.approx(score, abs=0.06) for score in trials[f"gamma_{gamma}"]["scores"][1:]]
+    shorter = numbers(r"the score after 120,000 images was (\d+\.\d)", page)
+    assert shorter == [pytest.approx(trials["gamma_10_target"]["scores"][2], abs=0.06)]
+
+
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
