@@ -218,6 +218,19 @@ def test_the_page_of_the_emoji_shows_the_scores_of_the_trials() -> None:
 
 
 @pytest.mark.parametrize(
+    ("page", "columns"),
+    [("own-pictures.md", {"fid": 0.06, "recall": 0.006}), ("metrics.md", {"fid": 0.06, "own_fid": 0.06, "swd": 0.6})],
+)
+def test_the_pages_show_the_trainings_on_photographs(page: str, columns: dict[str, float]) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    for name, values in yaml.safe_load((ROOT / "studies/photographs.yaml").read_text()).items():
+        row = "`presets/own-quick.yaml`" if name == "preset" else f"(?:the same )?{name}"
+        pair = r" ([\d.]+), ([\d.]+) \|"
+        expected = [pytest.approx(value, abs=error) for key, error in columns.items() for value in values[key]]
+        assert numbers(rf"(?m)^\| {row} \|" + pair * len(columns), text) == expected
+
+
+@pytest.mark.parametrize(
     ("pattern", "name"),
     [
         (r"TFRecords at ([\d,]+) images/s", "prepare_images_per_second"),
