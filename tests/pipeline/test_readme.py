@@ -213,8 +213,9 @@ def test_the_page_of_the_emoji_shows_the_scores_of_the_trials() -> None:
         shown = numbers(rf"\| {gamma} \| " + r" \| ".join([r"([\d.]+)"] * 5), page)
         assert trials[f"gamma_{gamma}"]["train"]["loss"] == {"r1": gamma, "r2": gamma}
         assert shown == [pytest.approx(score, abs=0.06) for score in trials[f"gamma_{gamma}"]["scores"][1:]]
-    shorter = numbers(r"the score after 120,000 images was (\d+\.\d)", page)
-    assert shorter == [pytest.approx(trials["gamma_10_target"]["scores"][2], abs=0.06)]
+    lowest = numbers(r"With ([\d.]+) in place of [\d.]+ and ([\d,]+) images, the best score was (\d+\.\d)", page)
+    changes, scores = trials["target"]["train"], trials["target"]["scores"]
+    assert lowest == [changes["augment"]["target"], changes["images"], pytest.approx(min(scores), abs=0.06)]
 
 
 @pytest.mark.parametrize(
