@@ -95,7 +95,8 @@ def _copies(contents: Contents) -> Card:
 def _training(contents: Contents) -> Card:
     model = contents.model
     seen, best = model["images_seen"], model["best_images_seen"]
-    kept = f"{seen:,} images seen; " + ("the last checkpoint is kept" if seen == best else f"the checkpoint after {best:,} is kept")
+    checkpoint = "the last checkpoint" if seen == best else f"the checkpoint after {best:,}"
+    kept = f"{seen:,} images seen; {checkpoint} is kept"
     if contents.flags:
         return Card("Training", "Flagged", f"{_raised(contents)}; {kept}", "bad")
     if model["stopped"]:
