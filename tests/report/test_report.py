@@ -129,7 +129,7 @@ def test_copied_training_images_are_reported_on_the_page_and_on_the_card(tiny_co
     assert "Here 30.0 % of 80 samples (95 % interval 21.1 % to 40.8 %) count, and 3.0 % of the new real images" in words
     assert "images, which are 320 training images, each compared with the others, because there are" in words
     assert "The answer is yes if more than 6 % of the samples count" in words
-    assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in in_words(page)
+    assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in words
     assert "; training images are copied;" in page
     assert "- Training images are copied: 30.0 %" in card
     assert "(95 % interval 21.1 % to 40.8 %; training images: 3.0 %)" in " ".join(card.split())
