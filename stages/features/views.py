@@ -1,12 +1,14 @@
 """Views: random changes to a picture that the judge without labels learns to ignore.
 
-A view is the picture shifted, brighter or darker, with more or less contrast, and with a rectangle erased. Nothing is
-resized, rotated, blurred or noisy: a judge of quality must see these, so it must not learn to ignore them.
+A view of a picture in colour is the picture shifted. A view of a gray picture is also brighter or darker, with more or
+less contrast, and with a rectangle erased. A judge that learns to ignore light and contrast sees less of the quality of
+photographs in colour, but more of that of gray clothes (docs/metrics.md). Nothing is resized, rotated, blurred or noisy:
+a judge of quality must see these, so it must not learn to ignore them.
 """
 
 import tensorflow as tf
 
-# The largest changes. The judge's ranking of generators hardly depends on them (docs/metrics.md).
+# The largest changes.
 _SHIFT = 0.125  # of the height and width, in each direction; the border is mirrored
 _ERASED = 0.5  # of the height and width
 _BRIGHTNESS = 0.2  # of the range from -1 to 0
@@ -15,9 +17,11 @@ _CONTRAST = 0.3  # the factor is between exp(-0.3) and exp(0.3)
 
 def view(images: tf.Tensor, seed: int, number: tf.Tensor) -> tf.Tensor:
     """Images float32 NHWC [-1,1] => a view of each. The seed and the number decide every random choice."""
-    count, height, width, _ = images.shape
+    count, height, width, channels = images.shape
     chances = tf.random.stateless_uniform((8, count, 1, 1), tf.stack([seed, number]))
     views = _shifted(images, chances[0], chances[1])
+    if channels > 1:
+        return views
     means = tf.reduce_mean(views, (1, 2), keepdims=True)
     factors = tf.exp(_CONTRAST * (2 * chances[2, ..., None] - 1))
     views = (views - means) * factors + means + _BRIGHTNESS * (2 * chances[3, ..., None] - 1)
