@@ -197,14 +197,19 @@ def test_gamma_is_in_proportion_to_the_values_of_an_image(
     assert [decided.get(f"train.loss.{key}") for key in ("r1", "r2")] == [gamma, gamma]
 
 
-def test_small_images_have_the_optimizers_of_the_quick_preset(photos: Look) -> None:
+def test_small_images_have_the_networks_and_optimizers_of_the_quick_preset(photos: Look) -> None:
     small, large = (values(plan(photos, Wish(size=size))) for size in (32, 64))
     quick = yaml.safe_load((ROOT / "presets/own-quick.yaml").read_text())["train"]
-    prefix = "train.optimizer."
-    decided = {key.removeprefix(prefix): value for key, value in small.items() if key.startswith(prefix)}
-    assert quick["optimizer"] | decided | {"burn_in": quick["optimizer"]["burn_in"]} == quick["optimizer"]
-    assert decided["burn_in"] / small["train.images"] == quick["optimizer"]["burn_in"] / quick["images"]
-    assert not any(key.startswith(prefix) for key in large)
+    for group in ("generator", "discriminator", "optimizer"):
+        decided = {key.split(".")[2]: value for key, value in small.items() if key.startswith(f"train.{group}.")}
+        written = PRESET["train"][group] | decided
+        if group == "optimizer":
+            share = written["burn_in"] / small["train.images"]
+            assert share == quick["optimizer"]["burn_in"] / quick["images"]
+            written["burn_in"] = quick["optimizer"]["burn_in"]
+        assert written == quick[group]
+        assert decided
+    assert not any(key.startswith(("train.generator", "train.discriminator", "train.optimizer")) for key in large)
 
 
 def test_the_asked_size_is_taken(photos: Look) -> None:

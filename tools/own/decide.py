@@ -28,7 +28,7 @@ _STEPS_SHARE = 0.85
 _SHORT = 30.0
 """A training of fewer minutes has a short judge and few samples, so that the steps after it are short too."""
 _SCORES = 8
-# Images of at most this side train with the learning rates of presets/own-quick.yaml.
+# Images of at most this side train with the networks and the optimizers of presets/own-quick.yaml.
 _SMALLEST, _RATE = 32, 0.002
 _FEWEST_HELD_OUT = 8
 
@@ -100,7 +100,7 @@ def decide(look: Look, own: str, preset: Mapping[str, Any], wish: Wish, measure:
         images,
         batch,
         *_penalties(size.value, channels, preset),
-        *_optimizer(size.value, images),
+        *_small(size.value, images),
         *_scoring(images, batch, wish, preset),
     ]
     return Plan(
@@ -241,15 +241,17 @@ def _penalties(size: int, channels: int, preset: Mapping[str, Any]) -> Iterator[
             yield Decision(f"train.loss.{key}", float(f"{usual * share:.2g}"), reason)
 
 
-def _optimizer(size: int, images: Decision) -> Iterator[Decision]:
-    """The optimizers of presets/own-quick.yaml for small images: rates and β₂ that suited 500 photographs at 32×32."""
+def _small(size: int, images: Decision) -> Iterator[Decision]:
+    """The networks and optimizers of presets/own-quick.yaml, which suit photographs at 32×32 (docs/own-pictures.md)."""
     if size > _SMALLEST:
         return
-    reason = f"twice the preset's: up to {_SMALLEST}×{_SMALLEST} it gave better pictures in trials"
+    reason = f"better in trials at {_SMALLEST}×{_SMALLEST}: convolutions alone, and faster learning"
+    yield Decision("train.generator.stem", "conv", reason)
+    yield Decision("train.discriminator.head", "conv", reason)
     for network in ("generator", "discriminator"):
         yield Decision(f"train.optimizer.{network}_learning_rate", _RATE, reason)
-    yield Decision("train.optimizer.beta_2", [0.9, 0.99], "rises, so that the training starts more steadily")
     yield Decision("train.optimizer.burn_in", images.value // 2, "beta_2 rises over half of the training")
+    yield Decision("train.optimizer.beta_2", [0.9, 0.99], "rises, so that the training starts steadily")
 
 
 def _scoring(images: Decision, batch: Decision, wish: Wish, preset: Mapping[str, Any]) -> Iterator[Decision]:
