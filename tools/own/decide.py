@@ -245,11 +245,11 @@ def _small(size: int, images: Decision) -> Iterator[Decision]:
     """The networks and optimizers of presets/own-quick.yaml, which suit photographs at 32×32 (docs/own-pictures.md)."""
     if size > _SMALLEST:
         return
-    reason = f"better in trials at {_SMALLEST}×{_SMALLEST}: convolutions alone, and faster learning"
-    yield Decision("train.generator.stem", "conv", reason)
-    yield Decision("train.discriminator.head", "conv", reason)
+    trials = f"better in trials at {_SMALLEST}×{_SMALLEST}"
+    for key in ("generator.stem", "discriminator.head"):
+        yield Decision(f"train.{key}", "conv", f"no hidden layer: {trials}")
     for network in ("generator", "discriminator"):
-        yield Decision(f"train.optimizer.{network}_learning_rate", _RATE, reason)
+        yield Decision(f"train.optimizer.{network}_learning_rate", _RATE, f"a higher rate: {trials}")
     yield Decision("train.optimizer.burn_in", images.value // 2, "beta_2 rises over half of the training")
     yield Decision("train.optimizer.beta_2", [0.9, 0.99], "rises, so that the training starts steadily")
 
