@@ -2,8 +2,8 @@
 
 A view of a picture in colour is the picture shifted. A view of a gray picture is also brighter or darker, with more or
 less contrast, and with a rectangle erased. A judge that learns to ignore light and contrast sees less of the quality of
-photographs in colour, but more of that of gray clothes (docs/metrics.md). Nothing is resized, rotated, blurred or noisy:
-a judge of quality must see these, so it must not learn to ignore them.
+photographs in colour, and more of that of gray clothes (docs/metrics.md). Nothing is resized, rotated, blurred or
+noisy: a judge of quality must see these, so it must not learn to ignore them.
 """
 
 import tensorflow as tf

@@ -231,6 +231,28 @@ def test_the_pages_show_the_trainings_on_photographs(page: str, columns: dict[st
         assert numbers(rf"(?m)^\| {row} \|" + pair * len(columns), text) == expected
 
 
+def test_the_page_of_metrics_shows_how_the_judges_agree() -> None:
+    text, measured = (
+        (ROOT / "docs/metrics.md").read_text(),
+        json.loads((ROOT / "benchmarks/results/judges.json").read_text()),
+    )
+    for name, row in (
+        ("fid of the labels", "the FID of the judge of the labels"),
+        ("kid of the labels", "the KID of the judge of the labels"),
+        ("kid without labels", "its own KID"),
+    ):
+        values = [
+            measured[key][f"fid without labels, {name}"]
+            for key in ("rank_correlation", "rank_correlation_trained_only")
+        ]
+        assert numbers(rf"\| {row} \| ([\d.]+) \| ([\d.]+) \|", text) == pytest.approx(values, abs=6e-4)
+    words = {"real": "real images", "blends": r"blends[^|]*", "dropped classes": "missing classes"}
+    for name in measured["worse_pictures"]["judge"]:
+        values = [value for kind in ("judge_unlabelled", "judge") for value in measured["worse_pictures"][kind][name]]
+        cells = " \\| ".join([", ".join([r"([\d.]+)"] * (len(values) // 2))] * 2)
+        assert numbers(rf"(?m)^\| {words.get(name, name)} \| {cells} \|", text) == pytest.approx(values, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
