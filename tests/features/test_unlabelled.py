@@ -94,11 +94,20 @@ def test_the_scales_of_the_features_do_not_matter() -> None:
     assert (features * scales) @ other_kernel + other_bias == pytest.approx(features @ kernel + bias, abs=1e-6)
 
 
+def test_few_features_do_not_tear_other_features_apart() -> None:
+    """As many features as dimensions: the inverse of their covariance would multiply the variance of others."""
+    few, others = np.split(np.random.default_rng(0).normal(size=(1030, 30)), [30])
+    kernel, bias = balance(few)
+    assert 30 <= np.trace(np.cov((others @ kernel + bias).T)) < 40
+
+
 def test_features_of_which_one_is_constant_stay_finite() -> None:
     features = np.random.default_rng(0).normal(size=(500, 3)) * [10, 1, 0]
     kernel, bias = balance(features.astype(np.float32))
     assert np.isfinite(kernel).all()
-    assert sorted(np.diag(np.cov((features @ kernel + bias).T))) == pytest.approx([0, 1, 1], abs=0.05)
+    variances = np.linalg.eigvalsh(np.corrcoef(features[:, :2].T))
+    expected = [0, *sorted(variances / (0.2 * variances + 0.8))]
+    assert sorted(np.diag(np.cov((features @ kernel + bias).T))) == pytest.approx(expected, abs=0.01)
 
 
 def test_the_largest_output_is_that_of_the_nearest_centre() -> None:
