@@ -197,8 +197,11 @@ def test_gamma_is_in_proportion_to_the_values_of_an_image(
     assert [decided.get(f"train.loss.{key}") for key in ("r1", "r2")] == [gamma, gamma]
 
 
-def test_small_images_have_the_networks_and_optimizers_of_the_quick_preset(photos: Look) -> None:
+def test_small_images_in_colour_have_the_networks_and_optimizers_of_the_quick_preset(
+    photos: Look, tmp_path: Path
+) -> None:
     small, large = (values(plan(photos, Wish(size=size))) for size in (32, 64))
+    gray = values(plan(seen(tmp_path, many(lambda: noise(200, 200, 1))), Wish(size=32)))
     quick = yaml.safe_load((ROOT / "presets/own-quick.yaml").read_text())["train"]
     for group in ("generator", "discriminator", "optimizer"):
         decided = {key.split(".")[2]: value for key, value in small.items() if key.startswith(f"train.{group}.")}
@@ -209,7 +212,8 @@ def test_small_images_have_the_networks_and_optimizers_of_the_quick_preset(photo
             written["burn_in"] = quick["optimizer"]["burn_in"]
         assert written == quick[group]
         assert decided
-    assert not any(key.startswith(("train.generator", "train.discriminator", "train.optimizer")) for key in large)
+    groups = ("train.generator", "train.discriminator", "train.optimizer")
+    assert not any(key.startswith(groups) for key in (*large, *gray))
 
 
 def test_the_asked_size_is_taken(photos: Look) -> None:
