@@ -94,12 +94,15 @@ settings = Settings(
 )
 images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
-states = []
-for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
-    trainer = Trainer(settings, 16, 1, strategy)
-    trainer.run(iter(data), 0, 20)
-    states.append(trainer.state())
-print(max(float(np.abs(states[0][name] - states[1][name]).max()) for name in states[0]))
+strategies = None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+one, two = (Trainer(settings, 16, 1, strategy) for strategy in strategies)
+batches = {trainer: iter(data) for trainer in (one, two)}
+for step in range(20):
+    two.restore(one.state())
+    for trainer in (one, two):
+        trainer.run(batches[trainer], step, 1)
+    a, b = one.state(), two.state()
+    print(max(float(np.abs(a[name] - b[name]).max() / max(1, np.abs(a[name]).max())) for name in a))
 """
 
 
@@ -116,7 +119,10 @@ def test_two_devices_of_one_machine_train_the_same_as_one(tiny: Project, argumen
     command = [sys.executable, "-c", MIRRORED, *arguments]
     done = subprocess.run(command, env=tiny.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < TOLERANCE
+    differences = [float(line) for line in done.stdout.splitlines()]
+    assert len(differences) == 20
+    # A value that rounding moves across the kink of a ReLU makes one step differ by more. No fault would make so few.
+    assert sorted(differences)[17] < 2e-6, differences
 
 
 def test_two_tasks_of_a_slurm_step_are_two_workers(tiny_copy: Project) -> None:
