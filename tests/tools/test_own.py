@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from tools.own import writing
 from tools.own.decide import FEWEST, Decision, Plan, Speed, Wish, decide, summary
 from tools.own.look import Look, find, look, picture_of
 
-TEXT, PRESET = writing.preset(ROOT)
+TEXT, PRESETS = writing.presets(ROOT)
+PRESET, QUICK = PRESETS.own, PRESETS.quick
 RANDOM = np.random.default_rng(0)
 
 
@@ -57,7 +58,7 @@ SLOW, FAST = Speed(100.0, 140.0), Speed(900.0, 1100.0)
 def plan(at: Look, wish: Wish | None = None, speeds: dict[int, Speed] | None = None) -> Plan:
     """The plan on a machine with this speed for each size."""
     speeds = {32: FAST, 64: SLOW} if speeds is None else speeds
-    return decide(at, "pictures", PRESET, wish or Wish(), lambda size, channels, batch: speeds.get(size, SLOW))
+    return decide(at, "pictures", PRESETS, wish or Wish(), lambda section, size, channels: speeds.get(size, SLOW))
 
 
 def values(of: Plan) -> dict[str, Any]:
@@ -187,7 +188,8 @@ def test_small_pictures_are_trained_at_32_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "gray", "gamma"), [(64, False, None), (32, False, 7.5), (32, True, 2.5), (128, False, 120.0)]
+    ("size", "gray", "gamma"),
+    [(64, False, None), (32, False, 6.0), (16, False, 1.5), (32, True, 2.5), (128, False, 120.0)],
 )
 def test_gamma_is_in_proportion_to_the_values_of_an_image(
     tmp_path: Path, size: int, gray: bool, gamma: float | None
@@ -202,7 +204,7 @@ def test_small_images_in_colour_have_the_networks_and_optimizers_of_the_quick_pr
 ) -> None:
     small, large = (values(plan(photos, Wish(size=size))) for size in (32, 64))
     gray = values(plan(seen(tmp_path, many(lambda: noise(200, 200, 1))), Wish(size=32)))
-    quick = yaml.safe_load((ROOT / "presets/own-quick.yaml").read_text())["train"]
+    quick = QUICK["train"]
     for group in ("generator", "discriminator", "optimizer"):
         decided = {key.split(".")[2]: value for key, value in small.items() if key.startswith(f"train.{group}.")}
         written = PRESET["train"][group] | decided
@@ -214,6 +216,21 @@ def test_small_images_in_colour_have_the_networks_and_optimizers_of_the_quick_pr
         assert decided
     groups = ("train.generator", "train.discriminator", "train.optimizer")
     assert not any(key.startswith(groups) for key in (*large, *gray))
+
+
+def test_the_speed_is_measured_with_the_networks_and_the_batch_that_are_written(photos: Look) -> None:
+    measured = {}
+
+    def measure(section: Mapping[str, Any], size: int, channels: int) -> Speed:
+        measured[size, channels] = section
+        return SLOW
+
+    made = values(decide(copies_of(photos, 80), "pictures", PRESETS, Wish(10), measure))
+    assert set(measured) == {(64, 3), (32, 3)}, "64 is too slow for the minutes, then 32 counts them"
+    assert measured[64, 3]["generator"] == PRESET["train"]["generator"]
+    for group in ("generator", "discriminator", "loss"):
+        assert measured[32, 3][group] == QUICK["train"][group]
+    assert {section["batch_size"] for section in measured.values()} == {made["train.batch_size"]} == {16}
 
 
 def test_the_asked_size_is_taken(photos: Look) -> None:
@@ -429,7 +446,7 @@ def test_the_speed_is_that_of_the_training_step() -> None:
     from tools.own.speed import measure
 
     small = {name: PRESET["train"][name] | {"channels": 4} for name in ("generator", "discriminator")}
-    speed = measure(PRESET["train"] | small, 16, 1, 8)
+    speed = measure(PRESET["train"] | small | {"batch_size": 8}, 16, 1)
     assert 0 < speed.slowest <= speed.fastest
 
 

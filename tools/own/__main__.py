@@ -11,7 +11,9 @@ import argparse
 import functools
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stages import params, shell
 from stages.errors import StageError
@@ -56,13 +58,13 @@ def _place(text: str) -> tuple[Path, str]:
 _load_tensorflow = functools.cache(shell.load_tensorflow)
 
 
-def _measure(section: dict, size: int, channels: int, batch: int) -> Speed:
+def _measure(section: Mapping[str, Any], size: int, channels: int) -> Speed:
     """The speed of the training. TensorFlow is loaded here, because a wrong folder must not wait for it."""
     _load_tensorflow("own")
     from tools.own.speed import measure
 
     shell.say(f"own: measuring a few training steps at {size}×{size} ...")
-    return measure(section, size, channels, batch)
+    return measure(section, size, channels)
 
 
 def _duration(seconds: tuple[float, float]) -> str:
@@ -97,12 +99,12 @@ def own(pictures: str, minutes: str, size: str) -> None:
     """Look, decide, and write params.yaml. Raises StageError and changes nothing if the pictures cannot be used."""
     wish, (place, path) = _wish(minutes, size), _place(pictures)
     project = Path.cwd()
-    preset, content = writing.preset(project)
+    preset, presets = writing.presets(project)
     with tempfile.TemporaryDirectory() as scratch:
         seen = look(place, find(place, Path(scratch)))
         for line in summary(seen):
             shell.say(line)
-        plan = decide(seen, path, content, wish, functools.partial(_measure, content["train"]))
+        plan = decide(seen, path, presets, wish, _measure)
         header = (
             f"Written by `make own` for {shell.printable(place.name)}, from presets/own.yaml. Above each value that it "
             "chose is the reason.\nChange what you like, then run `make repro`."

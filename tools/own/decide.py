@@ -1,9 +1,10 @@
 """Decide how to train on pictures: what to write into params.yaml, and why.
 
 Each rule yields its decisions from a look at the pictures. A rule leaves alone what presets/own.yaml has, unless the
-pictures or the wishes speak against it. `decide` calls the rules in the order of params.yaml.
+pictures or the wishes speak against it. `decide` lists the decisions in the order of params.yaml.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from stages.errors import StageError
 from tools.own.look import Look, Picture, listed
+from tools.search.experiment import set_params
 
 FEWEST = 20
 """With fewer pictures, training and test images together are not enough for the smallest batch and a score."""
@@ -28,8 +30,6 @@ _STEPS_SHARE = 0.85
 _SHORT = 30.0
 """A training of fewer minutes has a short judge and few samples, so that the steps after it are short too."""
 _SCORES = 8
-# Images in colour of at most this side train with the networks and the optimizers of presets/own-quick.yaml.
-_QUICK_SIDE, _QUICK_RATE = 32, 0.002
 _FEWEST_HELD_OUT = 8
 
 
@@ -49,8 +49,16 @@ class Speed:
     fastest: float
 
 
-Measure = Callable[[int, int, int], Speed]
-"""The speed at a size, a number of channels and a batch size."""
+Measure = Callable[[Mapping[str, Any], int, int], Speed]
+"""The speed of the step that a `train` section describes, at a size and a number of channels."""
+
+
+@dataclass(frozen=True)
+class Presets:
+    """The contents of presets/own.yaml, from which the params are made, and of presets/own-quick.yaml."""
+
+    own: Mapping[str, Any]
+    quick: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,8 @@ class Plan:
     warning: str = ""
 
 
-def decide(look: Look, own: str, preset: Mapping[str, Any], wish: Wish, measure: Measure) -> Plan:
-    """The plan for these pictures, which are at the path `own`. `preset` is the content of presets/own.yaml.
+def decide(look: Look, own: str, presets: Presets, wish: Wish, measure: Measure) -> Plan:
+    """The plan for these pictures, which are at the path `own`.
 
     Raises StageError for too few pictures, and if most of them cannot be read.
     """
@@ -81,13 +89,21 @@ def decide(look: Look, own: str, preset: Mapping[str, Any], wish: Wish, measure:
         raise StageError(
             f"PICTURES: {look.place}: {readable} pictures; a GAN needs at least {FEWEST}, and hundreds show more"
         )
+    preset = presets.own
     rejected = list(_max_rejected(look, preset))
     geometry = [*_fit(look), *_channels(look)]
     channels = next(decision.value for decision in geometry if decision.key == "prepare.channels")
     held_out = list(_held_out(look, readable, preset))
     training = readable * (1 - (held_out[0].value if held_out else preset["prepare"]["test_share"]))
     batch = _batch(training, preset)
-    size, speed = _size(look, wish, lambda side: measure(side, channels, batch.value))
+
+    def speed_at(side: int) -> Speed:
+        section = copy.deepcopy(dict(preset["train"]))
+        decided = [batch, *_networks(side, channels, presets)]
+        set_params(section, {decision.key.removeprefix("train."): decision.value for decision in decided})
+        return measure(section, side, channels)
+
+    size, speed = _size(look, wish, speed_at)
     images = _images(wish, speed, batch.value, preset)
     decisions = [
         Decision("dataset.own", own, "the pictures stay where they are; a change there reruns the pipeline"),
@@ -99,8 +115,8 @@ def decide(look: Look, own: str, preset: Mapping[str, Any], wish: Wish, measure:
         *_judge_batch(training, preset),
         images,
         batch,
-        *_penalties(size.value, channels, preset),
-        *_quick(size.value, channels, images),
+        *_networks(size.value, channels, presets),
+        *_optimizers(size.value, channels, images, presets),
         *_scoring(images, batch, wish, preset),
     ]
     return Plan(
@@ -227,34 +243,54 @@ def _images(wish: Wish, speed: Speed, batch: int, preset: Mapping[str, Any]) -> 
     return Decision("train.images", max(possible, 10 * batch), reason)
 
 
-def _penalties(size: int, channels: int, preset: Mapping[str, Any]) -> Iterator[Decision]:
-    """γ of both gradient penalties, in proportion to the values of an image.
-
-    The best γ grew so in trials: about 1 at 32×32×1, 6 to 10 at 32×32×3, and 20 to 40 at 64×64×3.
-    """
-    side, depth = preset["prepare"]["size"], preset["prepare"]["channels"]
-    share = size**2 * channels / (side**2 * depth)
-    if share != 1:
-        for key in ("r1", "r2"):
-            usual = preset["train"]["loss"][key]
-            reason = f"in proportion to the values of an image: {usual:g} is for {side}×{side}×{depth}"
-            yield Decision(f"train.loss.{key}", float(f"{usual * share:.2g}"), reason)
-
-
-def _quick(size: int, channels: int, images: Decision) -> Iterator[Decision]:
-    """The networks and optimizers of presets/own-quick.yaml, which suit photographs at 32×32 (docs/own-pictures.md).
+def _quick(size: int, channels: int, presets: Presets) -> bool:
+    """Whether presets/own-quick.yaml trains better: it suits photographs at 32×32 (docs/own-pictures.md).
 
     Gray images keep the hidden layers: on Fashion-MNIST these halve the Fréchet distance (docs/experiments.md).
     """
-    if size > _QUICK_SIDE or channels == 1:
+    return size <= presets.quick["prepare"]["size"] and channels == presets.quick["prepare"]["channels"]
+
+
+def _trials(presets: Presets) -> str:
+    return f"better in trials at {presets.quick['prepare']['size']}×{presets.quick['prepare']['size']} in colour"
+
+
+def _networks(size: int, channels: int, presets: Presets) -> Iterator[Decision]:
+    """The networks, and γ of both gradient penalties, in proportion to the values of an image.
+
+    The best γ grew so in trials: about 1 at 32×32×1, 6 to 10 at 32×32×3, and 20 to 40 at 64×64×3.
+    """
+    preset = presets.own
+    if _quick(size, channels, presets):
+        preset = presets.quick
+        for key in ("generator.stem", "discriminator.head"):
+            group, name = key.split(".")
+            yield Decision(f"train.{key}", preset["train"][group][name], f"no hidden layer: {_trials(presets)}")
+    side, depth = preset["prepare"]["size"], preset["prepare"]["channels"]
+    share = size**2 * channels / (side**2 * depth)
+    for key in ("r1", "r2"):
+        usual = preset["train"]["loss"][key]
+        if share != 1:
+            reason = f"in proportion to the values of an image: {usual:g} is for {side}×{side}×{depth}"
+            yield Decision(f"train.loss.{key}", float(f"{usual * share:.2g}"), reason)
+        elif usual != presets.own["train"]["loss"][key]:
+            yield Decision(f"train.loss.{key}", usual, _trials(presets))
+
+
+def _optimizers(size: int, channels: int, images: Decision, presets: Presets) -> Iterator[Decision]:
+    """The learning rates, and a β₂ that rises over the same share of the training as in presets/own-quick.yaml."""
+    if not _quick(size, channels, presets):
         return
-    trials = f"better in trials at {_QUICK_SIDE}×{_QUICK_SIDE} in colour"
-    for key in ("generator.stem", "discriminator.head"):
-        yield Decision(f"train.{key}", "conv", f"no hidden layer: {trials}")
-    for network in ("generator", "discriminator"):
-        yield Decision(f"train.optimizer.{network}_learning_rate", _QUICK_RATE, f"a higher rate: {trials}")
-    yield Decision("train.optimizer.burn_in", images.value // 2, "beta_2 rises over half of the training")
-    yield Decision("train.optimizer.beta_2", [0.9, 0.99], "rises, so that the training starts steadily")
+    quick = presets.quick["train"]
+    for key in ("generator_learning_rate", "discriminator_learning_rate"):
+        yield Decision(f"train.optimizer.{key}", quick["optimizer"][key], f"a higher rate: {_trials(presets)}")
+    share = quick["optimizer"]["burn_in"] / quick["images"]
+    yield Decision(
+        "train.optimizer.burn_in", int(share * images.value), f"beta_2 rises over {share:.0%} of the training"
+    )
+    yield Decision(
+        "train.optimizer.beta_2", quick["optimizer"]["beta_2"], "rises, so that the training starts steadily"
+    )
 
 
 def _scoring(images: Decision, batch: Decision, wish: Wish, preset: Mapping[str, Any]) -> Iterator[Decision]:

@@ -12,7 +12,7 @@ from tools.own.decide import Speed
 _ROUNDS, _ROUND_SECONDS = 3, 2.0
 
 
-def measure(section: Mapping[str, Any], size: int, channels: int, batch: int) -> Speed:
+def measure(section: Mapping[str, Any], size: int, channels: int) -> Speed:
     """The speed of the step that the `train` section of a params file describes, on random images in memory.
 
     Takes about ten seconds on two cores, most of them to compile the step. Import TensorFlow before.
@@ -23,9 +23,9 @@ def measure(section: Mapping[str, Any], size: int, channels: int, batch: int) ->
     from stages.train.settings import Settings
     from stages.train.trainer import Trainer
 
-    settings = TypeAdapter(Settings).validate_python({**section, "batch_size": batch})
-    images = np.random.default_rng(0).uniform(-1, 1, (batch, size, size, channels)).astype(np.float32)
-    batches = iter(tf.data.Dataset.from_tensors((images, np.zeros(batch, np.int64))).repeat())
+    settings = TypeAdapter(Settings).validate_python(section)
+    images = np.random.default_rng(0).uniform(-1, 1, (settings.batch_size, size, size, channels)).astype(np.float32)
+    batches = iter(tf.data.Dataset.from_tensors((images, np.zeros(len(images), np.int64))).repeat())
     trainer = Trainer(settings, size, channels)
     done = 0
 

@@ -3,14 +3,14 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stages import resume
-from tools.own.decide import Decision
+from tools.own.decide import Decision, Presets
 
 _KEY = re.compile(r"(?P<indent> *)(?P<name>\w+):(?P<space> *)(?P<value>[^#\n]*?)(?P<comment> *#.*)?\n")
 _PLAIN = re.compile(r"[\w./-]*[\w/]")
@@ -94,7 +94,7 @@ def _keep(project: Path, target: Path, ours: Path) -> Path | None:
     return kept
 
 
-def preset(project: Path) -> tuple[str, Mapping[str, Any]]:
-    """The text of presets/own.yaml, and its content."""
-    text = (project / "presets/own.yaml").read_text(encoding="utf-8")
-    return text, yaml.safe_load(text)
+def presets(project: Path) -> tuple[str, Presets]:
+    """The text of presets/own.yaml, and the contents of both presets."""
+    own, quick = ((project / f"presets/{name}.yaml").read_text(encoding="utf-8") for name in ("own", "own-quick"))
+    return own, Presets(yaml.safe_load(own), yaml.safe_load(quick))
