@@ -397,6 +397,20 @@ def test_pictures_in_the_project_have_a_path_in_it(project: Path) -> None:
     assert yaml.safe_load((project / "params.yaml").read_text())["dataset"]["own"] == "data/own"
 
 
+def test_the_same_command_again_decides_the_same_on_a_machine_that_is_busy_now(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = str(write(tmp_path / "pictures", many(noise)))
+    command.own(pictures, "5", "")
+    first = (project / "params.yaml").read_text()
+    monkeypatch.setattr(command, "_measure", lambda *arguments: SLOW)
+    command.own(pictures, "5", "")
+    assert (project / "params.yaml").read_text() == first
+    (project / ".state/own-speeds.json").write_text("{")
+    command.own(pictures, "5", "")
+    assert (project / "params.yaml").read_text() != first, "a damaged file is measured again"
+
+
 def test_a_changed_params_yaml_is_kept_and_a_preset_is_not(project: Path, tmp_path: Path) -> None:
     pictures = str(write(tmp_path / "pictures", many(noise)))
     command.own(pictures, "", "")

@@ -20,7 +20,7 @@ from stages.errors import StageError
 from stages.sizes import doublings
 from tools.doctor.finding import Project
 from tools.doctor.space import space_for
-from tools.own import writing
+from tools.own import speed, writing
 from tools.own.decide import Plan, Speed, Wish, decide, summary
 from tools.own.look import find, look
 
@@ -61,10 +61,7 @@ _load_tensorflow = functools.cache(shell.load_tensorflow)
 def _measure(section: Mapping[str, Any], size: int, channels: int) -> Speed:
     """The speed of the training. TensorFlow is loaded here, because a wrong folder must not wait for it."""
     _load_tensorflow("own")
-    from tools.own.speed import measure
-
-    shell.say(f"own: measuring a few training steps at {size}×{size} ...")
-    return measure(section, size, channels)
+    return speed.measure(section, size, channels)
 
 
 def _duration(seconds: tuple[float, float]) -> str:
@@ -104,7 +101,7 @@ def own(pictures: str, minutes: str, size: str) -> None:
         seen = look(place, find(place, Path(scratch)))
         for line in summary(seen):
             shell.say(line)
-        plan = decide(seen, path, presets, wish, _measure)
+        plan = decide(seen, path, presets, wish, functools.partial(speed.remembered, _measure))
         header = (
             f"Written by `make own` for {shell.printable(place.name)}, from presets/own.yaml. Above each value that it "
             "chose is the reason.\nChange what you like, then run `make repro`."

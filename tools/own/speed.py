@@ -1,15 +1,43 @@
 """Measure how fast this machine trains a network: a few real training steps."""
 
+import contextlib
+import hashlib
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from stages import machine, resume, shell
 from tools.own.decide import Speed
 
 # Rounds of two seconds: enough to see how much the speed varies, with a minute of waiting at most.
 _ROUNDS, _ROUND_SECONDS = 3, 2.0
+
+
+def remembered(measure: Callable[..., Speed], section: Mapping[str, Any], size: int, channels: int) -> Speed:
+    """The speed that an earlier call has measured for the same network on as many cores; else it is measured now.
+
+    So a command that is repeated after an interrupt decides as before, and its training resumes.
+    """
+    file = resume.state_folder() / "own-speeds.json"
+    known: dict[str, list[float]] = {}
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file is written again
+        known = json.loads(file.read_text(encoding="utf-8"))
+    inputs = json.dumps([section, size, channels, machine.count_cores()], sort_keys=True)
+    key = hashlib.sha256(inputs.encode()).hexdigest()[:16]
+    if key in known:
+        shell.say(f"own: the speed at {size}×{size} is known from an earlier call (`rm .state/{file.name}` forgets it)")
+        return Speed(*known[key])
+    shell.say(f"own: measuring a few training steps at {size}×{size} ...")
+    speed = measure(section, size, channels)
+    file.parent.mkdir(exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(known | {key: astuple(speed)}), encoding="utf-8")
+    part.replace(file)
+    return speed
 
 
 def measure(section: Mapping[str, Any], size: int, channels: int) -> Speed:
