@@ -26,7 +26,7 @@ def remembered(measure: Callable[..., Speed], section: Mapping[str, Any], size: 
     known: dict[str, list[float]] = {}
     with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file is written again
         known = json.loads(file.read_text(encoding="utf-8"))
-    inputs = json.dumps([section, size, channels, machine.count_cores()], sort_keys=True)
+    inputs = json.dumps([section, size, channels, machine.cores()], sort_keys=True)
     key = hashlib.sha256(inputs.encode()).hexdigest()[:16]
     if key in known:
         shell.say(f"own: the speed at {size}×{size} is known from an earlier call (`rm .state/{file.name}` forgets it)")
