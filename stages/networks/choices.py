@@ -14,7 +14,7 @@ Initializer = Literal["dcgan", "he"]
 KernelSize = Literal[4, 5]
 Precision = Literal["float32", "mixed_bfloat16"]
 Upsampling = Literal["transposed", "fractional", "resize"]
-Stem = Literal["conv", "dense"]
+Stem = Literal["conv", "dense", "both"]
 """The generator's first layers: from z to the grid (stages/sizes.py)."""
 Head = Literal["conv", "dense", "gap"]
 """The discriminator's last layers: from the grid to the logit."""

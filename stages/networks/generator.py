@@ -99,16 +99,19 @@ def _stem(
     """z as (N, 1, 1, d) => (N, *shape, channels), with the channels that give `width` after the activation.
 
     `conv`: one transposed convolution. `dense`: a fully connected hidden layer of `width` units, then a fully connected
-    layer. (One fully connected layer alone would be the same map as `conv`.)
+    layer. (One fully connected layer alone would be the same map as `conv`.) `both`: the last layer of `dense` gets z,
+    too, beside the hidden layer. So it computes the sum of `dense` and of `conv`.
     """
     channels, norm = width_before(settings.activation, width), norm_after(settings.norm)
     options = {"use_bias": not norm, "kernel_initializer": init.kernel(z.shape[-1], settings.activation)}
     if settings.stem == "conv":
         return layers.Conv2DTranspose(channels, shape, padding="valid", name="stem", **options)(z)
-    if settings.stem == "dense":
+    if settings.stem == "dense" or settings.stem == "both":
         x = layers.Dense(channels, name="hidden", **options)(z)
         x = normalise_and_activate(x, norm, settings.activation, 0, by_class)
-        options["kernel_initializer"] = init.kernel(width, settings.activation)
+        if settings.stem == "both":
+            x = layers.Concatenate(name="hidden_and_z")([x, z])
+        options["kernel_initializer"] = init.kernel(x.shape[-1], settings.activation)
         x = layers.Dense(math.prod(shape) * channels, name="stem", **options)(x)
         return layers.Reshape((*shape, channels), name="stem_as_image")(x)
     assert_never(settings.stem)

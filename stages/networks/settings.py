@@ -36,7 +36,8 @@ class GeneratorSettings:
     upsampling: Upsampling = "transposed"
     """How a layer doubles the sides of an image."""
     stem: Stem = "conv"
-    """conv: one layer from z to 4 × 4. dense: a fully connected hidden layer before it."""
+    """conv: one layer from z to 4 × 4. dense: a fully connected hidden layer before it. both: as dense, but the layer
+    to 4 × 4 also gets z."""
     activation: Activation = "relu"
     """Activation of the hidden layers."""
     norm: GeneratorNorm = "batch"

@@ -17,7 +17,8 @@ def recipe(train: dict[str, Any]) -> str:
         _augmentation(train["augment"]),
         _conditional(train),
         _norms(train["generator"]["norm"], train["discriminator"]["norm"]),
-        _hidden(train["generator"]["stem"] == "dense", train["discriminator"]["head"] == "dense"),
+        _hidden(train["generator"]["stem"] in ("dense", "both"), train["discriminator"]["head"] == "dense"),
+        "z beside the generator's hidden layer" if train["generator"]["stem"] == "both" else "",
         f"Adam (β {optimizer['beta_1']:g} and {beta_2})",
         *_rates(optimizer),
         f"{optimizer['discriminator_steps']} steps of the discriminator per step of the generator"

@@ -1,6 +1,7 @@
 """The conditional networks: the projection and the conditional norm in NumPy, and their sizes."""
 
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from stages.classes import Classes
 from stages.errors import StageError
 from stages.latent import Sampler, directions, latent
 from stages.networks import saving
-from stages.networks.choices import Head
+from stages.networks.choices import Head, Stem
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
 from stages.networks.plain import plain
@@ -103,12 +104,12 @@ def test_an_image_without_attributes_has_an_embedding_too() -> None:
     assert abs(np.corrcoef(of_none, of_each[0])[0, 1]) < 0.6
 
 
-@pytest.mark.parametrize("stem", ["conv", "dense"])
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_the_shapes_from_z_to_the_image_are_those_of_the_unconditional_generator(stem: str) -> None:
     settings = GeneratorSettings(channels=4, class_norm=True, stem=stem, norm="batch_all")  # type: ignore[arg-type]
     unconditional, conditional = generator(16, 1, settings), generator(16, 1, settings, classes=K)
     for layer in unconditional.layers:
-        if layer.name not in ("z_as_pixel", "z"):
+        if layer.name not in ("z_as_pixel", "z", "hidden_and_z"):  # these get the class beside z
             assert conditional.get_layer(layer.name).output.shape == layer.output.shape, layer.name
     assert np.asarray(conditional([Z, ONE_HOT], training=False)).shape == (K, 16, 16, 1)
 
@@ -154,11 +155,11 @@ def test_a_conditional_generator_without_the_names_of_its_classes_is_an_error(tm
         Sampler.load(tmp_path / "g.keras")
 
 
-@pytest.mark.parametrize("stem", ["conv", "dense"])
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_the_directions_of_z_leave_the_class_out(stem: str) -> None:
     """The singular vectors of the first layer's columns for z, scaled by its batch norm."""
     model = conditional_generator(class_norm=True, stem=stem, latent_dim=6)
-    layer, norm = model.get_layer("hidden" if stem == "dense" else "stem"), "norm_0" if stem == "dense" else "norm_1"
+    layer, norm = model.get_layer("stem" if stem == "conv" else "hidden"), "norm_1" if stem == "conv" else "norm_0"
     model.get_layer(norm).gamma.assign(np.linspace(0.5, 2, model.get_layer(norm).gamma.shape[0]))
     kernel = np.asarray(layer.kernel)
     kernel = kernel.T if kernel.ndim == 2 else kernel

@@ -1,5 +1,7 @@
 """The latent space: z from seeds, interpolation, class means, directions."""
 
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_rescaled_z_have_the_norm_of_a_mean_of_three() -> None:
     assert lengths.mean() == pytest.approx(typical.mean(), rel=0.05)
 
 
-@pytest.mark.parametrize("stem", ["conv", "dense"])
+@pytest.mark.parametrize("stem", get_args(Stem))
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_directions_are_the_principal_components_of_the_first_layers_output(stem: Stem, norm: GeneratorNorm) -> None:
     model = generator(16, 1, GeneratorSettings(latent_dim=12, channels=8, stem=stem, norm=norm))

@@ -411,11 +411,30 @@ def test_each_head_has_the_parameters_of_its_formula() -> None:
 
 def test_each_stem_has_the_parameters_of_its_formula() -> None:
     """For 32 × 32 × 1 and 8 base channels, so that the 4 × 4 layer has 32."""
-    conv, dense = (new_generator(32, 1, channels=8, stem=stem) for stem in get_args(Stem))
+    conv, dense, both = (new_generator(32, 1, channels=8, stem=stem) for stem in get_args(Stem))
     body = 2 * (32 + 16 + 8) + 16 * (32 * 16 + 16 * 8 + 8) + 1
     assert trainable_parameters(conv) == body + 100 * 16 * 32
     assert trainable_parameters(dense) == body + 100 * 32 + 2 * 32 + 32 * 16 * 32
-    assert conv(latent(range(2), 100)).shape == dense(latent(range(2), 100)).shape == (2, 32, 32, 1)
+    assert trainable_parameters(both) == body + 100 * 32 + 2 * 32 + (32 + 100) * 16 * 32
+    for network in (conv, dense, both):
+        assert network(latent(range(2), 100)).shape == (2, 32, 32, 1)
+
+
+def test_the_stem_both_is_the_sum_of_the_other_two() -> None:
+    z = latent(range(3), 100)
+    both = new_generator(32, 1, channels=8, stem="both")
+    dense, conv = (new_generator(32, 1, channels=8, stem=stem) for stem in ("dense", "conv"))
+    kernel = both.get_layer("stem").kernel.numpy()
+    dense.get_layer("hidden").set_weights(both.get_layer("hidden").get_weights())
+    dense.get_layer("stem").set_weights([kernel[:32]])
+    of_z = kernel[32:].reshape(100, 4, 4, 32)
+    conv.get_layer("stem").set_weights([of_z.transpose(1, 2, 3, 0)])
+
+    def grid(network: keras.Model, layer: str) -> np.ndarray:
+        return keras.Model(network.input, network.get_layer(layer).output)(z).numpy()
+
+    parts = grid(dense, "stem_as_image") + grid(conv, "stem")
+    assert np.allclose(grid(both, "stem_as_image"), parts, atol=1e-5)
 
 
 def test_a_single_fully_connected_layer_is_the_same_map_as_a_4_by_4_convolution() -> None:

@@ -141,7 +141,7 @@ def test_samples_of_the_default_architecture_differ_by_at_most_one_level_on_64_s
         (16, 4, {"upsampling": "fractional", "kernel_size": 5, "activation": "elu"}),
         (16, 1, {"upsampling": "fractional", "norm": "none", "activation": "tanh"}),
         (16, 3, {"kernel_size": 5, "norm": "layer", "activation": "maxout"}),
-        ((28, 56), 1, {"stem": "dense", "activation": "maxout"}),
+        ((28, 56), 1, {"stem": "both", "activation": "maxout"}),
         ((40, 24), 3, {"stem": "dense", "norm": "layer", "upsampling": "resize"}),
         (64, 3, {"channels": 3, "latent_dim": 7}),
     ],

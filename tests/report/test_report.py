@@ -428,9 +428,9 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
             "default",
             {},
             "relativistic loss with R1 and R2 (γ 1, every 4 steps), batch norm in the generator and no norm in the "
-            "discriminator, a fully connected hidden layer in both networks, Adam (β 0 and 0.99), learning rate 0.002 "
-            "falling to 0.0001 over 240,000 images, batches of 32, an average of the generator's weights with a "
-            "half-life of 20,000 images",
+            "discriminator, a fully connected hidden layer in both networks, z beside the generator's hidden layer, "
+            "Adam (β 0 and 0.99), learning rate 0.002 falling to 0.0001 over 240,000 images, batches of 32, an "
+            "average of the generator's weights with a half-life of 20,000 images",
         ),
         (
             "paper",
@@ -466,10 +466,10 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
         ),
         (
             "paper",
-            {"augment": {"transforms": ["colour"], "probability": 0.5}, "generator": {"stem": "dense"}},
+            {"augment": {"transforms": ["colour"], "probability": 0.5}, "generator": {"stem": "both"}},
             "non-saturating loss, augmentation (colour; probability 0.5), batch norm in both networks, a fully "
-            "connected hidden layer in the generator, Adam (β 0.5 and 0.999), learning rate 0.0002, batches of 128, no "
-            "average of the generator's weights",
+            "connected hidden layer in the generator, z beside the generator's hidden layer, Adam (β 0.5 and "
+            "0.999), learning rate 0.0002, batches of 128, no average of the generator's weights",
         ),
     ],
     ids=["default", "paper", "wasserstein_gp", "augmentation", "fixed"],

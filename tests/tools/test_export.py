@@ -65,7 +65,7 @@ def conditional(network: keras.Model, classes: int) -> keras.Model:
 
 NETWORKS = [
     {"norm": "layer", "upsampling": "fractional", "activation": "maxout"},
-    {"norm": "batch_all", "upsampling": "resize", "activation": "elu", "stem": "dense"},
+    {"norm": "batch_all", "upsampling": "resize", "activation": "elu", "stem": "both"},
     {"norm": "none", "upsampling": "transposed", "activation": "leaky_relu", "kernel_size": 5},
 ]
 

@@ -362,10 +362,12 @@ function setUpStory(app) {
   const drawEnds = () => {
     const stem = outputs.find(({height}) => height > 1), {height, width} = stem, d = facts.latentSize;
     const c = outputs[blocksOfLayers(G.layers).map(({last}) => last).find((i) => outputs[i].height > 1)].channels, cells = height * width;
-    const hasHidden = G.layers.some(({name}) => name === "hidden"), kinds = D ? D.layers.map(({kind, name}) => (name === "hidden" ? "dense_head" : kind)) : [];
+    const named = (name) => G.layers.some((layer) => layer.name === name), kinds = D ? D.layers.map(({kind, name}) => (name === "hidden" ? "dense_head" : kind)) : [];
     const head = kinds.includes("mean") ? "gap" : kinds.includes("dense_head") ? "dense" : "conv", dc = D ? lastChannels() : c;
+    const stemOfG = named("hidden_and_z") ? "both" : named("hidden") ? "dense" : "conv";
     const rows = [
-      ["G", "conv", d * cells * c, !hasHidden], ["G", "dense", d * c + c * cells * c, hasHidden],
+      ["G", "conv", d * cells * c, stemOfG === "conv"], ["G", "dense", d * c + c * cells * c, stemOfG === "dense"],
+      ["G", "both", d * c + (c + d) * cells * c, stemOfG === "both"],
       ["D", "conv", cells * dc + 1, D && head === "conv"], ["D", "dense", cells * dc * dc + dc + dc + 1, D && head === "dense"], ["D", "gap", dc + 1, D && head === "gap"],
     ];
     const header = make("thead", {}, make("tr", {}, ...["network", "end", "weights", "here"].map((key) => make("th", {scope: "col"}, say(`ends_${key}`)))));
