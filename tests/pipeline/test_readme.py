@@ -84,6 +84,7 @@ def test_the_committed_run_reaches_the_promised_quality() -> None:
     ("variant", "row"),
     [
         ("default", "the default"),
+        ("hidden_only", "the default with z only through the hidden layer"),
         ("convolutions", "the default with convolutions only, the penalties at every step"),
         ("paper", "the paper's recipe"),
         ("conditional", "the preset `conditional`"),
@@ -91,7 +92,7 @@ def test_the_committed_run_reaches_the_promised_quality() -> None:
 )
 def test_the_readme_shows_the_results_of_the_recipe_study(variant: str, row: str) -> None:
     cells = [json.loads(path.read_text()) for path in (ROOT / "studies/results/recipe").glob(f"{variant}-?.json")]
-    assert len(cells) == 3
+    assert len(cells) == {"default": 5}.get(variant, 3)
     one = r" ([\d.]+) ± ([\d.]+) \|"
     shown, summary = numbers(rf"\| {re.escape(row)} \|{one}{one}{one}", README), seeds.summary(cells)
     assert shown[:2] == pytest.approx(summary["fid"], abs=0.06)
@@ -125,6 +126,19 @@ def test_the_page_of_experiments_shows_what_the_hidden_layer_in_the_generator_co
     ):
         shown = numbers(rf"{words} from ([\d.]+) to (\d+\.\d+)", page)
         assert shown == pytest.approx([variants[v]["metrics"][name] for v in ("head", "both")], abs=tolerance), name
+
+
+@pytest.mark.parametrize(
+    ("variant", "words"), [("both_ways", "The seeds 1, 11 and 100 then"), ("both_ways_minibatch", "beside it")]
+)
+def test_the_page_of_experiments_shows_what_a_way_past_the_hidden_layer_gives(variant: str, words: str) -> None:
+    page = " ".join((ROOT / "docs/experiments.md").read_text().split())
+    three, measured = r"([\d.]+), ([\d.]+), (\d\.\d+)", yaml.safe_load((ROOT / "studies/screening.yaml").read_text())
+    shown = numbers(rf"{words} gave recalls of {three}.*? distances of {three}", page)
+    seeds_of = measured[variant]["seeds"]
+    assert shown == [pytest.approx(v, abs=0.006) for v in seeds_of["recall"]] + [
+        pytest.approx(v, abs=0.06) for v in seeds_of["fid"]
+    ]
 
 
 RARE_SHARE = 181 / 9181  # sneakers among the held-out images of the study with a rare class

@@ -104,7 +104,8 @@ def own(pictures: str, minutes: str, size: str) -> None:
         plan = decide(seen, path, presets, wish, functools.partial(speed.remembered, _measure))
         header = (
             f"Written by `make own` for {shell.printable(place.name)}, from presets/own.yaml. Above each value that it "
-            "chose is the reason.\nChange what you like, then run `make repro`."
+            "chose is the reason.\nChange what you like, then run `make repro`. G is the generator, D the "
+            "discriminator."
         )
         text = writing.with_decisions(preset, plan.decisions, header)
         _say_plan(plan)
