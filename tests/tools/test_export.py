@@ -54,15 +54,6 @@ def exports(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_once(tmp_path_factory, "exports", build) / "exports"
 
 
-def conditional(network: keras.Model, classes: int) -> keras.Model:
-    """A generator whose z is shifted by the class."""
-    z, vector = keras.Input(network.input_shape[1:], name="z"), keras.Input((classes,), name="class")
-    x = keras.ops.add(z, keras.layers.Dense(network.input_shape[-1])(vector))
-    for layer in network.layers[1:]:
-        x = layer(x)
-    return keras.Model([z, vector], x)
-
-
 NETWORKS = [
     {"norm": "layer", "upsampling": "fractional", "activation": "maxout"},
     {"norm": "batch_all", "upsampling": "resize", "activation": "elu", "stem": "both"},
@@ -75,10 +66,8 @@ NETWORKS = [
 @pytest.mark.parametrize("settings", NETWORKS, ids=str)
 def test_each_format_computes_each_kind_of_generator(tmp_path: Path, settings: dict[str, Any], classes: int) -> None:
     need_packages()
-    network = generator((16, 24), 3, GeneratorSettings(channels=4, latent_dim=20, initializer="he", **settings))
-    if classes:
-        network = conditional(network, classes)
-    network = plain(network)
+    options = GeneratorSettings(channels=4, latent_dim=20, initializer="he", **settings)
+    network = plain(generator((16, 24), 3, options, classes=classes))
     inputs = folder.inputs_of(network, tmp_path)
     assert inputs == ({"z": 20, "class_": 3} if classes else {"z": 20})
     values = folder.values_of(inputs)
