@@ -238,7 +238,8 @@ def test_the_page_of_the_emoji_shows_the_scores_of_the_trials() -> None:
 )
 def test_the_pages_show_the_trainings_on_photographs(page: str, columns: dict[str, float]) -> None:
     text = (ROOT / "docs" / page).read_text()
-    for name, values in yaml.safe_load((ROOT / "studies/photographs.yaml").read_text()).items():
+    variants = yaml.safe_load((ROOT / "studies/photographs.yaml").read_text())
+    for name, values in ((name, values) for name, values in variants.items() if values.keys() >= columns.keys()):
         row = "`presets/own-quick.yaml`" if name == "preset" else f"(?:the same )?{name}"
         pair = r" ([\d.]+), ([\d.]+) \|"
         expected = [pytest.approx(value, abs=error) for key, error in columns.items() for value in values[key]]
