@@ -146,7 +146,10 @@ STAGES = ("prepare", "validate", "features", "train", "sample", "evaluate", "pla
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium."""
+    """Chromium. A test that uses it is skipped without it or without the extra .[slow]."""
+    pytest.importorskip("playwright.sync_api", reason="the extra .[slow] is not installed")
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
     with chromium() as started:
         yield started
 
