@@ -83,6 +83,7 @@ def test_the_committed_run_reaches_the_promised_quality() -> None:
 @pytest.mark.parametrize(
     ("variant", "row"),
     [
+        ("default", "the default"),
         ("hidden_only", "the default with z only through the hidden layer and β₂ 0.99 throughout"),
         ("convolutions", "the same with convolutions only, the penalties at every step"),
         ("paper", "the paper's recipe"),
