@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from stages import machine, resume, shell
+from stages import artifacts, machine, resume, shell
 from tools.own.decide import Speed
 
 # Rounds of two seconds: enough to see how much the speed varies, with a minute of waiting at most.
@@ -33,9 +33,8 @@ def remembered(measure: Callable[..., Speed], section: Mapping[str, Any], size: 
         return Speed(*known[key])
     shell.say(f"own: measuring a few training steps at {size}×{size} ...")
     speed = measure(section, size, channels)
-    file.parent.mkdir(exist_ok=True)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(known | {key: astuple(speed)}), encoding="utf-8")
+    artifacts.write_json(part, known | {key: astuple(speed)})
     part.replace(file)
     return speed
 
