@@ -9,6 +9,7 @@ from keras import layers
 from stages.networks.choices import Precision
 from stages.networks.layers import (
     Initializers,
+    MinibatchStd,
     SpectralConv2D,
     SpectralDense,
     norm_after,
@@ -59,6 +60,8 @@ def discriminator(
                 name=f"down_{step}",
             )(x)
             x = normalise_and_activate(x, norm, settings.activation, step)
+        if settings.minibatch_std:
+            x = MinibatchStd(name="minibatch_std")(x)
         x = _features(x, settings, settings.channels * 2 ** (steps - 1), init)
         exact = keras.config.dtype_policy().variable_dtype
         logits = layers.Reshape((1,), dtype=exact, name="logits")(_last(x, settings, 1, init, "logit", bias=True))

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Initializer, Precision
+from stages.networks.settings import MINIBATCH_STD_GROUP
 
 # Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 4: weights from a normal distribution of this deviation.
 _WEIGHT_STD = 0.02
@@ -179,6 +180,42 @@ class Maxout(keras.layers.Layer):
         return {**super().get_config(), "pieces": self.pieces}
 
 
+@keras.saving.register_keras_serializable(package="dcgan")
+class MinibatchStd(keras.layers.Layer):
+    """Append a channel that says how much images of a batch differ: (N, H, W, C) => (N, H, W, C + 1).
+
+    Karras et al. 2018 (arXiv:1710.10196), section 3. The batch is split into groups of neighbours. In a group, each of
+    the H·W·C values has a standard deviation; their mean is the channel of all its images. So a discriminator sees when
+    samples are too much alike. In inference an image is alone, and the channel is the running mean of training.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the running mean."""
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", trainable=False, autocast=False)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Append the channel. In training, N is a multiple of the group's size, on each device."""
+        ones = tf.ones_like(inputs[..., :1])
+        if not training:
+            return tf.concat([inputs, ones * tf.cast(self.moving_mean.value, inputs.dtype)], -1)
+        x = tf.cast(inputs, tf.float32)
+        groups = tf.reshape(x, [-1, MINIBATCH_STD_GROUP, *x.shape[1:]])
+        variance = tf.reduce_mean(tf.square(groups - tf.reduce_mean(groups, 1, keepdims=True)), 1)
+        # ε, because the gradient of a square root is infinite at zero.
+        deviations = tf.reduce_mean(tf.sqrt(variance + 1e-8), (1, 2, 3))
+        mean = tf.reduce_mean(deviations)
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            mean = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+        self.moving_mean.assign(self.moving_mean * BATCH_NORM_MOMENTUM + mean * (1 - BATCH_NORM_MOMENTUM))
+        channel = ones * tf.cast(tf.repeat(deviations, MINIBATCH_STD_GROUP), inputs.dtype)[:, None, None, None]
+        return tf.concat([inputs, channel], -1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The output shape of `call`."""
+        channels = input_shape[-1]
+        return (*input_shape[:-1], None if channels is None else channels + 1)
+
+
 class _Spectral(keras.layers.Layer):
     """A layer that divides its kernel by the kernel's largest singular value, as a matrix (…, C) of C columns.
 
@@ -238,7 +275,7 @@ class SpectralDense(_Spectral, keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """(…, C) => (…, units)."""
-        outputs = tf.linalg.matmul(inputs, tf.cast(self.normalised(training), inputs.dtype))
+        outputs = keras.ops.matmul(inputs, tf.cast(self.normalised(training), inputs.dtype))
         return outputs + tf.cast(self.bias, outputs.dtype) if self.use_bias else outputs
 
 

@@ -17,6 +17,7 @@ from stages.networks.layers import (
     BatchNorm,
     LayerNorm,
     Maxout,
+    MinibatchStd,
     SpectralConv2D,
     SpectralDense,
     ZeroInsertion2D,
@@ -59,6 +60,9 @@ def _weights(layer: keras.layers.Layer) -> list[np.ndarray]:
     weights: list[np.ndarray] = layer.get_weights()
     if isinstance(layer, SpectralConv2D | SpectralDense):
         weights = [layer.normalised(training=False).numpy(), *weights[1:-1]]  # the last one is the power iteration's
+    if isinstance(layer, MinibatchStd):
+        channels = layer.input.shape[-1]
+        weights = [np.eye(channels, channels + 1)[None, None], np.append(np.zeros(channels), weights[0])]
     return weights
 
 
@@ -76,6 +80,8 @@ def take_weights(network: keras.Model, other: keras.Model) -> None:
             if not source.name.endswith(_NORMALISED):
                 raise ValueError(f"no spectral norm instead of one in the layer {layer.name}")
             weights.append(_leading_vector(weights[0]))
+        if isinstance(layer, MinibatchStd) and type(source) is not type(layer):
+            weights = [weights[1][-1]]  # of the bias
         layer.set_weights(weights)
 
 
@@ -111,6 +117,11 @@ def _maxout(layer: Maxout) -> list[keras.layers.Layer]:
     return [keras.layers.MaxPooling2D((1, layer.pieces), data_format="channels_first", **_named(layer))]
 
 
+def _minibatch_std(layer: MinibatchStd) -> list[keras.layers.Layer]:
+    """A convolution of single pixels that copies the channels. The bias of its last channel is the running mean."""
+    return [keras.layers.Conv2D(layer.input.shape[-1] + 1, 1, **_named(layer))]
+
+
 def _zero_insertion(layer: ZeroInsertion2D) -> list[keras.layers.Layer]:
     """Zeros after the channels of each pixel and after each row. Read as pixels again, they are between the pixels."""
     height, width, channels = layer.input.shape[1:]
@@ -137,6 +148,7 @@ _EQUIVALENTS: dict[type[keras.layers.Layer], Callable[[Any], list[keras.layers.L
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     Maxout: _maxout,
+    MinibatchStd: _minibatch_std,
     SpectralConv2D: _spectral,
     SpectralDense: _spectral,
     ZeroInsertion2D: _zero_insertion,

@@ -20,6 +20,9 @@ from stages.networks.choices import (
 )
 from stages.params import FORBID_UNKNOWN, Bool, Int
 
+MINIBATCH_STD_GROUP = 4
+"""How many images of a batch `minibatch_std` compares: as in the code of Karras et al. 2020 (arXiv:1912.04958)."""
+
 
 @dataclass(frozen=True)
 class GeneratorSettings:
@@ -64,6 +67,9 @@ class DiscriminatorSettings:
     head: Head = "conv"
     """conv: one layer from 4 × 4 to the logit. dense: a fully connected hidden layer before it. gap: global average
     pooling."""
+    minibatch_std: Bool = False
+    """A channel before the head that says how much images of a batch differ, against samples that are too much alike
+    (Karras et al. 2018, arXiv:1710.10196). The part of a batch on each device is a multiple of 4 images then."""
     activation: Activation = "leaky_relu"
     """Activation of the hidden layers."""
     norm: DiscriminatorNorm = "batch"

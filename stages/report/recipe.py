@@ -19,6 +19,7 @@ def recipe(train: dict[str, Any]) -> str:
         _norms(train["generator"]["norm"], train["discriminator"]["norm"]),
         _hidden(train["generator"]["stem"] in ("dense", "both"), train["discriminator"]["head"] == "dense"),
         "z beside the generator's hidden layer" if train["generator"]["stem"] == "both" else "",
+        "minibatch standard deviation" if train["discriminator"].get("minibatch_std") else "",  # not in older models
         f"Adam (β {optimizer['beta_1']:g} and {beta_2})",
         *_rates(optimizer),
         f"{optimizer['discriminator_steps']} steps of the discriminator per step of the generator"

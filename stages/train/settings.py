@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from stages.networks.choices import Conditional, Precision
-from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
+from stages.networks.settings import MINIBATCH_STD_GROUP, DiscriminatorSettings, GeneratorSettings
 from stages.params import FORBID_UNKNOWN, Float, Int, Scheduled, Seed, number_or_pair
 from stages.train.augment.settings import AugmentSettings
 from stages.train.losses.catalog import LOSSES
@@ -141,6 +141,11 @@ class Settings:
         if self.loss.label_smoothing and not loss.smoothing:
             raise ValueError(
                 f"loss.label_smoothing: expected 0, since {loss.name} has no labels, got {self.loss.label_smoothing}"
+            )
+        if self.discriminator.minibatch_std and self.batch_size % MINIBATCH_STD_GROUP:
+            raise ValueError(
+                f"batch_size: expected a multiple of {MINIBATCH_STD_GROUP}, since discriminator.minibatch_std is true, "
+                f"got {self.batch_size}"
             )
         # Batch norm mixes the images of a batch, but a penalty is for each image alone (Gulrajani et al. 2017, section
         # 4).

@@ -12,6 +12,7 @@ from stages.errors import StageError
 from stages.networks.choices import Precision
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.networks.settings import MINIBATCH_STD_GROUP
 from stages.params import Scheduled
 from stages.pixels import batch_size_for
 from stages.sizes import Size
@@ -80,7 +81,10 @@ class _Pass:
         self._slopes: tf.Tensor | None = None
 
     def slopes(self, *, keep: bool) -> tf.Tensor:
-        """∇D(x) at each image, (N, H, W, C), if D does not mix the images of a batch. `keep` them for `gradient`."""
+        """The gradient of the sum of D's outputs at each image, (N, H, W, C).
+
+        `keep` it for `gradient`, if D does not mix the images of a batch: then it is ∇D(x).
+        """
         slopes = self._tape.gradient(self.outputs, self.images)
         if keep:
             self._slopes = slopes
@@ -120,9 +124,10 @@ class Trainer:
         self._rows = tf.constant(classes.rows) if classes else None  # the networks' input for each class
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
-        if s.batch_size % self._replicas:
+        unit = self._replicas * (MINIBATCH_STD_GROUP if s.discriminator.minibatch_std else 1)
+        if s.batch_size % unit:
             raise StageError(
-                f"train.batch_size: expected a multiple of the {self._replicas} devices, got {s.batch_size}"
+                f"train.batch_size: expected a multiple of {unit} for {self._replicas} devices, got {s.batch_size}"
             )
         self._size, self._channels = size, channels
         self.steps = s.images // s.images_per_step
@@ -243,10 +248,11 @@ class Trainer:
         """The weighted sum of the gradient penalties in D's step `number`. In a step without them it costs nothing."""
         s, images = self._settings, images_seen(number, self._settings.batch_size)
         every = s.loss.penalty_every
+        alone = every == 1 and not s.discriminator.minibatch_std
 
         def penalty() -> tf.Tensor:
             terms = [
-                scheduled(gamma, images, s.optimizer.burn_in) / 2 * squared_slope(passed.slopes(keep=every == 1))
+                scheduled(gamma, images, s.optimizer.burn_in) / 2 * squared_slope(passed.slopes(keep=alone))
                 for gamma, passed in ((s.loss.r1, real), (s.loss.r2, fake))
                 if gamma
             ]

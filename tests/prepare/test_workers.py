@@ -174,5 +174,5 @@ def test_a_batch_size_that_the_devices_cannot_share_is_named(tiny_copy: Project)
     processes = two_workers(tiny_copy)
     assert [process.wait(300) for process in processes] == [1, 1]
     complaint = (tiny_copy.folder / "worker-0.log").read_text()
-    assert "error: train.batch_size: expected a multiple of the 2 devices, got 15" in complaint
+    assert "error: train.batch_size: expected a multiple of 2 for 2 devices, got 15" in complaint
     assert "Traceback" not in complaint
