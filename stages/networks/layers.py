@@ -198,7 +198,7 @@ class MinibatchStd(keras.layers.Layer):
         ones = tf.ones_like(inputs[..., :1])
         if not training:
             return tf.concat([inputs, ones * tf.cast(self.moving_mean.value, inputs.dtype)], -1)
-        x = tf.cast(inputs, tf.float32)
+        x = tf.cast(inputs, self.variable_dtype)
         groups = tf.reshape(x, [-1, MINIBATCH_STD_GROUP, *x.shape[1:]])
         variance = tf.reduce_mean(tf.square(groups - tf.reduce_mean(groups, 1, keepdims=True)), 1)
         # ε, because the gradient of a square root is infinite at zero.
