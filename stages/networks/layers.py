@@ -199,7 +199,7 @@ class MinibatchStd(keras.layers.Layer):
         if not training:
             return tf.concat([inputs, ones * tf.cast(self.moving_mean.value, inputs.dtype)], -1)
         x = tf.cast(inputs, self.variable_dtype)
-        groups = tf.reshape(x, [-1, MINIBATCH_STD_GROUP, *x.shape[1:]])
+        groups = tf.reshape(x, tf.concat([[-1, MINIBATCH_STD_GROUP], tf.shape(x)[1:]], 0))
         variance = tf.reduce_mean(tf.square(groups - tf.reduce_mean(groups, 1, keepdims=True)), 1)
         # ε, because the gradient of a square root is infinite at zero.
         deviations = tf.reduce_mean(tf.sqrt(variance + 1e-8), (1, 2, 3))
