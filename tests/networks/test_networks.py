@@ -23,6 +23,7 @@ from stages.networks.layers import (
     Initializers,
     LayerNorm,
     Maxout,
+    MinibatchStd,
     SpectralConv2D,
     SpectralDense,
     ZeroInsertion2D,
@@ -294,6 +295,30 @@ def test_layer_norm_normalises_each_image_and_scales_each_channel() -> None:
     assert np.allclose(layer(x), (x - mean) / deviation * scale + offset, atol=1e-4)
 
 
+def test_minibatch_std_appends_the_mean_deviation_of_each_group_of_4() -> None:
+    x = np.random.default_rng(0).normal(3, 2, (8, 5, 3, 2)).astype(np.float32)
+    layer = MinibatchStd()
+    x[4:] = x[4]  # a group of equal images
+    outputs = layer(x, training=True).numpy()
+    deviation = x[:4].std(0).mean()
+    assert np.array_equal(outputs[..., :2], x)
+    assert np.allclose(outputs[:4, ..., 2], deviation, rtol=1e-6)
+    assert np.allclose(outputs[4:, ..., 2], 0, atol=1e-3)
+    assert float(layer.moving_mean) == pytest.approx(0.1 * deviation / 2, rel=1e-3)
+    alone = layer(x[:1], training=False).numpy()
+    assert np.array_equal(alone[..., :2], x[:1])
+    assert (alone[..., 2] == float(layer.moving_mean)).all()
+
+
+def test_minibatch_std_is_before_every_head() -> None:
+    for head in get_args(Head):
+        d = new_discriminator(32, 1, channels=2, norm="none", head=head, minibatch_std=True)
+        names = [layer.name for layer in d.layers]
+        assert names[names.index("minibatch_std") - 1] == "leaky_relu_3"
+        assert d.get_layer("minibatch_std").output.shape[-1] == 9
+    assert d(np.zeros((4, 48, 80, 1)), training=True).shape == (4, 1), "the head gap accepts any size"
+
+
 def test_layer_norm_is_where_batch_norm_is() -> None:
     for network in (new_generator, new_discriminator):
         names = [
@@ -558,32 +583,34 @@ def slope(function: Callable[[], tf.Tensor], weight: tf.Variable, direction: np.
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("norm", ["none", "spectral", "layer"])
-def test_gradients_equal_finite_differences(loss: str, norm: str) -> None:
+@pytest.mark.parametrize(
+    ("norm", "minibatch_std"), [("none", False), ("spectral", False), ("layer", False), ("none", True)]
+)
+def test_gradients_equal_finite_differences(loss: str, norm: str, minibatch_std: bool) -> None:
     """Of the discriminator's loss, penalties included, and of the generator's: float64, tiny networks, tanh."""
     options: dict[str, Any] = {"channels": 1, "activation": "tanh", "compute": "float64"}
-    d = new_discriminator(16, 1, norm=norm, **options)
+    d = new_discriminator(16, 1, norm=norm, minibatch_std=minibatch_std, **options)
     g = new_generator(16, 1, latent_dim=3, norm="layer" if norm == "layer" else "none", **options)
     random = np.random.default_rng(0)
     for weight in [*d.trainable_weights, *g.trainable_weights]:
         weight.assign(random.normal(0, 0.2, weight.shape))
     for _ in range(60 if norm == "spectral" else 0):
         d(np.zeros((1, 16, 16, 1)), training=True)  # the formula holds once the power iteration has converged
-    real, z = random.uniform(-1, 1, (3, 16, 16, 1)), random.normal(size=(3, 3))
-    mix = tf.constant(random.uniform(size=(3, 1, 1, 1)))
+    real, z = random.uniform(-1, 1, (4, 16, 16, 1)), random.normal(size=(4, 3))
+    mix = tf.constant(random.uniform(size=(4, 1, 1, 1)))
     objective = LOSSES[loss].formulas
 
     def d_loss() -> tf.Tensor:
         images = tf.constant(real), g(z)
         with tf.GradientTape() as tape:
             tape.watch(images)
-            outputs = [d(batch) for batch in images]
+            outputs = [d(batch, training=minibatch_std) for batch in images]
         value = objective.discriminator(outputs[0], outputs[1], 0.0)
         value += sum(squared_slope(slopes) for slopes in tape.gradient(outputs, images))
         return value + 10 * gradient_penalty(d, *images, mix) if LOSSES[loss].penalty else value
 
     def g_loss() -> tf.Tensor:
-        return objective.generator(d(real), d(g(z)))
+        return objective.generator(*(d(batch, training=minibatch_std) for batch in (real, g(z))))
 
     for function, network in ((d_loss, d), (g_loss, g)):
         weights = [weight.value for weight in network.trainable_weights]

@@ -3,7 +3,7 @@
 import itertools
 import zipfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from stages.networks.plain import plain, take_weights
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 
 G_SETS = {"norm": GeneratorNorm, "upsampling": Upsampling, "activation": Activation, "stem": Stem}
-D_SETS = {"norm": DiscriminatorNorm, "head": Head, "activation": Activation}
+D_SETS = {"norm": DiscriminatorNorm, "head": Head, "activation": Activation, "minibatch_std": Literal[True, False]}
 SIZE, CHANNELS = (16, 24), 3
 
 
@@ -121,7 +121,7 @@ def test_the_file_of_a_plain_network_names_no_class_of_this_project(tmp_path: Pa
     networks = [
         new_generator(upsampling="fractional", norm="layer", activation=activation),
         new_discriminator(norm="spectral", head="dense", activation=activation),
-        new_discriminator(norm="batch", activation=activation),
+        new_discriminator(norm="batch", activation=activation, minibatch_std=True),
     ]
     for network in networks:
         saving.save(plain(network), tmp_path / "x.keras")
@@ -141,12 +141,14 @@ def test_the_directions_of_a_plain_generator_are_the_same() -> None:
     assert np.array_equal(directions(plain(network), 8), directions(network, 8))
 
 
-@pytest.mark.parametrize("norm", get_args(DiscriminatorNorm))
-def test_a_network_that_takes_the_weights_of_a_plain_one_computes_the_same(norm: DiscriminatorNorm) -> None:
-    trained_one = new_discriminator(norm=norm)
-    for _ in range(50 if norm == "spectral" else 0):
+@pytest.mark.parametrize(
+    "settings", [*({"norm": norm} for norm in get_args(DiscriminatorNorm)), {"minibatch_std": True}], ids=str
+)
+def test_a_network_that_takes_the_weights_of_a_plain_one_computes_the_same(settings: dict[str, Any]) -> None:
+    trained_one = new_discriminator(**settings)
+    for _ in range(50 if settings.get("norm") == "spectral" else 0):
         trained_one(IMAGES, training=True)
-    network = discriminator(SIZE, CHANNELS, DiscriminatorSettings(channels=3, norm=norm), seed=1)
+    network = discriminator(SIZE, CHANNELS, DiscriminatorSettings(channels=3, **settings), seed=1)
     take_weights(network, plain(trained_one))
     assert np.allclose(network(IMAGES), trained_one(IMAGES), rtol=1e-3, atol=1e-5)
 

@@ -13,6 +13,7 @@ from benchmarks.play import engine_page
 from stages.latent import latent
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.networks.plain import plain
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.pixels import to_uint8
 from stages.play import assembly, stage
@@ -164,11 +165,13 @@ def test_samples_of_every_architecture_differ_by_at_most_one_level(
         (28, {"norm": "spectral", "head": "dense", "activation": "maxout"}),
         (16, {"norm": "layer", "head": "gap", "activation": "tanh"}),
         (16, {"norm": "batch_all", "head": "gap"}),
+        (32, {"norm": "none", "head": "dense", "minibatch_std": True}),
     ],
 )
 def test_logits_of_every_architecture_are_keras(page: Page, size: Size, settings: dict[str, Any], backend: str) -> None:
     g = generator(size, 3, GeneratorSettings(channels=2))
-    d = as_trained(discriminator(size, 3, DiscriminatorSettings(**{"channels": 5, "initializer": "he", **settings})))
+    options = {"channels": 5, "initializer": "he", **settings}
+    d = plain(as_trained(discriminator(size, 3, DiscriminatorSettings(**options))))
     images = np.random.default_rng(0).uniform(-1, 1, (16, *g.output_shape[1:])).astype(np.float32)
     logits = call(page, payload(g, d), "discriminate", images, backend=backend)
     assert logits == pytest.approx(np.asarray(d(images))[:, 0], rel=LOGIT_TOLERANCE, abs=LOGIT_TOLERANCE)

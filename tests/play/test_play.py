@@ -16,6 +16,7 @@ from stages.networks import saving
 from stages.networks.choices import Activation, DiscriminatorNorm, GeneratorNorm, Head, Stem, Upsampling
 from stages.networks.discriminator import discriminator
 from stages.networks.generator import generator
+from stages.networks.plain import plain
 from stages.networks.settings import DiscriminatorSettings, GeneratorSettings
 from stages.play import assembly, packing
 from tests.conftest import Project
@@ -159,6 +160,13 @@ def test_every_discriminator_can_be_packed(option: str, choice: str) -> None:
     packed = packing.network(model, (16, 16, 1), packing.Weights(), Path("d.keras"))
     assert [layer["name"] for layer in packed["layers"]] == [layer.name for layer in model.layers]
     assert packed["inputs"] == [[16, 16, 1]]
+
+
+def test_a_published_discriminator_with_minibatch_std_can_be_packed() -> None:
+    model = plain(discriminator(16, 1, DiscriminatorSettings(channels=2, minibatch_std=True)))
+    layers = packing.network(model, (16, 16, 1), packing.Weights(), Path("d.keras"))["layers"]
+    (copy,) = (layer for layer in layers if layer["name"] == "minibatch_std")
+    assert (copy["kind"], copy["stride"], copy["tensors"]["kernel"]["shape"]) == ("convolution", 1, [1, 1, 4, 5])
 
 
 def test_zeros_inserted_by_keras_own_layers_are_one_layer() -> None:

@@ -87,10 +87,10 @@ settings = Settings(
     batch_size=8,
     images=320,
     generator=GeneratorSettings(channels=4),
-    discriminator=DiscriminatorSettings(channels=4, norm=sys.argv[2]),
+    discriminator=DiscriminatorSettings(channels=4, norm=sys.argv[2], minibatch_std=sys.argv[5] == "std"),
     loss=LossSettings(sys.argv[3], r1=float(sys.argv[4]), penalty_every=3),
     optimizer=optimizer,
-    augment=AugmentSettings(tuple(sys.argv[5:]), probability=0.5),
+    augment=AugmentSettings(tuple(sys.argv[6:]), probability=0.5),
 )
 images = np.random.default_rng(0).uniform(-1, 1, (80, 16, 16, 1)).astype(np.float32)
 data = tf.data.Dataset.from_tensor_slices((images, np.zeros(80, np.int64))).batch(8).repeat()
@@ -109,10 +109,10 @@ for step in range(20):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("alternating", "batch", "non_saturating", "0"),
-        ("simultaneous", "batch", "relativistic", "0"),
-        ("alternating", "layer", "relativistic", "1", "colour", "translation", "cutout"),
-        ("simultaneous", "spectral", "wasserstein_gp", "1"),
+        ("alternating", "batch", "non_saturating", "0", "none"),
+        ("simultaneous", "batch", "relativistic", "0", "none"),
+        ("alternating", "layer", "relativistic", "1", "std", "colour", "translation", "cutout"),
+        ("simultaneous", "spectral", "wasserstein_gp", "1", "none"),
     ],
 )
 def test_two_devices_of_one_machine_train_the_same_as_one(tiny: Project, arguments: tuple[str, ...]) -> None:

@@ -429,8 +429,9 @@ def test_the_report_works_without_presets(tiny_copy: Project) -> None:
             {},
             "relativistic loss with R1 and R2 (γ 1, every 4 steps), batch norm in the generator and no norm in the "
             "discriminator, a fully connected hidden layer in both networks, z beside the generator's hidden layer, "
-            "Adam (β 0 and 0.9 rising to 0.99 over 240,000 images), learning rate 0.002 falling to 0.0001 over 240,000 "
-            "images, batches of 32, an average of the generator's weights with a half-life of 20,000 images",
+            "minibatch standard deviation, Adam (β 0 and 0.9 rising to 0.99 over 240,000 images), learning rate 0.002 "
+            "falling to 0.0001 over 240,000 images, batches of 32, an average of the generator's weights with "
+            "a half-life of 20,000 images",
         ),
         (
             "paper",

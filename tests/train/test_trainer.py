@@ -230,20 +230,23 @@ AUGMENTED = AugmentSettings(ALL_TRANSFORMS, probability=0.7)
 
 
 @pytest.mark.parametrize(
-    ("updates", "every", "augment"),
+    ("updates", "every", "augment", "minibatch_std"),
     [
-        ("alternating", 2, AugmentSettings()),
-        pytest.param("simultaneous", 1, AugmentSettings(), marks=pytest.mark.slow),
-        pytest.param("alternating", 1, AUGMENTED, marks=pytest.mark.slow),
-        ("simultaneous", 1, AUGMENTED),
+        ("alternating", 2, AugmentSettings(), True),
+        pytest.param("simultaneous", 1, AugmentSettings(), False, marks=pytest.mark.slow),
+        pytest.param("alternating", 1, AUGMENTED, False, marks=pytest.mark.slow),
+        ("simultaneous", 1, AUGMENTED, False),
+        ("simultaneous", 1, AugmentSettings(), True),
     ],
 )
-def test_a_step_with_r1_and_r2_equals_one_by_hand(updates: str, every: int, augment: AugmentSettings) -> None:
+def test_a_step_with_r1_and_r2_equals_one_by_hand(
+    updates: str, every: int, augment: AugmentSettings, minibatch_std: bool
+) -> None:
     """A lazy penalty has `every` times its weight. With an augmentation it is at the images that D sees."""
     settings = dataclasses.replace(
         SETTINGS,
         augment=augment,
-        discriminator=DiscriminatorSettings(channels=4, norm="layer", initializer="he"),
+        discriminator=DiscriminatorSettings(channels=4, norm="layer", initializer="he", minibatch_std=minibatch_std),
         loss=LossSettings("relativistic", r1=2.0 / every, r2=3.0 / every, penalty_every=every),
         optimizer=OptimizerSettings(1e-3, 1e-3, updates=updates),  # type: ignore[arg-type]
     )
@@ -353,7 +356,7 @@ def test_training_continues_from_a_restored_state_to_the_same_bits_even_if_it_is
     settings = dataclasses.replace(
         SETTINGS,
         augment=AugmentSettings(ALL_TRANSFORMS),
-        discriminator=DiscriminatorSettings(channels=4, norm="spectral"),
+        discriminator=DiscriminatorSettings(channels=4, norm="spectral", minibatch_std=True),
         loss=LossSettings("relativistic", r1=(1.0, 0.1), r2=0.5, penalty_every=3),
         optimizer=OptimizerSettings((1e-3, 1e-4), warmup=24, burn_in=48, beta_2=(0.9, 0.99)),
     )
@@ -368,6 +371,13 @@ def test_training_continues_from_a_restored_state_to_the_same_bits_even_if_it_is
     assert {name: array.tobytes() for name, array in resumed.state().items()} == {
         name: array.tobytes() for name, array in whole.state().items()
     }
+
+
+def test_minibatch_std_needs_groups_of_4_in_a_batch() -> None:
+    discriminator = DiscriminatorSettings(minibatch_std=True)
+    message = "^batch_size: expected a multiple of 4, since discriminator.minibatch_std is true, got 6$"
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SETTINGS, discriminator=discriminator, batch_size=6)
 
 
 def test_a_checkpoint_of_another_network_is_rejected() -> None:
