@@ -1,4 +1,4 @@
-// The state in the link's fragment: #seed=12&move=0.5,-1.2&scale=0.8. What is not understood is ignored, with a note.
+// The state in the link's fragment: #place=12&move=0.5,-1.2&scale=0.8. What is not understood is ignored, with a note.
 
 const LARGEST_SEED = 2 ** 32 - 1;
 const LARGEST_MOVE = 6;
