@@ -252,6 +252,8 @@ def test_nonsense_in_a_link_is_noticed(functions: Page, fragment: str) -> None:
 def test_nonsense_in_a_link_is_ignored_with_a_note(opened: Callable[..., Page]) -> None:
     page = opened("#place=zAAAA&<img src=x>&lang=xx")
     assert "Part of this link" in page.inner_text("#note")
+    width = "element => element.getBoundingClientRect().width"
+    assert page.eval_on_selector(".stage", width) == page.eval_on_selector("body", width), "the note narrows nothing"
     assert page.inner_text("#where") == "Seed 5"
 
 
